@@ -1,0 +1,263 @@
+"""One experiment as typed settings, from YAML and `section.key=value` overrides.
+
+Precedence: command line, then file, then the protocol's preset, then defaults. An unknown key is an
+error that names it and its nearest match; nothing is ignored in silence.
+
+Knows settings; knows nothing of what they do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from gloss.errors import ConfigError
+
+__all__ = [
+    "AmazonData",
+    "Decoding",
+    "Experiment",
+    "Ranking",
+    "ScratchModel",
+    "ShopData",
+    "TableData",
+    "Training",
+    "checked",
+    "load_experiment",
+    "with_overrides",
+]
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+_Section = TypeVar("_Section", bound=_Settings)
+
+
+class ShopData(_Settings):
+    """The built-in synthetic shop."""
+
+    source: Literal["shop"] = "shop"
+    users: PositiveInt = 3000
+    seed: Seed = 0
+    split: Literal["paper", "leave-one-out"] = "paper"
+
+
+class AmazonData(_Settings):
+    """A category of the Amazon files of 2014, in `folder` or, without one, fetched."""
+
+    source: Literal["amazon"]
+    category: str
+    folder: Path | None = None
+    mirrors: tuple[str, ...] = ()
+    max_bad_lines: int = Field(0, ge=0)
+    split: Literal["paper", "leave-one-out"] = "paper"
+
+
+class TableData(_Settings):
+    """Your own tables; see `gloss prepare table --help` for the columns."""
+
+    source: Literal["table"]
+    interactions: Path
+    items: Path
+    user: str = "user"
+    item: str = "item"
+    time: str | None = "time"
+    title: str = "title"
+    item_in_items: str | None = None
+    min_purchases: int = Field(0, ge=0)
+    max_bad_lines: int = Field(0, ge=0)
+    split: Literal["paper", "leave-one-out"] = "paper"
+
+
+class ScratchModel(_Settings):
+    """A Llama trained from zero. context: tokens that it can look back."""
+
+    recipe: Literal["scratch"] = "scratch"
+    vocabulary: PositiveInt = 8000
+    layers: PositiveInt = 8
+    width: PositiveInt = 512
+    heads: PositiveInt = 8
+    mlp_width: PositiveInt | None = None
+    context: PositiveInt = 512
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> ScratchModel:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width ({self.width}) must be a multiple of 2 x heads ({self.heads})")
+        return self
+
+
+class Training(_Settings):
+    """How a model is trained. batch_tokens: padded tokens a step; dropout: after the embedding,
+    attention and MLP blocks; attention_dropout: in the attention weights (slower); random_start:
+    share of the users that begin at a random purchase in each epoch; clip: largest gradient."""
+
+    epochs: PositiveInt = 20
+    batch_tokens: PositiveInt = 65536
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup_steps: int = Field(200, ge=0)
+    weight_decay: float = Field(0.1, ge=0)
+    dropout: Share = 0.2
+    attention_dropout: Share = 0.0
+    random_start: float = Field(0.5, ge=0, le=1)
+    clip: float = Field(1.0, gt=0)
+    validation_users: int = Field(1000, ge=0)
+
+
+class Decoding(_Settings):
+    """mode: "catalogue" writes titles that exist, "free" anything. batch_tokens: cache entries held
+    at once, users x (prompt + steps x beams), what bounds memory; without it, what fits."""
+
+    mode: Literal["catalogue", "free"] = "catalogue"
+    beams: PositiveInt = 10
+    returned: PositiveInt | None = None
+    max_new_tokens: PositiveInt = 50
+    length_penalty: float = 0.0
+    batch_tokens: PositiveInt | None = None
+    shard_users: PositiveInt = 2048
+
+    @model_validator(mode="after")
+    def _returned_were_searched(self) -> Decoding:
+        if self.returned is not None and self.returned > self.beams:
+            raise ValueError(f"returned ({self.returned}) cannot exceed beams ({self.beams})")
+        return self
+
+
+class Ranking(_Settings):
+    """From generated titles to a list of items; what is not set comes from the protocol."""
+
+    per_query: PositiveInt | None = None
+    fusion: Literal["best-score", "last", "beam-order", "rrf"] | None = None
+    length: PositiveInt | None = None
+    exclude_seen: bool | None = None
+    cutoffs: tuple[PositiveInt, ...] | None = None
+    segments: tuple[PositiveInt, PositiveInt] | None = None
+
+
+class Experiment(_Settings):
+    """Everything that `gloss run` needs to know."""
+
+    name: str
+    seed: Seed = 0
+    protocol: Literal["fair", "paper"] = "fair"
+    data: Annotated[ShopData | AmazonData | TableData, Field(discriminator="source")]
+    model: ScratchModel = ScratchModel()
+    training: Training = Training()
+    decoding: Decoding = Decoding()
+    ranking: Ranking = Ranking()
+    limit_users: PositiveInt | None = None
+
+
+def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
+    """Read a YAML file and apply overrides; ConfigError names the file and the setting at fault.
+
+    Relative folders in the file are taken from where the command runs.
+    """
+    try:
+        raw = _parsed(Path(path).read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {_on_one_line(error)}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} holds no settings")
+    return with_overrides(raw, overrides, where=str(path))
+
+
+def with_overrides(
+    settings: Mapping[str, Any], overrides: Iterable[str], *, where: str = "settings"
+) -> Experiment:
+    """Settings with `section.key=value` overrides applied, checked; values are read as YAML."""
+    merged = _copied(settings)
+    for override in overrides:
+        path, sign, value = override.partition("=")
+        if not sign or not path:
+            raise ConfigError(f"override {override!r} is not section.key=value")
+        try:
+            _set(merged, path.split("."), _parsed(value), override)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"override {override!r} is not YAML: {_on_one_line(error)}") from None
+    try:
+        return Experiment.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {'; '.join(_explain(error))}") from None
+
+
+def checked(section: type[_Section], **values: Any) -> _Section:
+    """One section from its values; ConfigError names the setting that is impossible."""
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(error))) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a setting that stands there twice; YAML keeps the last one in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        for name in names:
+            if names.count(name) > 1:
+                raise yaml.YAMLError(f"{name} stands there twice")
+        return super().construct_mapping(node, deep)
+
+
+def _parsed(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
+def _on_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _copied(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _copied(v) if isinstance(v, Mapping) else v for k, v in settings.items()}
+
+
+def _set(settings: dict[str, Any], path: list[str], value: Any, override: str) -> None:
+    *sections, key = path
+    for section in sections:
+        inner = settings.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"override {override!r}: {section} is not a section")
+        settings = inner
+    settings[key] = value
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        # A discriminated section puts its tag into the path ("data.amazon.category").
+        place = [str(part) for part in problem["loc"] if part not in ("shop", "amazon", "table")]
+        name = ".".join(place)
+        if problem["type"] == "extra_forbidden":
+            yield f"unknown setting {name}{_nearest(place, problem['loc'])}"
+        else:
+            yield f"{name or 'settings'}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _nearest(place: list[str], location: tuple[int | str, ...]) -> str:
+    known: dict[str, type[BaseModel]] = {
+        "shop": ShopData,
+        "amazon": AmazonData,
+        "table": TableData,
+        "model": ScratchModel,
+        "training": Training,
+        "decoding": Decoding,
+        "ranking": Ranking,
+    }
+    section = str(location[-2]) if len(location) > 1 else ""
+    fields = list(known.get(section, Experiment).model_fields)
+    match = difflib.get_close_matches(place[-1], fields, n=1)
+    return f" (did you mean {match[0]}?)" if match else f" (known: {', '.join(fields)})"

@@ -1,0 +1,170 @@
+"""`gloss` in real processes that tests may kill or starve.
+
+A server process imports everything once; each call is a fork of it, so it costs no import. Run as
+a script this file is the server: it reads calls from standard input, one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Idle threads that spin for work would fight for the cores; here the work is tiny.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+WRITES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended. code: the exit code; None if it was killed."""
+
+    code: int | None
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+class Processes:
+    """Starts calls of `gloss`, one at a time."""
+
+    def __init__(self, server: subprocess.Popen[str], folder: Path) -> None:
+        self.server, self.folder = server, folder
+
+    @classmethod
+    @contextmanager
+    def started(cls, folder: Path) -> Iterator[Processes]:
+        """The server, until the block ends."""
+        command = [sys.executable, "-W", "ignore", __file__]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+        ) as server:
+            yield cls(server, folder)
+            assert server.stdin is not None
+            server.stdin.close()
+
+    def gloss(
+        self,
+        *arguments: object,
+        kill_after: float | None = None,
+        kill_at_write: int | None = None,
+        largest_file: int | None = None,
+    ) -> Ended:
+        """Run `gloss` with these arguments.
+
+        kill_after: SIGKILL after so many seconds. kill_at_write: SIGKILL just before the n-th
+        change to the file system that Python makes. largest_file: bytes that a file may hold.
+        """
+        out, err = self.folder / "stdout", self.folder / "stderr"
+        call = {
+            "arguments": [*map(str, arguments)],
+            "stdout": str(out),
+            "stderr": str(err),
+            "kill_at_write": kill_at_write,
+            "largest_file": largest_file,
+        }
+        started = time.monotonic()
+        process = int(self._say(call))
+        if kill_after is not None:
+            time.sleep(kill_after)
+            os.kill(process, signal.SIGKILL)
+        status = int(self._say("wait"))
+        code = None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - started
+        return Ended(code, out.read_text("utf-8"), err.read_text("utf-8"), seconds)
+
+    def _say(self, message: Any) -> str:
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        self.server.stdin.write(json.dumps(message) + "\n")
+        self.server.stdin.flush()
+        return self.server.stdout.readline()
+
+
+def visible_bytes(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, drafts and temporary files left out."""
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    hidden = {name for name in files if any(part.startswith(".") for part in name.parts)}
+    return {str(name): files[name].read_bytes() for name in sorted(files.keys() - hidden)}
+
+
+def kill_until_done(
+    processes: Processes, *arguments: object, rng: random.Random, writes: int
+) -> int:
+    """Kill a call again and again, each time before one of its next `writes` changes to the file
+    system, until it ends well; returns how often it was killed."""
+    for kills in range(1000):
+        ended = processes.gloss(*arguments, kill_at_write=rng.randint(1, writes))
+        if ended.code is not None:
+            assert ended.code == 0, ended.stderr
+            return kills
+    raise AssertionError("it never ends")
+
+
+def _serve() -> None:
+    import gloss.cli.main
+    import gloss.cli.output
+    import gloss.decoding.generator
+    import gloss.language.scratch
+    import gloss.pipeline
+    import gloss.recommender  # noqa: F401
+
+    while line := sys.stdin.readline():
+        call = json.loads(line)
+        process = os.fork()
+        if not process:
+            _be(call)
+        print(process, flush=True)
+        sys.stdin.readline()
+        print(os.waitpid(process, 0)[1], flush=True)
+
+
+def _be(call: dict[str, Any]) -> None:
+    """Become the call: this process ends with it."""
+    for stream, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(call[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    if call["largest_file"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (call["largest_file"],) * 2)
+    sys.argv = ["gloss", *call["arguments"]]
+    if call["kill_at_write"]:
+        sys.addaudithook(_killer(call["kill_at_write"]))
+    code = 0
+    try:
+        sys.modules["gloss.cli.main"].main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 99
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _killer(moment: int) -> Any:
+    left = moment
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal left
+        writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if writes or event in WRITES:
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return hook
+
+
+if __name__ == "__main__":
+    _serve()
