@@ -1,0 +1,1 @@
+"""Data: from files of purchases to a catalogue, histories and splits."""
