@@ -1,0 +1,137 @@
+"""From a history to the text that a language model continues. Knows titles; knows no tokenizer.
+
+A template is saved beside the model that was trained with it, so that a model is never asked in
+words it has not learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from gloss.data.catalogue import Catalogue, ItemId
+from gloss.data.histories import Example, UserId
+from gloss.errors import ConfigError
+
+__all__ = ["PAPER_TEMPLATE", "TITLES_ONLY", "Prompt", "PromptBuilder", "PromptTemplate"]
+
+_SLOT = "{title}"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model reads for a user; `dropped` counts the oldest purchases that did not fit."""
+
+    user: UserId
+    history: tuple[ItemId, ...]
+    text: str
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTemplate:
+    """header + one item text a purchase, earliest first + footer; the answer is one title.
+
+    >>> PromptTemplate("Bought:\\n", "- {title}\\n", "Next:", "{title}").render(["Kite"])
+    'Bought:\\n- Kite\\nNext:'
+    """
+
+    header: str
+    item: str
+    footer: str
+    answer: str
+
+    def __post_init__(self) -> None:
+        for name in ("item", "answer"):
+            if getattr(self, name).count(_SLOT) != 1:
+                raise ConfigError(f"the template's {name} must hold {_SLOT} once")
+
+    def render(self, titles: Sequence[str]) -> str:
+        """The prompt for these titles, earliest first."""
+        return self.header + "".join(map(self.render_item, titles)) + self.footer
+
+    def render_item(self, title: str) -> str:
+        """The text of one purchase."""
+        return self.item.replace(_SLOT, title)
+
+    def render_answer(self, title: str) -> str:
+        """The text that the model should write, without its end-of-text token."""
+        return self.answer.replace(_SLOT, title)
+
+    def title_of(self, answer: str) -> str:
+        """The title in what the model wrote: the answer's marker removed, white space trimmed."""
+        before, _, after = self.answer.partition(_SLOT)
+        return answer.strip().removeprefix(before.strip()).removesuffix(after.strip()).strip()
+
+    def to_json(self) -> dict[str, Any]:
+        """The template as plain values, for `prompt.json`."""
+        return asdict(self)
+
+
+PAPER_TEMPLATE = PromptTemplate(
+    header=(
+        "Below is a customer's purchase history on Amazon, listed in chronological order "
+        "(earliest to latest). \n"
+        "Each item is represented by the following format: Title: <item title> \n"
+        "Based on this history, predict **only one** item the customer is most likely to purchase "
+        "next in the same format.\n\n"
+        "### Purchase history:\n"
+    ),
+    item="Title: {title}\n",
+    footer="\n### Next item:\n",
+    answer="Title: {title}",
+)
+"""The published system's prompt (GLoSS research repository), the default for pretrained models."""
+
+TITLES_ONLY = PromptTemplate(header="\n", item="{title}\n", footer="", answer="{title}")
+"""One title a line, nothing else: for models from zero, whose end-of-text is the newline."""
+
+
+class PromptBuilder:
+    """Makes prompts of at most `max_tokens`: too long a history loses its oldest items, whole.
+
+    Never half a title, never the instruction. `count_tokens` gives the number of tokens of a text;
+    a prompt is counted piece by piece.
+    """
+
+    def __init__(
+        self, template: PromptTemplate, *, count_tokens: Callable[[str], int], max_tokens: int
+    ) -> None:
+        self.template = template
+        frame = count_tokens(template.header) + count_tokens(template.footer)
+        self._budget = max_tokens - frame
+        self._length_of = cache(lambda title: count_tokens(template.render_item(title)))
+
+    def build(self, user: UserId, history: Sequence[ItemId], titles: Sequence[str]) -> Prompt:
+        """The prompt for a user; titles[i] is that of history[i], earliest first.
+
+        Raises ConfigError if the instruction and the latest title alone are too long.
+        """
+        kept = _latest_that_fit([self._length_of(title) for title in titles], self._budget)
+        if self._budget < 0 or (titles and not kept):
+            raise ConfigError(
+                f"the model's context cannot hold the instruction, the latest title of user {user} "
+                "and the answer: take a model with a larger one"
+            )
+        dropped = len(titles) - kept
+        return Prompt(user, tuple(history), self.template.render(titles[dropped:]), dropped)
+
+    def build_all(self, examples: Sequence[Example], catalogue: Catalogue) -> list[Prompt]:
+        """One prompt an example, in their order."""
+        return [
+            self.build(example.user, example.history, [*map(catalogue.title, example.history)])
+            for example in examples
+        ]
+
+
+def _latest_that_fit(lengths: Sequence[int], budget: int) -> int:
+    """How many of the last items fit into the budget together."""
+    used = kept = 0
+    for length in reversed(lengths):
+        used += length
+        if used > budget:
+            break
+        kept += 1
+    return kept

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import random
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from gloss.config import Training
+from gloss.language import training
+from gloss.language.training import stack, train
+
+SETTINGS = Training(
+    epochs=3, batch_tokens=60, learning_rate=0.01, warmup_steps=3, dropout=0.2, attention_dropout=0
+)
+
+
+def small(seed: int = 0, *, attention_dropout: float = 0.1) -> LlamaForCausalLM:
+    config = LlamaConfig(
+        vocab_size=20,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        attention_dropout=attention_dropout,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(config)
+
+
+def documents(epoch: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(epoch)
+    return [rng.integers(1, 20, rng.integers(2, 14)).astype(np.int32) for _ in range(40)]
+
+
+class Interrupted(Exception):
+    pass
+
+
+def stopping_at(step: int):
+    """Progress that ends the run in the middle of a step."""
+
+    def progress(done: int, _total: int | None, note: str = "") -> None:
+        if done == step:
+            raise Interrupted
+
+    return progress
+
+
+def run(path, *, seed=7, settings=SETTINGS, model=None, **named):
+    model = model or small()
+    record = train(model, documents, settings, seed=seed, pad=0, checkpoint=path, **named)
+    return model, record
+
+
+def same(one, other) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("run") / "checkpoint.pt", validate=validate)
+
+
+def validate(model) -> float:
+    return float(sum(p.detach().abs().sum() for p in model.parameters()))
+
+
+def test_the_same_seed_gives_the_same_bits(tmp_path, uninterrupted):
+    model, record = run(tmp_path / "checkpoint.pt", validate=validate)
+    assert same(model, uninterrupted[0])
+    assert record == uninterrupted[1]
+
+
+def test_another_seed_gives_other_weights(tmp_path, uninterrupted):
+    assert not same(run(tmp_path / "checkpoint.pt", seed=8)[0], uninterrupted[0])
+
+
+@pytest.mark.parametrize("stops", [(1,), (5,), (2, 3, 11, 12, 17), (14, 15)])
+def test_resumed_runs_end_with_the_same_bits(tmp_path, monkeypatch, uninterrupted, stops):
+    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
+    path = tmp_path / "checkpoint.pt"
+    for step in stops:
+        torch.manual_seed(step)  # what was drawn before must not matter
+        with pytest.raises(Interrupted):
+            run(path, validate=validate, progress=stopping_at(step))
+    model, record = run(path, validate=validate, model=small(seed=99))
+    # The first stop comes before any checkpoint: only then do the model's own weights count.
+    if stops == (1,):
+        assert not same(model, uninterrupted[0])
+        return
+    assert same(model, uninterrupted[0])
+    assert record == uninterrupted[1]
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, uninterrupted):
+    path = tmp_path / "checkpoint.pt"
+    run(path, validate=validate)
+    model, record = run(path, validate=validate, model=small(seed=99), progress=stopping_at(1))
+    assert same(model, uninterrupted[0])
+    assert record == uninterrupted[1]
+
+
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    """A file with its end or one of its bits lost."""
+    if rng.random() < 0.4:
+        return content[: rng.randrange(len(content))]
+    place = rng.randrange(len(content))
+    return (
+        content[:place] + bytes([content[place] ^ (1 << rng.randrange(8))]) + content[place + 1 :]
+    )
+
+
+def test_a_damaged_checkpoint_starts_over(tmp_path, uninterrupted):
+    path = tmp_path / "checkpoint.pt"
+    once = SETTINGS.model_copy(update={"epochs": 1, "batch_tokens": 1000})
+    whole, _ = run(path, settings=once)
+    content = path.read_bytes()
+    rng = random.Random(0)
+    for damage in (b"", b"not a zip", *(damaged(content, rng) for _ in range(60))):
+        path.write_bytes(damage)
+        model, _ = run(path, settings=once)
+        assert same(model, whole)
+
+
+def test_dropout_leaves_no_hooks_and_the_model_ready_to_be_used(tmp_path, uninterrupted):
+    for model, _ in (uninterrupted, _interrupted_model(tmp_path)):
+        assert not model.training
+        assert not any(module._forward_hooks for module in model.modules())
+
+
+def _interrupted_model(tmp_path):
+    model = small()
+    with pytest.raises(Interrupted):
+        run(tmp_path / "checkpoint.pt", model=model, progress=stopping_at(2))
+    return model, None
+
+
+def test_dropout_changes_training_and_nothing_else(tmp_path):
+    model = small(attention_dropout=0.0)
+    tokens = torch.tensor([[1, 2, 3]])
+    with training._dropout(model, 0.5):
+        assert not torch.equal(model(tokens).logits, model(tokens).logits)
+        model.eval()
+        inside = model(tokens).logits
+    assert torch.equal(model(tokens).logits, inside)
+
+
+def test_the_loss_falls(tmp_path):
+    settings = SETTINGS.model_copy(update={"epochs": 30, "dropout": 0.0})
+    same_each_time = documents(0)
+    record = train(
+        small(attention_dropout=0.0),
+        lambda _epoch: same_each_time,
+        settings,
+        seed=0,
+        pad=0,
+        checkpoint=tmp_path / "checkpoint.pt",
+    )
+    losses = [row["loss"] for row in record.losses]
+    assert len(losses) == 30
+    assert losses[0] > np.log(20) - 0.5
+    assert losses[-1] < losses[0] / 2
+
+
+def test_records_count_steps_and_tokens(tmp_path):
+    _, record = run(tmp_path / "checkpoint.pt", validate=lambda _model: 1.5)
+    assert record.tokens == sum(len(d) for epoch in range(3) for d in documents(epoch))
+    assert [row["validation_loss"] for row in record.losses] == [1.5] * 3
+    assert record.losses[-1]["step"] == record.steps
+    assert set(asdict(record)) == {"losses", "steps", "tokens"}
+
+
+def test_without_validation_no_such_loss_is_written(tmp_path):
+    _, record = run(tmp_path / "checkpoint.pt")
+    assert all("validation_loss" not in row for row in record.losses)
+
+
+@pytest.mark.parametrize("budget", [1, 30, 200, 10**6])
+def test_every_document_is_in_one_batch_within_the_budget(budget):
+    settings = SETTINGS.model_copy(update={"batch_tokens": budget})
+    read = documents(0)
+    batches = training._batches(read, settings, 0, 0)
+    assert sorted(id(d) for batch in batches for d in batch) == sorted(map(id, read))
+    for batch in batches:
+        assert len(batch) * max(map(len, batch)) <= budget or len(batch) == 1
+
+
+def test_no_documents_are_no_batches():
+    assert training._batches([], SETTINGS, 0, 0) == []
+
+
+def test_batches_come_in_another_order_in_each_epoch():
+    read = documents(0)
+    orders = [[len(b[0]) for b in training._batches(read, SETTINGS, 0, e)] for e in range(3)]
+    assert orders[0] != orders[1] != orders[2]
+    assert orders[0] != sorted(orders[0])
+
+
+def test_the_learning_rate_rises_then_falls_to_zero():
+    rates = [training._schedule(step, 10, 4) for step in range(1, 11)]
+    assert rates == [1 / 4, 2 / 4, 3 / 4, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6, 0]
+
+
+def test_a_stack_is_padded_on_the_right():
+    tokens, real = stack([np.array([5, 6, 7]), np.array([8])], 9, torch.device("cpu"))
+    assert tokens.tolist() == [[5, 6, 7], [8, 9, 9]]
+    assert real.tolist() == [[True, True, True], [True, False, False]]

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import doctest
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gloss import prompts
+from gloss.data.catalogue import Catalogue, Item
+from gloss.data.histories import Example
+from gloss.errors import ConfigError
+from gloss.prompts import PAPER_TEMPLATE, TITLES_ONLY, PromptBuilder, PromptTemplate
+
+PLAIN = PromptTemplate(header="Bought:\n", item="- {title}\n", footer="Next:", answer="{title}")
+TITLES = st.text(min_size=1).map(lambda text: " ".join(text.split())).filter(bool)
+
+
+def builder(most: int, template: PromptTemplate = PLAIN) -> PromptBuilder:
+    """Counts a letter as a token."""
+    return PromptBuilder(template, count_tokens=len, max_tokens=most)
+
+
+def items(titles: list[str]) -> list[str]:
+    return [f"b{place}" for place in range(len(titles))]
+
+
+def test_the_examples_of_the_module_hold():
+    assert doctest.testmod(prompts).failed == 0
+
+
+def test_the_papers_prompt_is_the_papers():
+    assert PAPER_TEMPLATE.render(["Kite", "Ball"]) == (
+        "Below is a customer's purchase history on Amazon, listed in chronological order "
+        "(earliest to latest). \nEach item is represented by the following format: "
+        "Title: <item title> \nBased on this history, predict **only one** item the customer is "
+        "most likely to purchase next in the same format.\n\n### Purchase history:\n"
+        "Title: Kite\nTitle: Ball\n\n### Next item:\n"
+    )
+    assert PAPER_TEMPLATE.render_answer("Kite") == "Title: Kite"
+
+
+@pytest.mark.parametrize("template", [PLAIN, PAPER_TEMPLATE, TITLES_ONLY])
+@given(TITLES)
+def test_the_title_comes_back_out_of_the_answer(template, title):
+    assert template.title_of(template.render_answer(title)) == title.strip()
+
+
+@pytest.mark.parametrize("title", ["Title: A Novel", "{title}", "a {title} b", "Title:"])
+def test_a_title_that_looks_like_the_template_stays_a_title(title):
+    assert PAPER_TEMPLATE.title_of(PAPER_TEMPLATE.render_answer(title)) == title
+    assert PLAIN.render([title]) == f"Bought:\n- {title}\nNext:"
+
+
+def test_an_answer_without_the_marker_is_the_title():
+    assert PAPER_TEMPLATE.title_of(" Kite\n") == "Kite"
+    assert PAPER_TEMPLATE.title_of("Title:") == ""
+
+
+def test_a_history_that_fits_is_whole():
+    prompt = builder(100).build("u", items(["Kite", "Ball"]), ["Kite", "Ball"])
+    assert prompt.text == "Bought:\n- Kite\n- Ball\nNext:"
+    assert (prompt.user, prompt.history, prompt.dropped) == ("u", ("b0", "b1"), 0)
+
+
+def test_the_oldest_items_are_dropped_whole_and_counted():
+    frame, kite, ball = len("Bought:\nNext:"), len("- Kite\n"), len("- Ball\n")
+    fits = builder(frame + kite + ball)
+    assert fits.build("u", items(["Tea"] * 3), ["Tea", "Kite", "Ball"]).dropped == 1
+    short = builder(frame + kite + ball - 1).build("u", items(["Tea"] * 3), ["Tea", "Kite", "Ball"])
+    assert short.text == "Bought:\n- Ball\nNext:"
+    assert short.dropped == 2
+    assert len(short.history) == 3
+
+
+@given(st.lists(TITLES, min_size=1, max_size=8), st.integers(1, 120))
+def test_a_prompt_is_the_longest_end_of_the_history_that_fits(titles, most):
+    whole = [PLAIN.render(titles[dropped:]) for dropped in range(len(titles) + 1)]
+    fitting = [text for text in whole[:-1] if len(text) <= most]
+    if not fitting:
+        with pytest.raises(ConfigError, match="take a model with a larger one"):
+            builder(most).build("u", items(titles), titles)
+    else:
+        prompt = builder(most).build("u", items(titles), titles)
+        assert prompt.text == fitting[0]
+        assert prompt.dropped == whole.index(fitting[0])
+
+
+def test_no_history_is_the_instruction_alone():
+    assert builder(100).build("u", (), ()).text == "Bought:\nNext:"
+
+
+def test_an_instruction_that_does_not_fit_is_an_error_also_without_a_history():
+    with pytest.raises(ConfigError, match="cannot hold the instruction"):
+        builder(3).build("u", (), ())
+
+
+def test_one_prompt_an_example_in_their_order():
+    catalogue = Catalogue([Item("b0", "Kite"), Item("b1", "Ball")])
+    examples = [Example("v", ("b1", "b1"), "b0"), Example("u", ("b0",), "b1")]
+    made = builder(100).build_all(examples, catalogue)
+    assert [prompt.user for prompt in made] == ["v", "u"]
+    assert made[0].text == "Bought:\n- Ball\n- Ball\nNext:"
+
+
+@pytest.mark.parametrize("text", ["", "{titel}", "{title} and {title}"])
+@pytest.mark.parametrize("field", ["item", "answer"])
+def test_a_template_without_one_place_for_the_title_is_an_error(field, text):
+    with pytest.raises(ConfigError, match=f"the template's {field} must hold {{title}} once"):
+        PromptTemplate(**{**PLAIN.to_json(), field: text})
+
+
+def test_a_template_survives_json():
+    assert PromptTemplate(**PAPER_TEMPLATE.to_json()) == PAPER_TEMPLATE
