@@ -1,0 +1,301 @@
+"""How fast beam search is: ours beside `generate`, and beside what the card could do.
+
+    python benchmarks/decoding.py --data data/toys --shape llama-3.2-1b
+    python benchmarks/decoding.py --data data/toys --shape small --device cpu
+
+Random weights of the real shapes, the published prompt on real histories, and a forced length, so
+that everybody does the same work: 5 beams, 50 new tokens for each. Peers run in the same process on
+the same weights: `generate` exactly as the published script calls it (batches of 8, `empty_cache`
+and `gc.collect` after each), `generate` at its best batch size, and on a CPU CTranslate2.
+
+The limit counts the matrix products only: every prompt token once, every beam's token once, the
+output head where a next token is chosen, at the rate of a large matrix product measured in the same
+run. Prints a table and writes JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from gloss.data.dataset import Dataset
+from gloss.decoding.beams import BeamSettings
+from gloss.decoding.searching import choose_search
+from gloss.language.scratch import train_tokenizer
+from gloss.prompts import PAPER_TEMPLATE, PromptBuilder
+
+BEAMS, NEW_TOKENS, MOST_PROMPT = 5, 50, 974
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "llama-3.2-1b": {
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "vocab_size": 128256,
+        "tie_word_embeddings": True,
+    },
+    "llama-3.2-3b": {
+        "hidden_size": 3072,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 24,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "vocab_size": 128256,
+        "tie_word_embeddings": True,
+    },
+    "llama-3.1-8b": {
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "vocab_size": 128256,
+        "tie_word_embeddings": False,
+    },
+    "small": {
+        "hidden_size": 512,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 8,
+        "vocab_size": 8000,
+        "tie_word_embeddings": True,
+    },
+}
+
+
+def main() -> None:
+    """Parse, measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--shape", choices=SHAPES, default="llama-3.2-1b")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--users", type=int, default=2048, help="users for ours")
+    parser.add_argument("--peer-users", type=int, default=64, help="users for generate")
+    parser.add_argument("--peer-batches", type=int, nargs="*", default=[64, 128])
+    parser.add_argument("--entries", type=int, default=None, help="cache entries of ours")
+    parser.add_argument("--out", type=Path, default=None)
+    args = parser.parse_args()
+    model = _model(args.shape, args.device)
+    prompts = _prompts(args.data, args.users)
+    rows = {"ours": _rate(_ours(model, args.entries), prompts, args.device)}
+    few = _spread(prompts, args.peer_users)
+    rows["generate, published loop"] = _rate(_generate(model, 8, tidy=True), few, args.device)
+    for batch in args.peer_batches:
+        enough = _spread(prompts, max(batch, args.peer_users))
+        try:
+            rows[f"generate, batch {batch}"] = _rate(
+                _generate(model, batch, tidy=False), enough, args.device
+            )
+        except torch.cuda.OutOfMemoryError:
+            print(f"generate, batch {batch}: out of memory")
+    if args.device == "cpu":
+        rows["CTranslate2"] = _rate(_ctranslate2(model), few, args.device)
+    report = _report(args, model, prompts, rows)
+    print(json.dumps(report, indent=1))
+    if args.out:
+        args.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+Run = Callable[[Sequence[Sequence[int]]], None]
+
+
+def _model(shape: str, device: str) -> Any:
+    config = LlamaConfig(**SHAPES[shape], max_position_embeddings=2048, bos_token_id=0)
+    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    torch.manual_seed(0)
+    with torch.device(device):
+        return AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
+
+
+def _prompts(data: Path, users: int) -> list[list[int]]:
+    """Published prompts of test users, evenly spread, as tokens of a BPE of this catalogue."""
+    dataset = Dataset.load(data)
+    catalogue = dataset.catalogue("paper")
+    instruction = [PAPER_TEMPLATE.header, PAPER_TEMPLATE.footer, PAPER_TEMPLATE.item] * 50
+    tokenizer = train_tokenizer([*catalogue.titles, *instruction], vocabulary=1300)
+
+    def count(text: str) -> int:
+        return len(tokenizer(text)["input_ids"])
+
+    builder = PromptBuilder(PAPER_TEMPLATE, count_tokens=count, max_tokens=MOST_PROMPT)
+    examples = dataset.examples("test")
+    chosen = [examples[place * len(examples) // users] for place in range(users)]
+    made: list[list[int]] = tokenizer([p.text for p in builder.build_all(chosen, catalogue)])[
+        "input_ids"
+    ]
+    return made
+
+
+def _spread(prompts: list[list[int]], count: int) -> list[list[int]]:
+    """That many of the prompts, evenly spread, so that their lengths are those of all."""
+    return [prompts[place * len(prompts) // count] for place in range(min(count, len(prompts)))]
+
+
+def _ours(model: Any, entries: int | None) -> Run:
+    settings = BeamSettings(BEAMS, BEAMS, NEW_TOKENS, 0.0, end=-1)
+    search = choose_search(model, settings, None, entries=entries)
+
+    def run(prompts: Sequence[Sequence[int]]) -> None:
+        found = search.search(prompts, told=lambda done: None)
+        assert all(len(beam.tokens) == NEW_TOKENS for beams in found for beam in beams)
+
+    return run
+
+
+def _generate(model: Any, batch: int, *, tidy: bool) -> Run:
+    def run(prompts: Sequence[Sequence[int]]) -> None:
+        # The published script keeps the users' order; at its best `generate` gets sorted prompts.
+        ordered = prompts if tidy else sorted(prompts, key=len)
+        for first in range(0, len(ordered), batch):
+            part = ordered[first : first + batch]
+            longest = max(map(len, part))
+            tokens = torch.tensor([[0] * (longest - len(p)) + list(p) for p in part])
+            seen = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in part])
+            model.generate(
+                input_ids=tokens.to(model.device),
+                attention_mask=seen.to(model.device),
+                num_beams=BEAMS,
+                num_return_sequences=BEAMS,
+                min_new_tokens=NEW_TOKENS,
+                max_new_tokens=NEW_TOKENS,
+                do_sample=False,
+                eos_token_id=None,
+                pad_token_id=0,
+            )
+            if tidy:
+                if model.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                gc.collect()
+
+    return run
+
+
+def _ctranslate2(model: Any) -> Run:
+    import ctranslate2
+    from ctranslate2.converters import TransformersConverter
+
+    folder = Path(tempfile.mkdtemp())
+    model.save_pretrained(folder / "hf")
+    _plain_tokenizer(model.config.vocab_size, folder / "hf")
+    TransformersConverter(str(folder / "hf")).convert(str(folder / "ct2"))
+    generator = ctranslate2.Generator(str(folder / "ct2"), intra_threads=torch.get_num_threads())
+    names = [f"<{token}>" for token in range(model.config.vocab_size)]
+
+    def run(prompts: Sequence[Sequence[int]]) -> None:
+        generator.generate_batch(
+            [[names[token] for token in prompt] for prompt in sorted(prompts, key=len)],
+            beam_size=BEAMS,
+            num_hypotheses=BEAMS,
+            min_length=NEW_TOKENS,
+            max_length=NEW_TOKENS,
+            include_prompt_in_result=False,
+            max_batch_size=16,
+        )
+
+    return run
+
+
+def _plain_tokenizer(size: int, folder: Path) -> None:
+    """A vocabulary of names of numbers: the converter wants one, the benchmark does not."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {f"<{token}>": token for token in range(size)}
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="<0>")),
+        bos_token="<0>",
+        eos_token="<1>",
+        unk_token="<0>",
+    )
+    fast.save_pretrained(folder)
+
+
+def _rate(run: Run, prompts: Sequence[Sequence[int]], device: str) -> float:
+    """Users a second, after a warm-up that has met the longest prompt."""
+    run([max(prompts, key=len), *prompts[:15]])
+    _wait(device)
+    if device != "cpu":
+        torch.cuda.empty_cache()
+    started = time.perf_counter()
+    run(prompts)
+    _wait(device)
+    return len(prompts) / (time.perf_counter() - started)
+
+
+def _report(
+    args: argparse.Namespace, model: Any, prompts: list[list[int]], rows: dict[str, float]
+) -> dict[str, Any]:
+    rate = _matrix_rate(args.device)
+    copy = _copy_rate(args.device)
+    mean = sum(map(len, prompts)) / len(prompts)
+    head = model.config.vocab_size * model.config.hidden_size
+    body = sum(p.numel() for p in model.model.layers.parameters())
+    generated = BEAMS * (NEW_TOKENS - 1)
+    work = 2 * body * (mean + generated) + 2 * head * (1 + generated)
+    limit = rate / work
+    return {
+        "machine": torch.cuda.get_device_name() if args.device != "cpu" else platform.processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "shape": args.shape,
+        "users": len(prompts),
+        "mean prompt tokens": round(mean, 1),
+        "matrix product, TFLOP/s": round(rate / 1e12, 3),
+        "copy, GB/s": round(copy / 1e9, 1),
+        "limit, users/s": round(limit, 1),
+        "users/s": {name: round(each, 2) for name, each in rows.items()},
+        "ours, share of the limit": round(rows["ours"] / limit, 3),
+        "ours over": {
+            name: round(rows["ours"] / each, 2) for name, each in rows.items() if name != "ours"
+        },
+    }
+
+
+def _matrix_rate(device: str) -> float:
+    """Operations a second of a large matrix product on random data."""
+    size, dtype = (8192, torch.bfloat16) if device != "cpu" else (1536, torch.float32)
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    return 2 * size**3 / _seconds(lambda: a @ b, device)
+
+
+def _copy_rate(device: str) -> float:
+    """Bytes a second of a large copy, read and written."""
+    source = torch.empty(2**30 if device != "cpu" else 2**27, dtype=torch.int8, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.numel() / _seconds(lambda: target.copy_(source), device)
+
+
+def _seconds(work: Callable[[], Any], device: str, repeats: int = 10) -> float:
+    for _ in range(3):
+        work()
+    _wait(device)
+    started = time.perf_counter()
+    for _ in range(repeats):
+        work()
+    _wait(device)
+    return (time.perf_counter() - started) / repeats
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What a language model wrote for each user: types, our artefact, the research repository's file.
+
+Needs no torch: ranking and evaluation read generations on machines that could not make them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from gloss.artifacts import open_artifact
+from gloss.data.catalogue import ItemId
+from gloss.data.histories import UserId
+from gloss.errors import InputError
+
+__all__ = [
+    "KIND",
+    "SHARDS",
+    "Generation",
+    "Query",
+    "read_generations",
+    "read_research_file",
+    "to_row",
+]
+
+KIND = "generations"
+SHARDS = "part-*.jsonl"
+RESEARCH_MARKER = "Title: "
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A generated title. beam: 0 is the likeliest; logprob: natural logarithm, None if unknown."""
+
+    text: str
+    beam: int
+    logprob: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What was written for a user whose purchases were `history`; queries in beam order."""
+
+    user: UserId
+    history: tuple[ItemId, ...]
+    queries: tuple[Query, ...]
+
+
+def read_generations(path: Path) -> tuple[Generation, ...]:
+    """Generations from our artefact (a folder) or from the research repository's JSON (a file).
+
+    Raises InputError or ArtifactError naming what is missing or malformed.
+    """
+    path = Path(path)
+    if path.is_file():
+        return read_research_file(path)
+    folder = open_artifact(path, KIND).path
+    return tuple(_read_shards(sorted(folder.glob(SHARDS))))
+
+
+def read_research_file(path: Path) -> tuple[Generation, ...]:
+    """Read the JSON list that the GLoSS research repository writes.
+
+    Each entry has `reviewer_id`, `asin` (the target), `seen_asins` and `generated_sequences`, each
+    sequence reading "Title: …"; the marker is removed and beams carry no probability.
+    """
+    try:
+        entries = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(entries, list):
+        raise InputError(f"{path} is not the research repository's list of generations")
+    return tuple(_from_research(entry, f"{path}, entry {n}") for n, entry in enumerate(entries, 1))
+
+
+def to_row(generation: Generation) -> dict[str, Any]:
+    """One line of a shard."""
+    return {
+        "user": generation.user,
+        "history": list(generation.history),
+        "titles": [query.text for query in generation.queries],
+        "logprobs": [query.logprob for query in generation.queries],
+    }
+
+
+def _read_shards(shards: Iterable[Path]) -> Iterator[Generation]:
+    for shard in shards:
+        with shard.open(encoding="utf-8") as lines:
+            for line in lines:
+                row = json.loads(line)
+                queries = tuple(
+                    Query(text, beam, logprob)
+                    for beam, (text, logprob) in enumerate(
+                        zip(row["titles"], row["logprobs"], strict=True)
+                    )
+                )
+                yield Generation(row["user"], tuple(row["history"]), queries)
+
+
+def _from_research(entry: Any, where: str) -> Generation:
+    fields = entry if isinstance(entry, dict) else {}
+    user = fields.get("reviewer_id")
+    seen, texts = fields.get("seen_asins"), fields.get("generated_sequences")
+    if not (isinstance(user, str) and _are_texts(seen) and _are_texts(texts)):
+        raise InputError(
+            f"{where}: expected reviewer_id (a text), seen_asins and generated_sequences (lists "
+            "of texts)"
+        )
+    queries = tuple(Query(_without_marker(text), beam) for beam, text in enumerate(texts))
+    return Generation(UserId(user), tuple(map(ItemId, seen)), queries)
+
+
+def _are_texts(found: Any) -> TypeGuard[list[str]]:
+    return isinstance(found, list) and all(isinstance(each, str) for each in found)
+
+
+def _without_marker(text: str) -> str:
+    return text.strip().removeprefix(RESEARCH_MARKER.strip()).strip()

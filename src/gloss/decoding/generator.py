@@ -1,0 +1,145 @@
+"""Generators: whoever writes titles for prompts. One method, one shipped double.
+
+Knows prompts and titles; leaves token-level search to `beam_search`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from gloss.config import Decoding
+from gloss.data.catalogue import Catalogue
+from gloss.data.histories import UserId
+from gloss.decoding.beams import BeamSettings, Hypothesis
+from gloss.decoding.generations import Generation, Query
+from gloss.decoding.searching import choose_search
+from gloss.decoding.title_trie import TitleTrie
+from gloss.errors import ConfigError
+from gloss.language.loading import LanguageModel
+from gloss.progress import Progress, silent
+from gloss.prompts import Prompt, PromptBuilder
+
+__all__ = ["Generator", "ReplayGenerator", "TransformersGenerator"]
+
+
+class Generator(Protocol):
+    """Writes titles: one generation a prompt, in the prompts' order."""
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
+        """The generations of these prompts."""
+
+
+class ReplayGenerator:
+    """Says again what was generated before; a double for tests and for work without a model."""
+
+    def __init__(self, generations: Sequence[Generation]) -> None:
+        self._queries: Mapping[UserId, tuple[Query, ...]] = {
+            generation.user: generation.queries for generation in generations
+        }
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[Generation]:
+        """Each user's known queries; nothing for a user who is not known."""
+        return [Generation(p.user, p.history, self._queries.get(p.user, ())) for p in prompts]
+
+
+class TransformersGenerator:
+    """Beam search with a transformers model, inside the catalogue's titles or free."""
+
+    def __init__(
+        self,
+        language: LanguageModel,
+        settings: Decoding,
+        catalogue: Catalogue | None = None,
+    ) -> None:
+        """`catalogue` is needed in mode "catalogue" only."""
+        self.language = language
+        self.settings = settings
+        self.end = int(language.tokenizer.eos_token_id)
+        self.trie = self._title_trie(catalogue) if settings.mode == "catalogue" else None
+        self.steps = self.trie.depth if self.trie else settings.max_new_tokens
+        beams = BeamSettings(
+            beams=settings.beams,
+            returned=settings.returned or settings.beams,
+            max_new_tokens=settings.max_new_tokens,
+            length_penalty=settings.length_penalty,
+            end=self.end,
+        )
+        self.search = choose_search(language.model, beams, self.trie, entries=settings.batch_tokens)
+
+    def prompt_builder(self) -> PromptBuilder:
+        """Makes prompts that leave the model room for its answer."""
+        return PromptBuilder(
+            self.language.template,
+            count_tokens=self.count_tokens,
+            max_tokens=self._context() - self.steps,
+        )
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, with what the tokenizer puts before it."""
+        return len(self._encode([text])[0])
+
+    def generate(
+        self, prompts: Sequence[Prompt], *, progress: Progress = silent
+    ) -> list[Generation]:
+        """Titles for every prompt, likeliest first, with their log-probabilities."""
+        encoded = self._encode([prompt.text for prompt in prompts])
+        started = time.monotonic()
+
+        def told(done: int) -> None:
+            rate = done / max(1e-9, time.monotonic() - started)
+            progress(done, len(prompts), f"{rate:,.0f} users/s")
+
+        found = self.search.search(encoded, told=told)
+        return [
+            Generation(prompt.user, prompt.history, self._queries(hypotheses))
+            for prompt, hypotheses in zip(prompts, found, strict=True)
+        ]
+
+    def _queries(self, hypotheses: tuple[Hypothesis, ...]) -> tuple[Query, ...]:
+        texts = self.language.tokenizer.batch_decode(
+            [list(h.tokens) for h in hypotheses], skip_special_tokens=True
+        )
+        titles = map(self.language.template.title_of, texts)
+        return tuple(
+            Query(title, beam, hypothesis.score)
+            for beam, (title, hypothesis) in enumerate(zip(titles, hypotheses, strict=True))
+        )
+
+    def _title_trie(self, catalogue: Catalogue | None) -> TitleTrie:
+        if catalogue is None:
+            raise ConfigError('decoding mode "catalogue" needs the catalogue')
+        template = self.language.template
+        answers = [template.render_answer(title) for title in catalogue.titles]
+        # A title may hold what a model means by "end of text"; in a title it is just letters.
+        ids = self.language.tokenizer(answers, add_special_tokens=False, split_special_tokens=True)[
+            "input_ids"
+        ]
+        vocabulary = self.language.model.config.get_text_config().vocab_size
+        trie = TitleTrie.build(self._writable(ids), end=self.end, vocabulary=vocabulary)
+        return trie.to(self.language.model.device)
+
+    def _writable(self, titles: Sequence[list[int]]) -> list[list[int]]:
+        """Titles that take less than half of the context: a longer one, which no model of this
+        context has learned, must not take the room that everybody's prompt needs."""
+        writable = [title for title in titles if len(title) < self._context() // 2]
+        if not writable:
+            raise ConfigError("no title fits into half of the model's context: take a larger one")
+        return writable
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        # A special token in somebody's title is just letters, but a template may be made of one.
+        template = self.language.template.render(["x"])
+        made_of_special = any(
+            special in template for special in self.language.tokenizer.all_special_tokens
+        )
+        encoded: list[list[int]] = self.language.tokenizer(
+            list(texts), split_special_tokens=not made_of_special
+        )["input_ids"]
+        return encoded
+
+    def _context(self) -> int:
+        return int(self.language.model.config.get_text_config().max_position_embeddings)
