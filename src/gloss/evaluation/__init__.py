@@ -1,0 +1,1 @@
+"""How good the lists are: metrics, protocols, segments of users, and what to compare with."""

@@ -1,0 +1,197 @@
+"""From rankings and answers to figures, and figures on disk.
+
+per_user.parquet     user, and a column for each metric
+metrics.json         means and bootstrap intervals, of all users and of each segment
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gloss.artifacts import Artifact, creating, open_artifact
+from gloss.data.histories import Example, UserId
+from gloss.errors import ConfigError, InputError
+from gloss.evaluation.metrics import Floats, all_metrics, target_ranks
+from gloss.evaluation.segments import Mask
+from gloss.retrieval.fusion import Ranking
+
+__all__ = [
+    "KIND",
+    "Evaluation",
+    "evaluate",
+    "figures",
+    "load_evaluation",
+    "read_figures",
+    "save_evaluation",
+]
+
+KIND = "evaluation"
+
+_PER_USER = "per_user.parquet"
+_METRICS = "metrics.json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """What each user's list was worth. values: metric -> float64 (users,)."""
+
+    protocol: str
+    users: tuple[UserId, ...]
+    values: Mapping[str, Floats]
+
+    def means(self) -> dict[str, float]:
+        """The mean of each metric; empty where there are no users."""
+        if not self.users:
+            return {}
+        return {metric: float(values.mean()) for metric, values in self.values.items()}
+
+    def interval(
+        self, metric: str, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
+    ) -> tuple[float, float]:
+        """Where the mean lies with this confidence: percentiles of a bootstrap over users.
+
+        Raises ConfigError for an unknown metric or an impossible level, InputError without users.
+        """
+        if metric not in self.values:
+            raise ConfigError(f"no metric {metric!r}, measured were {', '.join(self.values)}")
+        if not 0 < level < 1:
+            raise ConfigError(f"a confidence level lies between 0 and 1, not at {level}")
+        if not self.users:
+            raise InputError("no users: there is no interval")
+        means = _bootstrap_means(self.values[metric], resamples, np.random.default_rng(seed))
+        low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+
+    def restrict(self, users: Collection[UserId]) -> Evaluation:
+        """The same figures for these users alone, in the order they have here.
+
+        Raises InputError naming a user who was not evaluated.
+        """
+        wanted = frozenset(users)
+        unknown = wanted.difference(self.users)
+        if unknown:
+            raise InputError(f"user {min(unknown)} was not evaluated")
+        kept = np.array([user in wanted for user in self.users], dtype=bool)
+        values = {metric: values[kept] for metric, values in self.values.items()}
+        return Evaluation(self.protocol, tuple(compress(self.users, kept)), values)
+
+
+def evaluate(
+    rankings: Sequence[Ranking],
+    examples: Sequence[Example],
+    cutoffs: Sequence[int],
+    *,
+    protocol: str,
+) -> Evaluation:
+    """Measure each user's list against the item that the user bought next.
+
+    The rankings must be those of all examples, or of the first N (a run with a limit), in any
+    order; `len(evaluation.users)` says how many were covered. The users of the result stand in the
+    order of the examples. Raises InputError naming a user who is missing, unknown or ranked twice.
+    """
+    by_user = {ranking.user: ranking for ranking in rankings}
+    asked = examples[: len(rankings)]
+    _check_users(rankings, by_user, examples)
+    ranks = target_ranks([by_user[e.user] for e in asked], [e.target for e in asked])
+    return Evaluation(protocol, tuple(e.user for e in asked), all_metrics(ranks, cutoffs))
+
+
+def figures(evaluation: Evaluation) -> dict[str, Any]:
+    """The number of users, and the mean and the 95 % interval of each metric."""
+    metrics = {
+        metric: dict(
+            zip(("mean", "low", "high"), (mean, *evaluation.interval(metric)), strict=True)
+        )
+        for metric, mean in evaluation.means().items()
+    }
+    return {"users": len(evaluation.users), "metrics": metrics}
+
+
+def save_evaluation(
+    path: Path,
+    evaluation: Evaluation,
+    *,
+    segments: Mapping[str, Mask],
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    summary: Mapping[str, Any],
+) -> None:
+    """Write an evaluation as the artefact `path`.
+
+    segments: masks over `evaluation.users` (`segments_of(examples[:covered], bounds)`). The
+    protocol is added to the configuration, and number of users and means to the summary.
+    """
+    report = {
+        "protocol": evaluation.protocol,
+        "overall": figures(evaluation),
+        "segments": {name: figures(_segment(evaluation, mask)) for name, mask in segments.items()},
+    }
+    config = {**config, "protocol": evaluation.protocol}
+    with creating(path, kind=KIND, config=config, inputs=inputs) as draft:
+        frame = pl.DataFrame({"user": evaluation.users, **evaluation.values})
+        frame.write_parquet(draft.path / _PER_USER)
+        draft.write_json(_METRICS, report)
+        draft.summary.update({"users": len(evaluation.users), **evaluation.means(), **summary})
+
+
+def read_figures(artifact: Artifact) -> dict[str, Any]:
+    """What `save_evaluation` wrote: "protocol", "overall", and "segments" by name, as `figures`."""
+    document: dict[str, Any] = json.loads((artifact.path / _METRICS).read_bytes())
+    return document
+
+
+def load_evaluation(path: Path) -> tuple[Artifact, Evaluation]:
+    """Open the folder that `gloss evaluate` made; ArtifactError if it is not whole."""
+    artifact = open_artifact(path, KIND)
+    frame = pl.read_parquet(artifact.path / _PER_USER, glob=False)
+    values = {metric: frame[metric].to_numpy() for metric in frame.columns if metric != "user"}
+    return artifact, Evaluation(artifact.config["protocol"], tuple(frame["user"]), values)
+
+
+def _check_users(
+    rankings: Sequence[Ranking], by_user: Mapping[UserId, Ranking], examples: Sequence[Example]
+) -> None:
+    if not rankings:
+        raise InputError("the ranking holds no users: there is nothing to evaluate")
+    if len(by_user) < len(rankings):
+        raise InputError("the ranking holds a user twice")
+    unknown = by_user.keys() - {example.user for example in examples}
+    if unknown:
+        raise InputError(
+            f"user {min(unknown)} and {len(unknown) - 1} more of the ranking are not in the split; "
+            "evaluate on the split and data set that the ranking was made for"
+        )
+    for example in examples[: len(rankings)]:
+        if example.user not in by_user:
+            raise InputError(
+                f"user {example.user} of the split is not in the ranking, which must hold all "
+                f"users of the split or its first {len(rankings)}"
+            )
+
+
+def _segment(evaluation: Evaluation, mask: Mask) -> Evaluation:
+    if len(mask) != len(evaluation.users):
+        raise InputError(
+            f"a segment was made for {len(mask)} users, {len(evaluation.users)} were evaluated"
+        )
+    return evaluation.restrict(tuple(compress(evaluation.users, mask)))
+
+
+def _bootstrap_means(values: Floats, resamples: int, rng: np.random.Generator) -> Floats:
+    """Means of `resamples` draws of as many users, with replacement.
+
+    What a draw holds of each distinct value is multinomial; a metric takes few distinct values, so
+    this costs a hundredth of drawing users one by one.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    draws = rng.multinomial(len(values), counts / len(values), size=resamples)
+    means: Floats = draws @ distinct / len(values)
+    return means

@@ -1,0 +1,99 @@
+"""The two ways of measuring, by name: PAPER does what the published system does, FAIR what we hold
+to be right. Each line in which they differ is a field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from gloss.data.titles import TitleStyle
+from gloss.errors import ConfigError
+from gloss.retrieval.index import IndexSettings
+
+__all__ = [
+    "FAIR",
+    "PAPER",
+    "PROTOCOLS",
+    "EvaluationProtocol",
+    "protocol_named",
+    "require_measurable",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationProtocol:
+    """How titles become lists, and how lists are measured.
+
+    title_style, marker, exact_first: how the index is made (retrieval/index.py).
+    per_query: items taken for each generated title.
+    fusion: how the items of several titles are joined (retrieval/fusion.py).
+    length: items in a list, at most.
+    exclude_seen: whether items that were already bought are left out.
+    cutoffs: where the lists are cut for the metrics.
+    """
+
+    name: str
+    title_style: TitleStyle
+    marker: bool
+    exact_first: bool
+    per_query: int
+    fusion: str
+    length: int
+    exclude_seen: bool
+    cutoffs: tuple[int, ...]
+
+    def index_settings(self) -> IndexSettings:
+        """The index that this protocol searches with BM25."""
+        return IndexSettings(
+            title_style=self.title_style, marker=self.marker, exact_first=self.exact_first
+        )
+
+
+PAPER = EvaluationProtocol(
+    name="paper",
+    title_style="paper",
+    marker=True,
+    exact_first=False,
+    per_query=1,
+    fusion="best-score",
+    length=5,
+    exclude_seen=False,
+    cutoffs=(5,),
+)
+"""GLoSS, arXiv 2506.01910 and its research repository, with BM25; with dense retrieval `fusion` is
+"last"."""
+
+FAIR = EvaluationProtocol(
+    name="fair",
+    title_style="fair",
+    marker=False,
+    exact_first=True,
+    per_query=20,
+    fusion="beam-order",
+    length=20,
+    exclude_seen=True,
+    cutoffs=(1, 5, 10, 20),
+)
+"""What we recommend: lists of full length, without what the user already has."""
+
+PROTOCOLS = {protocol.name: protocol for protocol in (PAPER, FAIR)}
+
+
+def protocol_named(name: str) -> EvaluationProtocol:
+    """The protocol of that name; ConfigError, naming the nearest, if there is none."""
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    near = get_close_matches(name.lower(), PROTOCOLS, 1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"unknown protocol {name!r}, known are {', '.join(PROTOCOLS)}{hint}")
+
+
+def require_measurable(cutoffs: Sequence[int], *, length: int) -> None:
+    """Raise ConfigError if lists of at most `length` items are shorter than a cutoff."""
+    if max(cutoffs) > length:
+        raise ConfigError(
+            f"lists of at most {length} items cannot be measured at {max(cutoffs)}: "
+            "rank longer lists or choose other cutoffs"
+        )

@@ -1,0 +1,79 @@
+"""What every retriever keeps to, how an index is set, and the one place where rows are ordered.
+
+Knows no users. Needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from gloss.data.catalogue import ItemId
+from gloss.data.titles import TitleStyle
+from gloss.errors import ConfigError
+
+__all__ = ["Hit", "IndexSettings", "Retriever", "top_rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An item that a text found. row: place in the catalogue; score: above 0, more is better."""
+
+    item: ItemId
+    row: int
+    score: float
+
+
+class Retriever(Protocol):
+    """Finds the items of a catalogue that texts mean."""
+
+    def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
+        """At most `k` distinct items for each text, best first; equal scores by row.
+
+        A text without a known word, or without any word, finds nothing: its hits are `()`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """How an index is made.
+
+    title_style: how titles are cleaned (data/titles.py).
+    marker: whether indexed titles and texts begin with "Title: ", as in the published system.
+    exact_first: whether items whose title equals the text come before what the words find.
+    k1, b: BM25's saturation and length normalisation (defaults of bm25s, which GLoSS uses).
+    stopwords: the language of the words that are left out, as bm25s names it.
+    """
+
+    title_style: TitleStyle = "fair"
+    marker: bool = False
+    exact_first: bool = True
+    retriever: Literal["bm25"] = "bm25"
+    k1: float = 1.5
+    b: float = 0.75
+    stopwords: str = "en"
+
+
+def top_rows(scores: np.ndarray[Any, Any], k: int) -> np.ndarray[Any, Any]:
+    """The rows of the `k` highest scores above 0: highest first, equal scores by row.
+
+    scores: shape (rows,). Rows with a score of 0 or less found nothing and are left out, so fewer
+    than `k` may come back. Raises ConfigError when `k` is below 1.
+
+    >>> top_rows(np.array([0.0, 2.0, 5.0, 2.0]), 2).tolist()
+    [2, 1]
+    """
+    if k < 1:
+        raise ConfigError(f"the number of items to find must be at least 1, not {k}")
+    rows = np.flatnonzero(scores > 0)
+    found = scores[rows]
+    if found.size > k:
+        # Everything that ties with the k-th stays until the sort: a partition alone would pick any.
+        reach = found >= np.partition(found, found.size - k)[found.size - k]
+        rows, found = rows[reach], found[reach]
+    ordered: np.ndarray[Any, Any] = rows[np.argsort(-found, kind="stable")[:k]]
+    return ordered

@@ -1,0 +1,35 @@
+import dataclasses
+
+import pytest
+
+from gloss.errors import ConfigError
+from gloss.evaluation.protocol import FAIR, PAPER, protocol_named
+from gloss.retrieval.fusion import FUSIONS
+
+
+def test_paper_is_the_published_way():
+    assert dataclasses.astuple(PAPER) == (
+        *("paper", "paper", True, False),
+        *(1, "best-score", 5, False, (5,)),
+    )
+
+
+def test_fair_leaves_out_what_was_bought_and_fills_the_list():
+    assert FAIR.exclude_seen
+    assert FAIR.length == max(FAIR.cutoffs) == 20
+
+
+def test_a_protocol_says_how_its_index_is_made():
+    settings = PAPER.index_settings()
+    assert (settings.title_style, settings.marker, settings.exact_first) == ("paper", True, False)
+
+
+@pytest.mark.parametrize("protocol", [PAPER, FAIR])
+def test_protocols_are_found_by_name_and_use_rules_that_exist(protocol):
+    assert protocol_named(protocol.name) is protocol
+    assert protocol.fusion in FUSIONS
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(ConfigError, match=r"'papre'.*did you mean 'paper'"):
+        protocol_named("papre")

@@ -1,0 +1,37 @@
+import pytest
+
+from gloss.data.histories import Example
+from gloss.errors import ConfigError
+from gloss.evaluation.segments import SegmentBounds, default_bounds, segments_of
+
+
+def buyers(*purchases: int) -> list[Example]:
+    return [Example(f"u{n}", tuple("i" * (n - 1)), "t") for n in purchases]
+
+
+def members(*purchases: int, bounds: SegmentBounds) -> dict[str, list[int]]:
+    masks = segments_of(buyers(*purchases), bounds)
+    return {
+        name: [n for n, inside in zip(purchases, mask, strict=True) if inside]
+        for name, mask in masks.items()
+    }
+
+
+def test_bounds_are_counted_with_the_test_item_and_belong_to_the_lower_segment():
+    found = members(3, 5, 6, 14, 15, bounds=SegmentBounds(cold=5, regular=14))
+    assert found == {"cold": [3, 5], "regular": [6, 14], "power": [15]}
+
+
+def test_the_published_bounds_are_known_by_the_name_of_the_data_set():
+    assert default_bounds("beauty") == SegmentBounds(5, 14)
+    assert default_bounds("Toys") == default_bounds("sports") == SegmentBounds(5, 13)
+    assert default_bounds("mine") == SegmentBounds(5, 14)
+
+
+def test_bounds_in_the_wrong_order_are_an_error():
+    with pytest.raises(ConfigError, match=r"cold \(5\) must be below regular \(5\)"):
+        SegmentBounds(cold=5, regular=5)
+
+
+def test_no_users_make_empty_segments():
+    assert members(bounds=SegmentBounds()) == {"cold": [], "regular": [], "power": []}

@@ -1,0 +1,108 @@
+"""Last-item search on the real data against the figures of the published system."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gloss.data.amazon import read_amazon
+from gloss.data.catalogue import Catalogue
+from gloss.data.dataset import Dataset, prepare, save
+from gloss.data.histories import Example
+from gloss.evaluation.baselines import last_item_search
+from gloss.evaluation.evaluate import Evaluation, evaluate
+from gloss.evaluation.protocol import FAIR, PAPER, EvaluationProtocol
+from gloss.evaluation.segments import default_bounds, segments_of
+from gloss.retrieval.fusion import Ranking
+from gloss.retrieval.indexing import build_index
+
+SOURCE = Path(__file__).parents[3] / "shared" / "data" / "amazon2014"
+
+pytestmark = pytest.mark.skipif(not SOURCE.is_dir(), reason=f"{SOURCE} is absent")
+
+
+@pytest.fixture(scope="module", params=["beauty", "toys"])
+def dataset(request, tmp_path_factory) -> Dataset:
+    path = tmp_path_factory.mktemp("real") / request.param
+    data = prepare(read_amazon(request.param, SOURCE), split="paper")
+    save(data, path, config={"name": request.param})
+    return Dataset.load(path)
+
+
+@dataclass(frozen=True)
+class Run:
+    examples: tuple[Example, ...]
+    catalogue: Catalogue
+    rankings: tuple[Ranking, ...]
+    evaluation: Evaluation
+
+
+def run(dataset: Dataset, protocol: EvaluationProtocol, *, limit: int | None = None) -> Run:
+    examples = dataset.examples("test", limit=limit)
+    catalogue = dataset.catalogue(protocol.title_style)
+    retriever = build_index(catalogue, protocol.index_settings())
+    rankings = last_item_search(
+        examples,
+        catalogue,
+        retriever,
+        length=protocol.length,
+        exclude_seen=protocol.exclude_seen,
+    )
+    evaluation = evaluate(rankings, examples, protocol.cutoffs, protocol=protocol.name)
+    return Run(examples, catalogue, rankings, evaluation)
+
+
+RECALL = {"beauty": (0.0436, 0.0005), "toys": (0.0518, 0.001)}
+NDCG = {"beauty": (0.0234, 0.0005), "toys": (0.0277, 0.0015)}
+"""Published, with room for ties: equal scores stand in another order there."""
+
+
+def test_paper_gives_the_published_figures(dataset):
+    means = run(dataset, PAPER).evaluation.means()
+    recall, room = RECALL[dataset.name]
+    assert means["recall@5"] == pytest.approx(recall, abs=room)
+    ndcg, room = NDCG[dataset.name]
+    assert means["ndcg@5"] == pytest.approx(ndcg, abs=room)
+
+
+def test_paper_keeps_the_title_of_the_last_item_at_the_first_place(dataset):
+    found = run(dataset, PAPER)
+    title = found.catalogue.title
+    first = sum(
+        title(ranking.entries[0].item) == title(example.history[-1])
+        for ranking, example in zip(found.rankings, found.examples, strict=True)
+        if ranking.entries
+    )
+    assert first / len(found.examples) > 0.98
+
+
+def test_fair_lists_hold_nothing_that_was_bought(dataset):
+    found = run(dataset, FAIR, limit=3000)
+    for ranking, example in zip(found.rankings, found.examples, strict=True):
+        assert not {entry.item for entry in ranking.entries} & set(example.history)
+    full = sum(len(ranking.entries) == FAIR.length for ranking in found.rankings)
+    assert full / len(found.rankings) > 0.95
+
+
+SEGMENTS = {
+    "beauty": {"cold": 7180, "regular": 12996, "power": 2187},
+    "toys": {"cold": 6688, "regular": 10632, "power": 2075},
+}
+
+
+def test_segments_are_as_large_as_the_published_ones(dataset):
+    masks = segments_of(dataset.examples("test"), default_bounds(dataset.name))
+    assert {name: int(mask.sum()) for name, mask in masks.items()} == SEGMENTS[dataset.name]
+
+
+def test_search_and_evaluation_need_no_torch():
+    code = (
+        "import sys, gloss.evaluation.baselines, gloss.evaluation.evaluate, "
+        "gloss.evaluation.protocol, gloss.retrieval.bm25, gloss.retrieval.rankings; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
