@@ -1,0 +1,1 @@
+"""Reports: what was measured, as tables, pictures and words on one self-contained HTML page."""

@@ -1,0 +1,159 @@
+"""What a report is about: the values that a caller fills in. Knows nothing of HTML or pictures.
+
+Metrics are named as in the evaluation: "recall@5", "ndcg@10", "mrr"; values are means over users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from gloss.errors import UsageError
+
+__all__ = [
+    "Kind",
+    "Report",
+    "Row",
+    "Sample",
+    "Segment",
+    "SegmentTable",
+    "Suggestion",
+    "best_row",
+    "cutoff_of",
+    "is_comparable",
+    "main_metric",
+    "metric_label",
+    "metrics_of",
+    "recall_metrics",
+]
+
+Kind = Literal["ours", "baseline", "published"]
+
+_FAMILIES = ("recall", "ndcg", "mrr")
+_LABELS = {"recall": "Recall", "ndcg": "NDCG", "mrr": "MRR"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A model's figures. intervals: (low, high) at 95 %, for the metrics that have one."""
+
+    model: str
+    values: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    users: int
+    kind: Kind
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A model's figures on some of the users."""
+
+    users: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentTable:
+    """A model's figures by the name of the segment, in the order to show them in."""
+
+    model: str
+    segments: Mapping[str, Segment]
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A recommended title. why: the generated title that found it, None where there is none."""
+
+    title: str
+    why: str | None
+    is_target: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One person: what they bought, earliest first, what was recommended, what they bought next."""
+
+    user: str
+    history: tuple[str, ...]
+    recommendations: tuple[Suggestion, ...]
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that the page says.
+
+    protocol: "PAPER" or "FAIR". split: "paper" or "leave-one-out". facts: label to text, in order.
+    synthetic: the data are invented. command: what made the report, as it would be typed.
+    """
+
+    title: str
+    dataset: str
+    protocol: str
+    split: str
+    rows: tuple[Row, ...]
+    segments: tuple[SegmentTable, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    facts: Mapping[str, str] | None = None
+    synthetic: bool = False
+    command: str = ""
+
+
+def metrics_of(rows: Iterable[Row]) -> tuple[str, ...]:
+    """Every metric that a row has: Recall, NDCG, MRR, others; within each by cutoff."""
+    return tuple(sorted({metric for row in rows for metric in row.values}, key=_place))
+
+
+def recall_metrics(rows: Iterable[Row]) -> tuple[str, ...]:
+    """The Recall metrics by rising list length."""
+    return tuple(metric for metric in metrics_of(rows) if metric.startswith("recall@"))
+
+
+def main_metric(rows: Iterable[Row]) -> str:
+    """Recall@5 where a row of this run has it, else the first metric of these rows.
+
+    Raises UsageError when there are no rows of this run, or they have no values.
+    """
+    metrics = metrics_of(row for row in rows if row.kind != "published")
+    if not metrics:
+        raise UsageError(
+            "the report has no figures: give it at least one evaluated model or baseline"
+        )
+    return "recall@5" if "recall@5" in metrics else metrics[0]
+
+
+def best_row(rows: Iterable[Row], kind: Kind, metric: str) -> Row | None:
+    """The row of a kind with the highest value, the first of equals; None without the metric."""
+    having = [row for row in rows if row.kind == kind and metric in row.values]
+    return max(having, key=lambda row: row.values[metric], default=None)
+
+
+def is_comparable(report: Report) -> bool:
+    """Whether published figures answer the same question: PAPER on the paper's split and users."""
+    published = {row.users for row in report.rows if row.kind == "published"}
+    measured = {row.users for row in report.rows if row.kind != "published"}
+    same_users = len(published | measured) == 1
+    return report.protocol.casefold() == report.split.casefold() == "paper" and same_users
+
+
+def metric_label(metric: str) -> str:
+    """
+    >>> metric_label("ndcg@10"), metric_label("mrr"), metric_label("coverage")
+    ('NDCG@10', 'MRR', 'coverage')
+    """
+    family, at, cutoff = metric.partition("@")
+    return _LABELS.get(family, family) + at + cutoff
+
+
+def cutoff_of(metric: str) -> int | None:
+    """The list length of a metric; None where it has none."""
+    _, _, cutoff = metric.partition("@")
+    return int(cutoff) if cutoff.isdecimal() else None
+
+
+def _place(metric: str) -> tuple[int, int, str]:
+    family = metric.partition("@")[0]
+    rank = _FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)
+    return rank, cutoff_of(metric) or 0, metric

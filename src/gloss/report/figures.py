@@ -1,0 +1,278 @@
+"""The report's pictures, drawn by matplotlib and handed out as SVG to stand inside HTML.
+
+Colours are CSS variables of the page (--page, --ink, --muted, --rule, --ours, --baseline,
+--published), so one picture serves light, dark and print. Every picture carries its numbers in
+words (<desc>). No global state of matplotlib is left changed, and equal input gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from gloss.report.content import Kind, Row, cutoff_of, metric_label, recall_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["bars", "curves", "key_of"]
+
+_WIDTH = 400
+"""Width in CSS pixels at which a picture is drawn: on a phone it shrinks by a seventh at most."""
+
+_INK, _MUTED, _RULE, _PAGE = "#000001", "#000002", "#000003", "#000007"
+_COLOURS: dict[Kind, str] = {"ours": "#000004", "baseline": "#000005", "published": "#000006"}
+_VARIABLES = {
+    _INK: "var(--ink)",
+    _MUTED: "var(--muted)",
+    _RULE: "var(--rule)",
+    _PAGE: "var(--page)",
+    _COLOURS["ours"]: "var(--ours)",
+    _COLOURS["baseline"]: "var(--baseline)",
+    _COLOURS["published"]: "var(--published)",
+}
+"""Colours that matplotlib draws with, and what they become on the page."""
+
+_DASHES: tuple[tuple[float, ...], ...] = ((), (7, 3), (2, 2.5), (9, 3, 2, 3))
+_MARKERS = ("o", "s", "^", "D")
+_LETTER_WIDTH = 7.3
+"""Pixels that a letter of a label takes in the widest usual font; longer labels are shortened."""
+
+_VALUE_WIDTH = 52
+_ROW_HEIGHT = 38
+_BAR_HEIGHT = 9
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """How a model's curve is drawn."""
+
+    colour: str
+    dash: tuple[float, ...]
+    marker: str
+
+
+def bars(
+    rows: Sequence[Row],
+    metric: str,
+    *,
+    name: str,
+    heading: str,
+    top: float,
+    width: float = _WIDTH,
+) -> str:
+    """Horizontal bars of one metric with their intervals, as an SVG element.
+
+    name: distinguishes this picture's ids on the page. top: the value at which a bar is full, so
+    that several pictures share a scale. width: in CSS pixels. Rows without the metric are left out.
+    """
+    shown = [row for row in rows if metric in row.values]
+    height = _ROW_HEIGHT * len(shown) + 4
+    words = "; ".join(f"{row.model} {row.values[metric]:.4f}" for row in shown)
+
+    def draw(axes: Axes) -> None:
+        for place, row in enumerate(shown):
+            _draw_bar(axes, row, metric, place * _ROW_HEIGHT, width=width, top=top)
+
+    return _picture(draw, height, name=name, heading=heading, words=words, width=width)
+
+
+def curves(rows: Sequence[Row], *, name: str, heading: str) -> str:
+    """Recall against the length of the list, one curve a row, as an SVG element."""
+    metrics = recall_metrics(rows)
+    cutoffs = [cutoff_of(metric) or 0 for metric in metrics]
+    top = max(row.values.get(metric, 0) for row in rows for metric in metrics)
+    words = "; ".join(f"{row.model}: {_in_words(row, metrics)}" for row in rows)
+
+    def draw(axes: Axes) -> None:
+        _draw_frame(axes, cutoffs, top)
+        for row, style in zip(rows, _styles(rows), strict=True):
+            _draw_curve(axes, row, metrics, style)
+
+    return _picture(draw, 300, name=name, heading=heading, words=words, plain=False)
+
+
+def key_of(rows: Sequence[Row], place: int, *, name: str) -> str:
+    """The sample of a curve's line and marker that stands beside its name in a table."""
+    style = _styles(rows)[place]
+
+    def draw(axes: Axes) -> None:
+        _line(axes, [2, 32], [6, 6], style, markevery=[])
+        _line(axes, [17], [6], style)
+
+    return _picture(draw, 12, name=name, heading="", words="", width=34)
+
+
+def _draw_bar(axes: Axes, row: Row, metric: str, y: float, *, width: float, top: float) -> None:
+    colour = _COLOURS[row.kind]
+    value = row.values[metric]
+    scale = width / top if top > 0 else 0
+    middle = y + 20 + _BAR_HEIGHT / 2
+    label = _shortened(row.model, int((width - _VALUE_WIDTH) / _LETTER_WIDTH))
+    axes.text(0, y + 14, label, color=_INK, size=13)
+    axes.text(width, y + 14, f"{value:.4f}", color=_INK, size=13, ha="right")
+    # Hollow for published figures: they were not measured here, and print has no colours.
+    axes.barh(
+        [middle],
+        [value * scale],
+        height=_BAR_HEIGHT,
+        facecolor="none" if row.kind == "published" else colour,
+        edgecolor=colour,
+        linewidth=1.2,
+    )
+    if metric in row.intervals:
+        low, high = (end * scale for end in row.intervals[metric])
+        end = min(max(value * scale, low), high)
+        # Cut out of the bar, then drawn beyond it: seen on every colour.
+        axes.plot([low, end], [middle, middle], color=_PAGE, linewidth=2, solid_capstyle="butt")
+        axes.plot([end, high], [middle, middle], color=_INK, linewidth=2, solid_capstyle="butt")
+
+
+def _draw_frame(axes: Axes, cutoffs: Sequence[int], top: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_position((0.11, 0.16, 0.86, 0.8))
+    axes.set_xlim(min(cutoffs) - 0.04 * max(cutoffs), 1.04 * max(cutoffs))
+    axes.set_ylim(0, 1.08 * top if top > 0 else 1)
+    axes.set_xticks(cutoffs, [str(cutoff) for cutoff in cutoffs])
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel("length of the list", color=_MUTED, size=13, labelpad=6)
+    axes.tick_params(colors=_RULE, labelcolor=_MUTED, labelsize=13, length=0, pad=6)
+    axes.grid(axis="y", color=_RULE, linewidth=1)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(_RULE)
+
+
+def _draw_curve(axes: Axes, row: Row, metrics: Sequence[str], style: _Style) -> None:
+    points = [(cutoff_of(m) or 0, row.values[m]) for m in metrics if m in row.values]
+    _line(axes, [x for x, _ in points], [y for _, y in points], style)
+
+
+def _line(axes: Axes, x: Sequence[float], y: Sequence[float], style: _Style, **more: Any) -> None:
+    axes.plot(
+        x,
+        y,
+        color=style.colour,
+        linewidth=2,
+        dashes=style.dash or (None, None),
+        marker=style.marker,
+        markersize=6.5,
+        clip_on=False,
+        **more,
+    )
+
+
+def _styles(rows: Sequence[Row]) -> tuple[_Style, ...]:
+    """Colour by kind; dash and marker by the place among rows of the kind."""
+    styles = []
+    met: dict[Kind, int] = {}
+    for row in rows:
+        place = met.get(row.kind, 0)
+        met[row.kind] = place + 1
+        at = place % len(_DASHES)
+        styles.append(_Style(_COLOURS[row.kind], _DASHES[at], _MARKERS[at]))
+    return tuple(styles)
+
+
+def _picture(
+    draw: Any,
+    height: float,
+    *,
+    name: str,
+    heading: str,
+    words: str,
+    plain: bool = True,
+    width: float = _WIDTH,
+) -> str:
+    """Draw on a canvas of CSS pixels (y downwards where it is plain) and return the SVG element."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # Fonts are the reader's: matplotlib's own lack of a letter changes nothing.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(
+            {"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False}
+        )
+        figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+        figure.patch.set_visible(False)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.patch.set_visible(False)
+        if plain:
+            axes.set_axis_off()
+            axes.set_xlim(0, width)
+            axes.set_ylim(height, 0)
+        draw(axes)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata=dict.fromkeys(_METADATA))
+    return _for_page(file.getvalue(), name=name, heading=heading, words=words)
+
+
+_METADATA = ("Creator", "Date", "Format", "Type")
+
+
+def _for_page(svg: str, *, name: str, heading: str, words: str) -> str:
+    """Make matplotlib's document an element of the page: own ids, the page's colours, words."""
+    root = ElementTree.fromstring(svg)
+    for parent in list(root.iter()):
+        for style in [child for child in parent if child.tag.endswith("}style")]:
+            parent.remove(style)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        element.attrib = {
+            key.rpartition("}")[2]: _adapt(value, name) for key, value in element.attrib.items()
+        }
+        if "id" in element.attrib:
+            element.set("id", f"{name}-{element.get('id')}")
+    _describe(root, name, heading, words)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _describe(root: ElementTree.Element, name: str, heading: str, words: str) -> None:
+    for size in ("width", "height", "version"):
+        root.attrib.pop(size, None)
+    if not heading:
+        root.set("aria-hidden", "true")
+        return
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{name}-title {name}-desc")
+    description = ElementTree.Element("desc", {"id": f"{name}-desc"})
+    description.text = _printable(words)
+    title = ElementTree.Element("title", {"id": f"{name}-title"})
+    title.text = _printable(heading)
+    root[:0] = [title, description]
+
+
+def _adapt(value: str, name: str) -> str:
+    for colour, variable in _VARIABLES.items():
+        value = value.replace(colour, variable)
+    if value.startswith("#"):
+        return f"#{name}-{value[1:]}"
+    return value.replace("url(#", f"url(#{name}-")
+
+
+def _in_words(row: Row, metrics: Sequence[str]) -> str:
+    known = [metric for metric in metrics if metric in row.values]
+    return ", ".join(f"{metric_label(metric)} {row.values[metric]:.4f}" for metric in known)
+
+
+def _shortened(text: str, letters: int) -> str:
+    """The text without its middle where it is too long: names often differ at their ends."""
+    text = _printable(text)
+    if len(text) <= letters:
+        return text
+    head = text[: letters // 2].rpartition(" ")[0] or text[: letters // 3]
+    rest = text[len(head) + 3 - letters :]
+    return f"{head} … {rest.partition(' ')[2] or rest}"
+
+
+def _printable(text: str) -> str:
+    """The text on one line, without the characters that XML cannot hold."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

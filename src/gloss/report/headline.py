@@ -1,0 +1,127 @@
+"""The report's first sentence: what beats what, by how much, or that it does not."""
+
+from __future__ import annotations
+
+from gloss.report.content import (
+    Report,
+    Row,
+    best_row,
+    cutoff_of,
+    is_comparable,
+    main_metric,
+    metric_label,
+)
+
+__all__ = ["headline", "remarks"]
+
+_LEVEL_WITHIN = 0.005
+"""Without intervals, values closer than this share of the larger one are called level."""
+
+
+def headline(report: Report) -> str:
+    """One or two sentences on the best model of this run and its best baseline."""
+    metric = main_metric(report.rows)
+    ours = best_row(report.rows, "ours", metric)
+    baseline = best_row(report.rows, "baseline", metric)
+    if ours is None:
+        alone = baseline or report.rows[0]
+        return f"{_finds(alone, metric)}. No model of ours is in this report."
+    if baseline is None:
+        return f"{_finds(ours, metric)}. No baseline is in this report to hold it against."
+    return _duel(ours, baseline, metric)
+
+
+def remarks(report: Report) -> tuple[str, ...]:
+    """What must be said beside the headline: chance, published figures, invented data."""
+    metric = main_metric(report.rows)
+    ours = best_row(report.rows, "ours", metric)
+    found = (
+        _on_chance(ours, best_row(report.rows, "baseline", metric), metric),
+        _on_published(report, ours, metric),
+        _on_synthetic(report),
+    )
+    return tuple(remark for remark in found if remark)
+
+
+def _duel(ours: Row, baseline: Row, metric: str) -> str:
+    mine, theirs = ours.values[metric], baseline.values[metric]
+    verdicts = {
+        "ahead": _more(mine, theirs),
+        "level": "too close to call",
+        "behind": "ours does not beat it",
+    }
+    against = f"against {_share(theirs, metric)} for the best baseline ({baseline.model})"
+    return f"{_finds(ours, metric)}, {against}: {verdicts[_verdict(ours, baseline, metric)]}."
+
+
+def _verdict(ours: Row, other: Row, metric: str) -> str:
+    """Whether ours is ahead, behind or level: ahead and behind need intervals that do not touch."""
+    mine, theirs = ours.values[metric], other.values[metric]
+    low, high = ours.intervals.get(metric, (mine, mine))
+    other_low, other_high = other.intervals.get(metric, (theirs, theirs))
+    apart = low > other_high or high < other_low
+    near = abs(mine - theirs) <= _LEVEL_WITHIN * max(mine, theirs)
+    if near or not apart:
+        return "level"
+    return "ahead" if mine > theirs else "behind"
+
+
+def _finds(row: Row, metric: str) -> str:
+    cutoff = cutoff_of(metric)
+    if metric.startswith("recall@") and cutoff:
+        within = f"among the first {cutoff} suggestions" if cutoff > 1 else "the first suggestion"
+        share = _share(row.values[metric], metric)
+        return f"The next purchase is {within} for {share} of users ({row.model})"
+    return f"{metric_label(metric)} is {row.values[metric]:.4f} ({row.model})"
+
+
+def _share(value: float, metric: str) -> str:
+    return f"{100 * value:.1f}\u00a0%" if metric.startswith("recall@") else f"{value:.4f}"
+
+
+def _more(mine: float, theirs: float) -> str:
+    if theirs <= 0:
+        return "it finds nothing"
+    if mine >= 2 * theirs:
+        return f"{mine / theirs:.1f} times as high"
+    return f"{100 * (mine / theirs - 1):.0f}\u00a0% higher"
+
+
+def _on_chance(ours: Row | None, baseline: Row | None, metric: str) -> str:
+    if ours is None or baseline is None:
+        return ""
+    if metric not in ours.intervals or metric not in baseline.intervals:
+        return "No intervals were computed, so chance is not excluded."
+    (low, high), (other_low, other_high) = ours.intervals[metric], baseline.intervals[metric]
+    overlap = low <= other_high and other_low <= high
+    return "Their 95\u00a0% intervals " + ("overlap." if overlap else "do not overlap.")
+
+
+def _on_published(report: Report, ours: Row | None, metric: str) -> str:
+    best = best_row(report.rows, "published", metric)
+    if best is None or ours is None:
+        return ""
+    figure = f"({best.model}) reached {metric_label(metric)} {best.values[metric]:.4f}"
+    if not is_comparable(report):
+        return (
+            f"The best published system {figure} under another protocol, split or set of users: "
+            f"beside ours ({ours.values[metric]:.4f}) it is orientation, not a contest."
+        )
+    return f"The best published system {figure}: {_beside(ours, best, metric)}"
+
+
+def _beside(ours: Row, best: Row, metric: str) -> str:
+    mine, theirs = ours.values[metric], best.values[metric]
+    if _verdict(ours, best, metric) == "level":
+        return f"ours ({mine:.4f}) is too close to it to call."
+    change = f"{abs(100 * (mine / theirs - 1)):.0f}\u00a0%"
+    return f"ours ({mine:.4f}) is {change} {'above' if mine > theirs else 'below'} it."
+
+
+def _on_synthetic(report: Report) -> str:
+    if not report.synthetic:
+        return ""
+    return (
+        "The data are synthetic: an invented shop with invented people. The figures show that the "
+        "pipeline works; they say nothing about real purchases."
+    )

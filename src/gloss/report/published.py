@@ -1,0 +1,85 @@
+"""The published figures of GLoSS, to stand beside ours. Reads `published.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from gloss.report.content import Row, Segment, SegmentTable
+
+__all__ = ["published_rows", "published_segments", "published_source"]
+
+_MODELS = {
+    "llama-1b": "Llama-3.2-1B",
+    "llama-3b": "Llama-3.2-3B",
+    "llama-8b": "Llama-3.1-8B",
+    "last-item-search": "Last-item search",
+}
+_RETRIEVERS = {"bm25": "BM25", "e5-small-v2": "E5-small", "e5-base-v2": "E5-base"}
+_ALL = "all"
+_NAMES = {
+    "beauty": "beauty",
+    "toys": "toys",
+    "toysandgames": "toys",
+    "toysgames": "toys",
+    "sports": "sports",
+    "sportsandoutdoors": "sports",
+    "sportsoutdoors": "sports",
+}
+"""A data set's name, letters only, and the one that it was published under."""
+
+
+def published_rows(dataset: str, protocol: str) -> tuple[Row, ...]:
+    """GLoSS's published Recall@5 and NDCG@5 (and MRR of its last-item search) on a data set.
+
+    dataset: "beauty", "toys", "sports" or the category's full name, however it is spelt
+    ("Toys_and_Games", "Toys & Games"); another one has no published figures and gives no rows. The
+    figures were measured under PAPER; for any other `protocol` each row's note says so. No
+    intervals were published.
+    """
+    note = "" if protocol.casefold() == "paper" else "measured under PAPER, not " + protocol.upper()
+    return tuple(
+        Row(model, everyone.values, {}, everyone.users, "published", note)
+        for model, segments in _published(dataset)
+        for everyone in (segments[_ALL],)
+    )
+
+
+def published_segments(dataset: str) -> tuple[SegmentTable, ...]:
+    """The published figures by segment (cold, regular, power), where they were published."""
+    tables = (
+        SegmentTable(model, {name: part for name, part in segments.items() if name != _ALL})
+        for model, segments in _published(dataset)
+    )
+    return tuple(table for table in tables if table.segments)
+
+
+def published_source() -> str:
+    """Where the figures come from, for a caption."""
+    document = _document()
+    return f"{document['source']}; {document['protocol']}"
+
+
+def _published(dataset: str) -> Iterator[tuple[str, dict[str, Segment]]]:
+    name = _NAMES.get("".join(filter(str.isalpha, dataset.casefold())), "")
+    for model, retrievers in _document()["results"].get(name, {}).items():
+        for retriever, segments in retrievers.items():
+            label = f"GLoSS, {_MODELS[model]} + {_RETRIEVERS[retriever]}"
+            yield label, {segment: _segment(figures) for segment, figures in segments.items()}
+
+
+def _segment(figures: list[Any]) -> Segment:
+    users, *means = figures
+    metrics = _document()["columns"][1:]
+    named = zip(metrics, means, strict=True)
+    return Segment(users, {metric: mean for metric, mean in named if mean is not None})
+
+
+@cache
+def _document() -> dict[str, Any]:
+    text = files("gloss.report").joinpath("published.json").read_text(encoding="utf-8")
+    document: dict[str, Any] = json.loads(text)
+    return document
