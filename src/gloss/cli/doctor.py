@@ -1,0 +1,74 @@
+"""`gloss doctor`: what this machine can run, and why not."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+import typer
+
+from gloss.cli.options import Json
+
+__all__ = ["examine", "register"]
+
+_EXTRAS = {"train": ("torch", "transformers", "safetensors", "tokenizers")}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(doctor)
+
+
+def doctor(json: Json = False) -> None:
+    """Say what this machine can run, and what is missing for the rest.
+
+    Example: gloss doctor
+    """
+    from gloss.cli import output
+
+    findings = dict(examine())
+    if json:
+        output.print_json(findings)
+    else:
+        output.print_summary("This machine", findings)
+
+
+def examine() -> Iterator[tuple[str, str]]:
+    """Findings as (what, how it stands)."""
+    yield "gloss", metadata.version("gloss-rec")
+    yield "Python", platform.python_version()
+    yield "processor cores", str(len(os.sched_getaffinity(0)))
+    yield "memory", _gib(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    yield "free disk here", _gib(shutil.disk_usage(Path.cwd()).free)
+    yield "prepare, index, rank, evaluate, report", "yes"
+    yield "train, generate, demo, run, recommend", _extra("train")
+    yield "GPU", _gpu()
+
+
+def _extra(name: str) -> str:
+    missing = [package for package in _EXTRAS[name] if find_spec(package) is None]
+    if missing:
+        return f'no {", ".join(missing)}: pip install "gloss-rec[{name}]"'
+    return "yes: " + ", ".join(
+        f"{package} {metadata.version(package)}" for package in _EXTRAS[name]
+    )
+
+
+def _gpu() -> str:
+    if find_spec("torch") is None:
+        return "unknown without torch"
+    torch = importlib.import_module("torch")
+    if not torch.cuda.is_available():
+        return "none: training and decoding run on the CPU in fp32"
+    card = torch.cuda.get_device_properties(0)
+    return f"{torch.cuda.device_count()} x {card.name}, {_gib(card.total_memory)}, bf16"
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"

@@ -1,0 +1,120 @@
+"""`gloss train` and `gloss generate`: language models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from gloss.cli.options import Data, Json, LimitUsers, Out, SplitOf
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(train)
+    app.command()(generate)
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="An experiment, as in configs/.")],
+    data: Data,
+    out: Out,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Settings to change."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Train a language model on a data set, as an experiment's model and training sections say.
+
+    Example: gloss train configs/toys-scratch-cpu.yaml -d data/toys -o models/toys
+    """
+    from gloss import stages
+    from gloss.cli import output
+    from gloss.config import load_experiment
+    from gloss.pipeline import protocol_of
+
+    experiment = load_experiment(config, overrides or [])
+    with output.announce("train") as progress:
+        made = stages.train(
+            data,
+            out,
+            model=experiment.model,
+            training=experiment.training,
+            titles=protocol_of(experiment).title_style,
+            seed=experiment.seed,
+            progress=progress,
+        )
+    output.print_made(made, json=json)
+
+
+def generate(
+    model: Annotated[Path, typer.Option("-m", "--model", help="A model folder.")],
+    data: Data,
+    out: Out,
+    split: SplitOf = "test",
+    decoding: Annotated[
+        Literal["catalogue", "free"],
+        typer.Option(help="catalogue: only titles that exist; free: whatever the model writes."),
+    ] = "catalogue",
+    beams: Annotated[int, typer.Option(min=1, help="Beams to search with.")] = 10,
+    returned: Annotated[
+        int | None, typer.Option(min=1, help="Titles a user (default: all beams).")
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest title when free.")] = 50,
+    length_penalty: Annotated[
+        float, typer.Option(help="0: a title's probability; 1: its mean over tokens.")
+    ] = 0.0,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Cache entries held at once (default: what fits).")
+    ] = None,
+    titles: Annotated[
+        Literal["fair", "paper"], typer.Option(help="Title style, for models that are not ours.")
+    ] = "fair",
+    limit_users: LimitUsers = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many users, tokens and seconds; do nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Let a model write what every user of a split will want next; resumable.
+
+    Example: gloss generate -m models/toys -d data/toys -o runs/toys/generations
+    """
+    from gloss import stages
+    from gloss.cli import output
+    from gloss.config import Decoding, checked
+
+    settings = checked(
+        Decoding,
+        mode=decoding,
+        beams=beams,
+        returned=returned,
+        max_new_tokens=max_new_tokens,
+        length_penalty=length_penalty,
+        batch_tokens=batch_tokens,
+    )
+    if dry_run:
+        expected = stages.estimate(
+            model, data, split=split, settings=settings, titles=titles, limit_users=limit_users
+        )
+        if json:
+            output.print_json(expected)
+        else:
+            output.print_summary("expected", expected)
+        return
+    with output.announce("generate") as progress:
+        made = stages.generate(
+            model,
+            data,
+            out,
+            split=split,
+            settings=settings,
+            titles=titles,
+            limit_users=limit_users,
+            progress=progress,
+        )
+    output.print_made(made, json=json)

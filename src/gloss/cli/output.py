@@ -1,0 +1,198 @@
+"""How commands speak: results on standard output, progress and errors on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from gloss.progress import Progress
+
+if TYPE_CHECKING:
+    from gloss.artifacts import Artifact
+    from gloss.recommender import Recommendation
+    from gloss.report.content import Report, Row
+
+__all__ = [
+    "announce",
+    "err",
+    "out",
+    "print_figures",
+    "print_json",
+    "print_line",
+    "print_made",
+    "print_people",
+    "print_recommendations",
+    "print_report",
+    "print_summary",
+]
+
+out = Console()
+err = Console(stderr=True)
+
+_SECONDS_BETWEEN_LINES = 10.0
+_HISTORY_SHOWN = 8
+_SHOWN = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
+
+
+@contextmanager
+def announce(stage: str) -> Iterator[Progress]:
+    """Show a stage: a bar on a terminal, a line now and then elsewhere."""
+    started = time.monotonic()
+    shown = _bar(stage) if err.is_terminal else _lines(stage)
+    with shown as progress:
+        yield progress
+    err.print(f"{stage:<10} [dim]{_clock(time.monotonic() - started)}[/dim]", highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document for machines."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def print_made(made: Artifact, *, json: bool) -> None:
+    """What a stage has made: its summary, for people or for machines."""
+    if json:
+        print_json(made.summary)
+    else:
+        print_summary(str(made.path), made.summary)
+
+
+def print_line(text: str, *, style: str = "") -> None:
+    """One line as it is: a path in it stays whole, and brackets mean nothing."""
+    out.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_summary(title: str, values: Mapping[str, Any]) -> None:
+    """Names and values in two columns under a title, which may be long (a path) and stays whole."""
+    print_line(title, style="italic")
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in values.items():
+        table.add_row(escape(name), escape(_text(value)))
+    out.print(table)
+
+
+def print_report(report: Report) -> None:
+    """The headline table of a report."""
+    measured = dict.fromkeys(metric for row in report.rows for metric in row.values)
+    metrics = [metric for metric in measured if metric in _SHOWN] or list(measured)[:4]
+    print_line(f"{report.dataset}, {report.protocol}, {report.split} split", style="italic")
+    table = Table()
+    table.add_column("")
+    for metric in metrics:
+        table.add_column(metric, justify="right", no_wrap=True)
+    for row in report.rows:
+        table.add_row(_label(row), *(_figure(row.values.get(metric)) for metric in metrics))
+    out.print(table)
+
+
+def print_people(report: Report) -> None:
+    """The sampled users of a report: what they bought, what is recommended, and why."""
+    for sample in report.samples:
+        bought = "\n".join(f"  {escape(title)}" for title in sample.history[-_HISTORY_SHOWN:])
+        out.print(f"[bold]{escape(sample.user)}[/bold] bought, latest last:\n{bought}")
+        table = Table(box=None, padding=(0, 2))
+        table.add_column("recommended")
+        table.add_column("the model wrote", style="dim")
+        for each in sample.recommendations:
+            mark = " [green](bought next)[/green]" if each.is_target else ""
+            table.add_row(escape(each.title) + mark, escape(each.why or ""))
+        out.print(table)
+        out.print(f"  Bought next: {escape(sample.target)}\n")
+
+
+def print_recommendations(found: Sequence[Recommendation]) -> None:
+    """A list of items with their reasons."""
+    table = Table(box=None, padding=(0, 2))
+    for name in ("", "title", "the model wrote", "item"):
+        table.add_column(name)
+    for place, each in enumerate(found, 1):
+        table.add_row(str(place), escape(each.title), escape(each.why or ""), escape(each.item))
+    out.print(table)
+
+
+def print_figures(title: str, figures: Mapping[str, Any]) -> None:
+    """An evaluation: overall with 95 % intervals, then by segment."""
+    overall = figures["overall"]
+    segments = figures["segments"]
+    print_line(f"{title}, {figures['protocol'].upper()}", style="italic")
+    table = Table()
+    table.add_column("metric")
+    table.add_column(f"all {overall['users']:,} users", justify="right")
+    table.add_column("95 %", justify="right", style="dim")
+    for name, part in segments.items():
+        table.add_column(f"{name}, {part['users']:,}", justify="right")
+    for metric, each in overall["metrics"].items():
+        parts = (_figure(s["metrics"].get(metric, {}).get("mean")) for s in segments.values())
+        interval = f"{each['low']:.4f} to {each['high']:.4f}"
+        table.add_row(metric, _figure(each["mean"]), interval, *parts)
+    out.print(table)
+
+
+def _label(row: Row) -> str:
+    name = escape(row.model)
+    return f"[bold]{name}[/bold]" if row.kind == "ours" else f"[dim]{row.kind}[/dim] {name}"
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _text(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@contextmanager
+def _bar(stage: str) -> Iterator[Progress]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Bars(*columns, console=err, transient=True) as bars:
+        task = bars.add_task(stage, total=None, note="")
+
+        def show(done: int, total: int | None, note: str = "") -> None:
+            bars.update(task, completed=done, total=total, note=escape(note))
+
+        yield show
+
+
+@contextmanager
+def _lines(stage: str) -> Iterator[Progress]:
+    last = time.monotonic()
+
+    def show(done: int, total: int | None, note: str = "") -> None:
+        nonlocal last
+        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            of = f" of {total:,}" if total is not None else ""
+            err.print(f"{stage:<10} {done:,}{of}  {escape(note)}", highlight=False)
+
+    yield show
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes:.0f} min {rest:.0f} s" if minutes else f"{rest:.1f} s"

@@ -1,0 +1,166 @@
+"""`gloss index`, `gloss rank`, `gloss baseline`, `gloss evaluate`: from titles to figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from gloss.cli.options import Data, Json, LimitUsers, Out, ProtocolName, SplitOf
+
+if TYPE_CHECKING:
+    from gloss.evaluation.protocol import EvaluationProtocol
+
+__all__ = ["register"]
+
+PerQuery = Annotated[
+    int | None, typer.Option("--per-query", min=1, help="Items taken for each title.")
+]
+Fusion = Annotated[
+    Literal["best-score", "beam-order", "last", "rrf"] | None,
+    typer.Option("--fusion", help="How the items of several titles are joined."),
+]
+Length = Annotated[int | None, typer.Option("-k", "--length", min=1, help="Items in a list.")]
+ExcludeSeen = Annotated[
+    bool | None,
+    typer.Option("--exclude-seen/--keep-seen", help="Leave out what was bought already, or not."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(index)
+    app.command()(rank)
+    app.command()(baseline)
+    app.command()(evaluate)
+
+
+def index(
+    data: Data,
+    out: Out,
+    retriever: Annotated[Literal["bm25"], typer.Option(help="How titles are searched.")] = "bm25",
+    protocol: ProtocolName = "fair",
+    json: Json = False,
+) -> None:
+    """Index a catalogue.
+
+    Example: gloss index -d data/toys -o indexes/toys-bm25
+    """
+    from dataclasses import replace
+
+    from gloss import stages
+    from gloss.cli import output
+    from gloss.evaluation.protocol import protocol_named
+
+    settings = replace(protocol_named(protocol).index_settings(), retriever=retriever)
+    with output.announce("index"):
+        made = stages.index(data, out, settings=settings)
+    output.print_made(made, json=json)
+
+
+def rank(
+    generations: Annotated[
+        Path,
+        typer.Option("-g", "--generations", help="Made by `gloss generate`, or research JSON."),
+    ],
+    index: Annotated[Path, typer.Option("-i", "--index", help="Made by `gloss index`.")],
+    out: Out,
+    protocol: ProtocolName = "fair",
+    per_query: PerQuery = None,
+    fusion: Fusion = None,
+    length: Length = None,
+    exclude_seen: ExcludeSeen = None,
+    json: Json = False,
+) -> None:
+    """Find the items that generated titles mean. Options override the protocol.
+
+    Example: gloss rank -g runs/toys/generations -i indexes/toys-bm25 -o runs/toys/ranking
+    """
+    from gloss import stages
+    from gloss.cli import output
+
+    chosen = _protocol(
+        protocol, per_query=per_query, fusion=fusion, length=length, exclude_seen=exclude_seen
+    )
+    with output.announce("rank"):
+        made = stages.rank(generations, index, out, protocol=chosen)
+    output.print_made(made, json=json)
+
+
+def baseline(
+    name: Annotated[str, typer.Argument(help="last-item or popularity.")],
+    data: Data,
+    out: Out,
+    index: Annotated[
+        Path | None,
+        typer.Option("-i", "--index", help="Index to search (default: the protocol's)."),
+    ] = None,
+    protocol: ProtocolName = "fair",
+    split: SplitOf = "test",
+    length: Length = None,
+    exclude_seen: ExcludeSeen = None,
+    limit_users: LimitUsers = None,
+    json: Json = False,
+) -> None:
+    """Rank without a language model: search with the last item's title, or by popularity.
+
+    Example: gloss baseline last-item -d data/toys --protocol paper -o runs/toys/last-item
+    """
+    from gloss import stages
+    from gloss.cli import output
+
+    chosen = _protocol(protocol, length=length, exclude_seen=exclude_seen)
+    with output.announce("baseline"):
+        made = stages.baseline(
+            name, data, out, protocol=chosen, split=split, index=index, limit_users=limit_users
+        )
+    output.print_made(made, json=json)
+
+
+def evaluate(
+    ranking: Annotated[Path, typer.Option("-r", "--ranking", help="Made by rank or baseline.")],
+    data: Data,
+    protocol: ProtocolName = "fair",
+    cutoff: Annotated[
+        list[int] | None, typer.Option(min=1, help="List length to measure at; may be repeated.")
+    ] = None,
+    cold: Annotated[int | None, typer.Option(min=1, help="Most purchases of a cold user.")] = None,
+    regular: Annotated[
+        int | None, typer.Option(min=1, help="Most purchases of a regular user.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="The folder to write (default: RANKING-evaluation)."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure a ranking: Recall, NDCG, MRR, with intervals, over all users and by segment.
+
+    Example: gloss evaluate -r runs/toys/ranking -d data/toys --protocol paper
+    """
+    from gloss import stages
+    from gloss.cli import output
+    from gloss.data.dataset import Dataset
+    from gloss.evaluation.evaluate import read_figures
+    from gloss.evaluation.segments import SegmentBounds, default_bounds
+
+    chosen = _protocol(protocol, cutoffs=tuple(cutoff) if cutoff else None)
+    usual = default_bounds(Dataset.load(data).name)
+    bounds = SegmentBounds(cold or usual.cold, regular or usual.regular)
+    folder = out or ranking.with_name(f"{ranking.name}-evaluation")
+    made = stages.evaluate(ranking, data, folder, protocol=chosen, bounds=bounds)
+    figures = read_figures(made)
+    if json:
+        output.print_json(figures)
+    else:
+        output.print_figures(str(ranking), figures)
+
+
+def _protocol(name: str, **overrides: Any) -> EvaluationProtocol:
+    from dataclasses import replace
+
+    from gloss.evaluation.protocol import protocol_named
+
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return replace(protocol_named(name), **given)

@@ -1,0 +1,75 @@
+"""Where things lie in a run folder. Knows names only.
+
+config.yaml                              the settings, resolved
+data/ model/ generations/ index/         one artefact a stage
+rankings/{gloss,last-item,popularity}/   lists of items
+evaluations/…/                           what they are worth
+report.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gloss.artifacts import MANIFEST
+from gloss.errors import InputError
+
+__all__ = ["OURS", "RunFolder"]
+
+OURS = "gloss"
+"""The name of the language model's own ranking and evaluation."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A folder made, or being made, by `gloss run`."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """The run at `path`; InputError if no run was ever begun there."""
+        if not (Path(path) / "config.yaml").is_file():
+            raise InputError(f"{path} is not a run folder: it has no config.yaml")
+        return cls(Path(path))
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def generations(self) -> Path:
+        return self.path / "generations"
+
+    @property
+    def index(self) -> Path:
+        return self.path / "index"
+
+    @property
+    def page(self) -> Path:
+        return self.path / "report.html"
+
+    def ranking(self, name: str) -> Path:
+        """The ranking of ours, or of a baseline."""
+        return self.path / "rankings" / name
+
+    def evaluation(self, name: str) -> Path:
+        """The evaluation of ours, or of a baseline."""
+        return self.path / "evaluations" / name
+
+    def evaluations(self) -> dict[str, Path]:
+        """Every evaluation that is there, ours first; drafts have hidden names and do not count."""
+        found = {
+            manifest.parent.name: manifest.parent
+            for manifest in self.path.glob(f"evaluations/[!.]*/{MANIFEST}")
+        }
+        return dict(sorted(found.items(), key=lambda each: (each[0] != OURS, each[0])))

@@ -1,0 +1,85 @@
+"""What tests of several folders share: one finished run with a trained model, processes to kill."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see gloss/cli/main.py; before torch
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gloss import pipeline
+from gloss.config import Experiment, with_overrides
+from gloss.data.catalogue import Catalogue
+from gloss.data.dataset import Dataset
+from gloss.runs import RunFolder
+from processes import Processes
+
+SETTINGS = {
+    "name": "tiny",
+    "data": {"source": "shop", "users": 300},
+    "model": {"vocabulary": 800, "layers": 2, "width": 64, "heads": 4, "context": 384},
+    "training": {
+        "epochs": 14,
+        "batch_tokens": 1024,
+        "learning_rate": 5e-3,
+        "warmup_steps": 20,
+        "dropout": 0.0,
+    },
+    "decoding": {"beams": 8},
+}
+
+
+@pytest.fixture(scope="session")
+def experiment() -> Experiment:
+    return with_overrides(SETTINGS, [])
+
+
+@pytest.fixture(scope="session")
+def run(experiment, tmp_path_factory) -> RunFolder:
+    """A finished run on the synthetic shop; read it, leave it as it is."""
+    folder = tmp_path_factory.mktemp("run") / "tiny"
+    pipeline.run(experiment, folder)
+    return RunFolder(folder)
+
+
+@pytest.fixture(scope="session")
+def dataset(run) -> Dataset:
+    return Dataset.load(run.data)
+
+
+@pytest.fixture(scope="session")
+def catalogue(dataset) -> Catalogue:
+    return dataset.catalogue("fair")
+
+
+@pytest.fixture(scope="session")
+def language(run):
+    """The run's trained model, in fp32 on the CPU, with its tokenizer and template."""
+    from gloss.language.loading import load_language_model
+
+    return load_language_model(run.model, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def processes(tmp_path_factory) -> Iterator[Processes]:
+    """Real processes that run `gloss`, cheap because they share their imports."""
+    with Processes.started(tmp_path_factory.mktemp("processes")) as server:
+        yield server
+
+
+@pytest.fixture
+def tiny_config(tmp_path) -> Path:
+    """A whole experiment that takes a second."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        "name: tiny\n"
+        "data: {source: shop, users: 60}\n"
+        "model: {vocabulary: 400, layers: 1, width: 32, heads: 2, context: 256}\n"
+        "training: {epochs: 1, batch_tokens: 2048, warmup_steps: 2, validation_users: 10}\n"
+        "decoding: {beams: 4, shard_users: 8}\n"
+    )
+    return path
