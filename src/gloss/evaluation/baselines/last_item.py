@@ -1,4 +1,4 @@
-"""Lists that need no model: the least that any recommender has to beat."""
+"""Last-item search: the title of the last purchase is the query."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import islice
 
-import numpy as np
-
 from gloss.data.catalogue import Catalogue, ItemId
-from gloss.data.histories import Example, History
+from gloss.data.histories import Example
+from gloss.evaluation.baselines.seen import seen_items
 from gloss.retrieval.fusion import RankedItem, Ranking
-from gloss.retrieval.index import Hit, Retriever, top_rows
+from gloss.retrieval.index import Hit, Retriever
 
-__all__ = ["last_item_search", "popularity"]
+__all__ = ["last_item_search"]
 
 
 def last_item_search(
@@ -33,34 +32,11 @@ def last_item_search(
     found = _hits_of_last_items(examples, catalogue, retriever, length, exclude_seen=exclude_seen)
     rankings = []
     for example, (title, hits) in zip(examples, found, strict=True):
-        exclude = frozenset(example.history) if exclude_seen else frozenset()
+        exclude = seen_items(example, exclude_seen=exclude_seen)
         kept = islice((hit for hit in hits if hit.item not in exclude), length)
         entries = tuple(RankedItem(hit.item, hit.score, title) for hit in kept)
         rankings.append(Ranking(example.user, entries))
     return tuple(rankings)
-
-
-def popularity(
-    train: Sequence[History],
-    examples: Sequence[Example],
-    catalogue: Catalogue,
-    *,
-    length: int,
-    exclude_seen: bool,
-) -> tuple[Ranking, ...]:
-    """Each user's list: what was bought most often in `train`, every purchase counted.
-
-    Equally popular items stand in the order of the catalogue; items that nobody bought are left
-    out. Scores are numbers of purchases.
-    """
-    bought = [catalogue.row(item) for history in train for item in history.items]
-    counts = np.bincount(np.array(bought, dtype=np.int64), minlength=len(catalogue))
-    order = top_rows(counts, len(catalogue)).tolist()
-    popular = [RankedItem(catalogue[row].id, float(counts[row]), None) for row in order]
-    return tuple(
-        Ranking(example.user, _first(popular, _seen(example, exclude_seen=exclude_seen), length))
-        for example in examples
-    )
 
 
 def _hits_of_last_items(
@@ -75,7 +51,7 @@ def _hits_of_last_items(
     groups: dict[int, list[int]] = defaultdict(list)
     for place, example in enumerate(examples):
         if example.history:
-            groups[length + _reach(_seen(example, exclude_seen=exclude_seen))].append(place)
+            groups[length + _reach(seen_items(example, exclude_seen=exclude_seen))].append(place)
     found: list[tuple[str, tuple[Hit, ...]]] = [("", ())] * len(examples)
     for k, places in groups.items():
         titles = [catalogue.title(examples[place].history[-1]) for place in places]
@@ -88,13 +64,3 @@ def _hits_of_last_items(
 def _reach(seen: frozenset[ItemId]) -> int:
     """The number of items to look past, rounded up to a power of two: few groups, no waste."""
     return 1 << (len(seen) - 1).bit_length() if seen else 0
-
-
-def _seen(example: Example, *, exclude_seen: bool) -> frozenset[ItemId]:
-    return frozenset(example.history) if exclude_seen else frozenset()
-
-
-def _first(
-    popular: Sequence[RankedItem], seen: frozenset[ItemId], length: int
-) -> tuple[RankedItem, ...]:
-    return tuple(islice((entry for entry in popular if entry.item not in seen), length))

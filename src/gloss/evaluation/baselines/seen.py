@@ -1,0 +1,13 @@
+"""What a user has already: what a list leaves out, where the protocol says so."""
+
+from __future__ import annotations
+
+from gloss.data.catalogue import ItemId
+from gloss.data.histories import Example
+
+__all__ = ["seen_items"]
+
+
+def seen_items(example: Example, *, exclude_seen: bool) -> frozenset[ItemId]:
+    """The items of the history, or none."""
+    return frozenset(example.history) if exclude_seen else frozenset()
