@@ -4,7 +4,7 @@ from gloss.retrieval.fusion import RankedItem, Ranking
 from gloss.retrieval.rankings import load_rankings, save_rankings
 
 RANKINGS = (
-    Ranking("u", (RankedItem("b1", 0.25, "Red kite"), RankedItem("b2", -3.5, None))),
+    Ranking("u", (RankedItem("b1", 0.25, "Red kite"), RankedItem("b2", -3.5, because="b9"))),
     Ranking("nobody", ()),
 )
 
@@ -13,7 +13,7 @@ def write(path, rankings=RANKINGS):
     save_rankings(path, rankings, config={"rule": "rrf"}, inputs={"index": "f"}, summary={"n": 1})
 
 
-def test_rankings_come_back_as_they_were_with_empty_lists_and_missing_queries(tmp_path):
+def test_rankings_come_back_as_they_were_with_empty_lists_and_reasons(tmp_path):
     write(tmp_path / "ranking")
     artifact, rankings = load_rankings(tmp_path / "ranking")
     assert rankings == RANKINGS
@@ -25,8 +25,9 @@ def test_rankings_come_back_as_they_were_with_empty_lists_and_missing_queries(tm
 def test_one_row_a_user_can_be_read_by_any_parquet_reader(tmp_path):
     write(tmp_path / "ranking")
     frame = pl.read_parquet(tmp_path / "ranking" / "ranking.parquet")
-    assert frame.columns == ["user", "items", "scores", "queries"]
+    assert frame.columns == ["user", "items", "scores", "queries", "because"]
     assert frame["queries"].to_list() == [["Red kite", None], []]
+    assert frame["because"].to_list() == [[None, "b9"], []]
 
 
 def test_no_rankings_at_all_are_kept_too(tmp_path):

@@ -36,11 +36,15 @@ _RRF_CONSTANT = 60
 
 @dataclass(frozen=True, slots=True)
 class RankedItem:
-    """An item in a user's list. query: the generated title that put it there, if one did."""
+    """An item in a user's list, and why it is there.
+
+    query: the generated title that put it there, if one did. because: the bought item that did.
+    """
 
     item: ItemId
     score: float
-    query: str | None
+    query: str | None = None
+    because: ItemId | None = None
 
 
 @dataclass(frozen=True, slots=True)

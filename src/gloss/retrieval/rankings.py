@@ -1,6 +1,8 @@
 """Rankings on disk: one row a user, whoever made them.
 
-ranking.parquet      user, items, scores, queries     queries are null where no title led there
+ranking.parquet      user, items, scores, queries, because
+
+queries are the generated titles that led to the items, because the bought items; null where none.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ _SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "items": pl.List(pl.String),
     "scores": pl.List(pl.Float64),
     "queries": pl.List(pl.String),
+    "because": pl.List(pl.String),
 }
 
 
@@ -58,11 +61,10 @@ def _frame(rankings: Sequence[Ranking]) -> pl.DataFrame:
         "items": [[entry.item for entry in ranking.entries] for ranking in rankings],
         "scores": [[entry.score for entry in ranking.entries] for ranking in rankings],
         "queries": [[entry.query for entry in ranking.entries] for ranking in rankings],
+        "because": [[entry.because for entry in ranking.entries] for ranking in rankings],
     }
     return pl.DataFrame(columns, schema=_SCHEMA)
 
 
-def _ranking(
-    user: Any, items: list[Any], scores: list[float], queries: list[str | None]
-) -> Ranking:
-    return Ranking(user, tuple(map(RankedItem, items, scores, queries)))
+def _ranking(user: Any, *columns: list[Any]) -> Ranking:
+    return Ranking(user, tuple(map(RankedItem, *columns)))

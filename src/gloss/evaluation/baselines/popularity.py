@@ -32,7 +32,7 @@ def popularity(
     bought = [catalogue.row(item) for history in train for item in history.items]
     counts = np.bincount(np.array(bought, dtype=np.int64), minlength=len(catalogue))
     order = top_rows(counts, len(catalogue)).tolist()
-    popular = [RankedItem(catalogue[row].id, float(counts[row]), None) for row in order]
+    popular = [RankedItem(catalogue[row].id, float(counts[row])) for row in order]
     return tuple(
         Ranking(
             example.user, _first(popular, seen_items(example, exclude_seen=exclude_seen), length)
