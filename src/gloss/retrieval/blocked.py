@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from gloss.errors import ConfigError
+from gloss.retrieval.selection import best_rows, group_count, round_up
 
 __all__ = ["top_products"]
 
@@ -36,10 +37,6 @@ _QUERIES = 512
 
 _ITEMS = 16_384
 """Items of a block: with 512 queries 32 MiB of scores, which a last-level cache still holds."""
-
-_GROUPS = 512
-"""Groups of a block, and the multiple to which its items are filled up. A pass over fewer, longer
-groups leaves more to look into; more of them are slower to choose from."""
 
 _PAIRS = 128
 """Pairs multiplied again at a time: their vectors stay in cache."""
@@ -107,7 +104,7 @@ def _wanted(queries: Floats, items: Floats, k: int, doubt: Floats, buffer: Float
         scores = buffer[: _width(len(block)), : len(queries)]
         np.matmul(block, queries.T, out=scores[: len(block)])
         scores[len(block) :] = -np.inf
-        groups = scores.reshape(-1, _group_count(len(scores), k), len(queries))
+        groups = scores.reshape(-1, group_count(len(scores), k), len(queries))
         highest = np.ascontiguousarray(groups.max(axis=0).T)
         if highest.shape[1] >= k:
             least = np.partition(highest, -k, axis=1)[:, -k]
@@ -120,15 +117,7 @@ def _wanted(queries: Floats, items: Floats, k: int, doubt: Floats, buffer: Float
 
 
 def _width(items: int) -> int:
-    return min(-(-items // _GROUPS) * _GROUPS, _ITEMS)
-
-
-def _group_count(width: int, k: int) -> int:
-    """Groups of a block: enough of them that few of the k best share one."""
-    count = _GROUPS
-    while count < 8 * k and width % (2 * count) == 0:
-        count *= 2
-    return width if count < k else count
+    return min(round_up(items), _ITEMS)
 
 
 def _reaching(groups: Floats, highest: Floats, floor: Floats) -> Pairs:
@@ -144,9 +133,10 @@ def _reaching(groups: Floats, highest: Floats, floor: Floats) -> Pairs:
 
 def _best(queries: Floats, items: Floats, pairs: Pairs, k: int) -> tuple[Ints, Floats]:
     """The k best rows of each query and their products, from pairs that hold them all."""
-    keys = _keys(_multiplied(queries, items, pairs), pairs[1])
-    best = np.sort(_table(keys, pairs[0], len(queries)), axis=1)[:, :k]
-    return best & 0xFFFFFFFF, _product_of(best)
+    of_query, row = pairs
+    products = _multiplied(queries, items, pairs)
+    rows, products, _ = best_rows(of_query, row, products, queries=len(queries), k=k)
+    return rows, products
 
 
 def _multiplied(queries: Floats, items: Floats, pairs: Pairs) -> Floats:
@@ -161,31 +151,3 @@ def _multiplied(queries: Floats, items: Floats, pairs: Pairs) -> Floats:
         items.take(row[part], axis=0, out=right[:size], mode="clip")
         np.einsum("ij,ij->i", left[:size], right[:size], out=products[part])
     return products
-
-
-def _keys(products: Floats, rows: Ints) -> Ints:
-    """Whole numbers that sort as (highest product, lowest row) does: both in one int64.
-
-    The bits of a float32, read as an int32, ascend with it where it is positive and descend where
-    it is negative; there all bits but the sign are turned over.
-    """
-    bits = (products + np.float32(0)).view(np.int32)  # + 0: no negative zero
-    ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    return ~ascending.astype(np.int64) << 32 | rows
-
-
-def _product_of(keys: Ints) -> Floats:
-    """The products in what `_keys` made."""
-    ascending = (~(keys >> 32)).astype(np.int32)
-    bits = ascending ^ ((ascending >> 31) & 0x7FFFFFFF)
-    return bits.view(np.float32)
-
-
-def _table(keys: Ints, of_query: Ints, queries: int) -> Ints:
-    """The keys of each query side by side, filled up with the highest number."""
-    order = np.argsort(of_query, kind="stable")
-    counts = np.bincount(of_query, minlength=queries)
-    place = np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)
-    table = np.full((queries, counts.max()), np.iinfo(np.int64).max)
-    table[of_query[order], place] = keys[order]
-    return table
