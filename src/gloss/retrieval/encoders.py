@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -233,11 +234,13 @@ def _require_files(folder: Path) -> None:
 
 
 def _loaded(folder: Path) -> Any:
+    # bitsandbytes, which comes along where it is installed, warns of kernels that nobody needs.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import torch
     from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging
+    from transformers.utils.logging import disable_progress_bar
 
-    logging.disable_progress_bar()
+    disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         model = SentenceTransformer(

@@ -62,17 +62,22 @@ class Parts:
         settings: IndexSettings,
         encoder: Encoder | None,
         *,
-        known: TitleVectors | None = None,
+        grown_from: Parts | None = None,
         progress: Progress = silent,
     ) -> Parts:
-        """Index titles; those whose vectors are `known` are not encoded."""
+        """Index titles; those that an index made alike knows are not encoded again."""
+        old = grown_from.meaning if grown_from else None
         words = BM25.build(catalogue, settings) if settings.by_words else None
         if encoder is None:
             return cls(words, None)
         vectors = TitleVectors.encoded(
-            catalogue.titles, encoder, settings, known=known, progress=progress
+            catalogue.titles,
+            encoder,
+            settings,
+            known=old.vectors if old else None,
+            progress=progress,
         )
-        return cls(words, Dense.build(catalogue, vectors, settings))
+        return cls(words, Dense.build(catalogue, vectors, settings, grown_from=old))
 
     @classmethod
     def loaded(
