@@ -163,6 +163,7 @@ def _evaluate(
             folder.evaluation(name),
             protocol=protocol,
             bounds=bounds,
+            generations=folder.generations if name == OURS else None,
         )
 
 

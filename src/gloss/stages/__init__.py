@@ -8,6 +8,7 @@ Needs torch for `train` and `generate` only, and imports it there.
 """
 
 from gloss.stages.data import prepare
+from gloss.stages.exporting import export
 from gloss.stages.language import estimate, generate, train
 from gloss.stages.measuring import evaluate
 from gloss.stages.ranking import BASELINES, baseline, index, rank
@@ -17,6 +18,7 @@ __all__ = [
     "baseline",
     "estimate",
     "evaluate",
+    "export",
     "generate",
     "index",
     "prepare",

@@ -46,6 +46,7 @@ def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProto
         "fusion": protocol.fusion,
         "length": protocol.length,
         "exclude_seen": protocol.exclude_seen,
+        "index": asdict(found.settings),
     }
     inputs = {
         "dataset": found.artifact.inputs["dataset"],
