@@ -146,9 +146,10 @@ def print_comparisons(first: str, second: str, comparisons: Sequence[Comparison]
     """What differs between two evaluations, A and B, metric by metric."""
     print_line(f"A  {first}")
     print_line(f"B  {second}")
-    table = Table()
-    table.add_column("metric")
-    for name in ("A", "B", "A - B", "95 %", "p", "A better", "B better", "users"):
+    print_line(f"{comparisons[0].users:,} users")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("metric", no_wrap=True)
+    for name in ("A", "B", "A - B", "95 %", "p", "A wins", "B wins"):
         table.add_column(name, justify="right", no_wrap=True)
     for each in comparisons:
         table.add_row(
@@ -158,7 +159,7 @@ def print_comparisons(first: str, second: str, comparisons: Sequence[Comparison]
             f"{each.difference:+.4f}",
             f"{each.low:+.4f} to {each.high:+.4f}",
             f"{each.p_value:.4f}",
-            *(f"{count:,}" for count in (each.better, each.worse, each.users)),
+            *(f"{count:,}" for count in (each.better, each.worse)),
         )
     out.print(table)
 
