@@ -108,7 +108,8 @@ def print_people(report: Report) -> None:
         table.add_column("the model wrote", style="dim")
         for each in sample.recommendations:
             mark = " [green](bought next)[/green]" if each.is_target else ""
-            table.add_row(escape(each.title) + mark, escape(each.why or ""))
+            because = f"because of: {each.because}" if each.because else ""
+            table.add_row(escape(each.title) + mark, escape(each.why or because))
         out.print(table)
         out.print(f"  Bought next: {escape(sample.target)}\n")
 
@@ -184,7 +185,7 @@ def _rounded(value: float) -> float | str:
 
 
 def _label(row: Row) -> str:
-    name = escape(row.model)
+    name = escape(row.label)
     return f"[bold]{name}[/bold]" if row.kind == "ours" else f"[dim]{row.kind}[/dim] {name}"
 
 
