@@ -156,6 +156,10 @@ def evaluate(
     regular: Annotated[
         int | None, typer.Option(min=1, help="Most purchases of a regular user.")
     ] = None,
+    generations: Annotated[
+        Path | None,
+        typer.Option("-g", "--generations", help="What was ranked: measures titles and beams too."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="The folder to write (default: RANKING-evaluation)."),
@@ -176,7 +180,9 @@ def evaluate(
     usual = default_bounds(Dataset.load(data).name)
     bounds = SegmentBounds(cold or usual.cold, regular or usual.regular)
     folder = out or ranking.with_name(f"{ranking.name}-evaluation")
-    made = stages.evaluate(ranking, data, folder, protocol=chosen, bounds=bounds)
+    made = stages.evaluate(
+        ranking, data, folder, protocol=chosen, bounds=bounds, generations=generations
+    )
     figures = read_figures(made)
     if json:
         output.print_json(figures)

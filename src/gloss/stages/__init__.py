@@ -8,6 +8,7 @@ Needs torch for `train` and `generate` only, and imports it there.
 """
 
 from gloss.stages.data import prepare
+from gloss.stages.exporting import export
 from gloss.stages.items import add_items, remove_items
 from gloss.stages.language import estimate, generate, train
 from gloss.stages.measuring import evaluate
@@ -19,6 +20,7 @@ __all__ = [
     "baseline",
     "estimate",
     "evaluate",
+    "export",
     "generate",
     "index",
     "prepare",

@@ -51,6 +51,7 @@ def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProto
         "fusion": rule,
         "length": protocol.length,
         "exclude_seen": protocol.exclude_seen,
+        "index": asdict(found.settings),
     }
     inputs = {
         "dataset": found.artifact.inputs["dataset"],
