@@ -137,8 +137,12 @@ class Decoding(_Settings):
 
 
 class Ranking(_Settings):
-    """From generated titles to a list of items; what is not set comes from the protocol."""
+    """From generated titles to a list of items; what is not set comes from the protocol.
 
+    encoder: what "dense" and "hybrid" search with: a preset, a folder or hub:OWNER/NAME."""
+
+    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
+    encoder: str = "all-MiniLM-L6-v2"
     per_query: PositiveInt | None = None
     fusion: Literal["best-score", "last", "beam-order", "rrf"] | None = None
     length: PositiveInt | None = None

@@ -24,6 +24,7 @@ from gloss.progress import Progress, silent
 from gloss.report.assemble import assemble, draw_samples
 from gloss.report.content import Report
 from gloss.report.page import render_report
+from gloss.retrieval.indexing import encoder_of
 from gloss.runs import OURS, RunFolder
 
 __all__ = ["Announce", "protocol_of", "quietly", "report_on", "run", "write_report"]
@@ -46,6 +47,10 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
     """
     protocol, bounds = protocol_of(experiment), _bounds_of(experiment)
     require_measurable(protocol.cutoffs, length=protocol.length)
+    index = protocol.index_settings(
+        experiment.ranking.retriever, encoder=experiment.ranking.encoder
+    )
+    encoder_of(index)  # missing? said now, not after the training
     folder = _claim(out, experiment)
     with announce("prepare") as progress:
         stages.prepare(experiment.data, folder.data, progress=progress)
@@ -69,8 +74,8 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
             limit_users=experiment.limit_users,
             progress=progress,
         )
-    with announce("index"):
-        stages.index(folder.data, folder.index, settings=protocol.index_settings())
+    with announce("index") as progress:
+        stages.index(folder.data, folder.index, settings=index, progress=progress)
     with announce("rank"):
         _rank(folder, protocol, experiment.limit_users)
     with announce("evaluate"):
@@ -83,7 +88,9 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
 
 def protocol_of(experiment: Experiment) -> EvaluationProtocol:
     """The experiment's protocol, with what its ranking section sets instead."""
-    wanted = experiment.ranking.model_dump(exclude={"segments"}, exclude_none=True)
+    wanted = experiment.ranking.model_dump(
+        exclude={"segments", "retriever", "encoder"}, exclude_none=True
+    )
     return replace(protocol_named(experiment.protocol), **wanted)
 
 

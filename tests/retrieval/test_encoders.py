@@ -46,7 +46,7 @@ def test_no_texts_have_no_vectors(minilm):
 
 
 def test_the_role_decides_the_prefix(minilm, monkeypatch):
-    monkeypatch.setattr(type(minilm), "prefixes", Prefixes("query: ", "passage: "))
+    monkeypatch.setattr(minilm, "prefixes", Prefixes("query: ", "passage: "))
     (query,) = minilm.encode(["kite"], role="query")
     (document,) = minilm.encode(["kite"], role="document")
     (bare,) = minilm.encode(["kite"], role="document", prefixes=False)

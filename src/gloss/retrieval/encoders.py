@@ -8,6 +8,8 @@ nothing but safetensors, tokenizers and settings is read from anywhere.
 from __future__ import annotations
 
 import importlib.util
+import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ import numpy as np
 
 from gloss.artifacts import fingerprint_of, fingerprint_of_file
 from gloss.errors import ConfigError, InputError, MissingExtraError
+from gloss.progress import Progress, silent
 
 __all__ = ["PRESETS", "Encoder", "Prefixes", "Preset", "Role", "Vectors", "open_encoder"]
 
@@ -29,8 +32,12 @@ MAX_TOKENS = 256
 """The published system's; a title of 25 words has fewer."""
 
 _BATCH = 64
+_SHOWN = 8 * _BATCH
+"""Texts encoded between two words about it."""
+
 _HUB = "hub:"
 _SETTINGS_FILE = "modules.json"
+_PROMPTS_FILE = "config_sentence_transformers.json"
 _WEIGHTS = "model.safetensors"
 _READ = ("*.json", "*.txt", "*.model", "*.safetensors", "*/*.json", "*/*.safetensors")
 """What is fetched from the hub: neither code nor pickles."""
@@ -106,15 +113,25 @@ class Encoder:
         """The length of a vector."""
         return int(self._model.get_embedding_dimension())
 
-    @property
+    @cached_property
     def prefixes(self) -> Prefixes:
         """What the encoder was trained with: the preset's, or what its own settings say."""
         if self._preset is not None:
             return self._preset.prefixes
-        prompts = self._model.prompts
-        return Prefixes(prompts.get("query") or "", prompts.get("document") or "")
+        file = self.folder / _PROMPTS_FILE
+        prompts = json.loads(file.read_bytes()).get("prompts") if file.is_file() else None
+        prompts = prompts or {}
+        document = prompts.get("document") or prompts.get("passage") or ""
+        return Prefixes(prompts.get("query") or "", document)
 
-    def encode(self, texts: Sequence[str], *, role: Role, prefixes: bool = True) -> Vectors:
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        role: Role,
+        prefixes: bool = True,
+        progress: Progress = silent,
+    ) -> Vectors:
         """float32 (texts, dimension): rows of length 1, fp32 throughout.
 
         role: which of the encoder's prefixes stands before each text, if `prefixes` is set. Equal
@@ -122,18 +139,25 @@ class Encoder:
         the vectors by about 1e-7.
         """
         prefix = self.prefixes.of(role) if prefixes else ""
-        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        if not places:
-            return np.zeros((0, self.dimension), dtype=np.float32)
+        longest_first = sorted(set(texts), key=lambda text: (-len(text), text))
+        places = {text: place for place, text in enumerate(longest_first)}
+        vectors = np.empty((len(places), self.dimension), dtype=np.float32)
+        for start in range(0, len(places), _SHOWN):
+            part = slice(start, start + _SHOWN)
+            vectors[part] = self._encoded([prefix + text for text in longest_first[part]])
+            progress(min(part.stop, len(places)), len(places))
+        return vectors[[places[text] for text in texts]]
+
+    def _encoded(self, texts: list[str]) -> Vectors:
         vectors: Vectors = self._model.encode(
-            [prefix + text for text in places],
+            texts,
             prompt="",
             batch_size=_BATCH,
             show_progress_bar=False,
             convert_to_numpy=True,
             normalize_embeddings=True,
         )
-        return vectors[[places[text] for text in texts]].astype(np.float32, copy=False)
+        return vectors
 
     @cached_property
     def _model(self) -> Any:
@@ -210,11 +234,13 @@ def _require_files(folder: Path) -> None:
 
 
 def _loaded(folder: Path) -> Any:
+    # bitsandbytes, which comes along where it is installed, warns of kernels that nobody needs.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import torch
     from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging
+    from transformers.utils.logging import disable_progress_bar
 
-    logging.disable_progress_bar()
+    disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         model = SentenceTransformer(

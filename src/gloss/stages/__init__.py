@@ -8,12 +8,14 @@ Needs torch for `train` and `generate` only, and imports it there.
 """
 
 from gloss.stages.data import prepare
+from gloss.stages.items import add_items, remove_items
 from gloss.stages.language import estimate, generate, train
 from gloss.stages.measuring import evaluate
 from gloss.stages.ranking import BASELINES, baseline, index, rank
 
 __all__ = [
     "BASELINES",
+    "add_items",
     "baseline",
     "estimate",
     "evaluate",
@@ -21,5 +23,6 @@ __all__ = [
     "index",
     "prepare",
     "rank",
+    "remove_items",
     "train",
 ]
