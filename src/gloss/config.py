@@ -23,10 +23,13 @@ __all__ = [
     "Decoding",
     "Experiment",
     "Ranking",
+    "SASRec",
     "ScratchModel",
     "ShopData",
+    "Signals",
     "TableData",
     "Training",
+    "Transitions",
     "checked",
     "load_experiment",
     "with_overrides",
@@ -148,6 +151,62 @@ class Ranking(_Settings):
     segments: tuple[PositiveInt, PositiveInt] | None = None
 
 
+class Transitions(_Settings):
+    """The graph of what was bought near what (evaluation/baselines/transitions.py).
+
+    window: purchases that far apart are joined, with weight fading^(gap - 1); degree_power: weights
+    are divided by both items' degrees to this power; second_hop: weight of what lies two steps
+    away. A user is the last `recent` items, weighted decay^0, decay^1, … from the last one back;
+    similarity: share of the titles' similarity where it is mixed in."""
+
+    window: PositiveInt = 8
+    fading: float = Field(0.7, gt=0, le=1)
+    degree_power: float = Field(0.1, ge=0, le=1)
+    second_hop: float = Field(0.6, ge=0)
+    recent: PositiveInt = 10
+    decay: float = Field(0.5, gt=0, le=1)
+    similarity: float = Field(0.5, ge=0, le=1)
+
+
+class SASRec(_Settings):
+    """A small transformer over items (evaluation/baselines/sasrec.py). networks: trained with
+    seeds in a row, their log-probabilities averaged; text: whether title vectors are part of an
+    item's vector; batch_users: users a step; length: purchases it looks back."""
+
+    networks: PositiveInt = 1
+    layers: PositiveInt = 2
+    width: PositiveInt = 64
+    heads: PositiveInt = 2
+    dropout: Share = 0.4
+    length: PositiveInt = 50
+    text: bool = True
+    epochs: PositiveInt = 12
+    batch_users: PositiveInt = 128
+    learning_rate: float = Field(2e-3, gt=0)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> SASRec:
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        return self
+
+
+SignalName = Literal["transitions", "text", "sasrec"]
+
+
+class Signals(_Settings):
+    """Rankings that need no language model, and their fusion with it. use: which ones; without any
+    there is no fusion. encoder: what makes vectors of titles (retrieval/encoders.py); length: items
+    that each signal brings to the fusion."""
+
+    use: tuple[SignalName, ...] = ()
+    encoder: str = "all-MiniLM-L6-v2"
+    length: PositiveInt = 300
+    transitions: Transitions = Transitions()
+    sasrec: SASRec = SASRec()
+    fusion: Literal["log-linear", "rank"] = "log-linear"
+
+
 class Experiment(_Settings):
     """Everything that `gloss run` needs to know."""
 
@@ -159,6 +218,7 @@ class Experiment(_Settings):
     training: Training = Training()
     decoding: Decoding = Decoding()
     ranking: Ranking = Ranking()
+    signals: Signals = Signals()
     limit_users: PositiveInt | None = None
 
 
@@ -260,6 +320,9 @@ def _nearest(place: list[str], location: tuple[int | str, ...]) -> str:
         "training": Training,
         "decoding": Decoding,
         "ranking": Ranking,
+        "signals": Signals,
+        "transitions": Transitions,
+        "sasrec": SASRec,
     }
     section = str(location[-2]) if len(location) > 1 else ""
     fields = list(known.get(section, Experiment).model_fields)
