@@ -35,6 +35,7 @@ __all__ = [
     "print_recommendations",
     "print_report",
     "print_summary",
+    "print_values",
 ]
 
 out = Console()
@@ -62,10 +63,15 @@ def print_json(value: Any) -> None:
 
 def print_made(made: Artifact, *, json: bool) -> None:
     """What a stage has made: its summary, for people or for machines."""
+    print_values(str(made.path), made.summary, json=json)
+
+
+def print_values(title: str, values: Mapping[str, Any], *, json: bool) -> None:
+    """Named values, for people or for machines."""
     if json:
-        print_json(made.summary)
+        print_json(values)
     else:
-        print_summary(str(made.path), made.summary)
+        print_summary(title, values)
 
 
 def print_line(text: str, *, style: str = "") -> None:
