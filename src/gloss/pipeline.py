@@ -6,7 +6,7 @@ it. Killed at any point, the next run ends with the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +14,18 @@ from pathlib import Path
 import yaml
 
 from gloss import stages
-from gloss.artifacts import open_artifact, write_atomic
-from gloss.config import Experiment, load_experiment
-from gloss.data.dataset import Dataset
-from gloss.errors import ConfigError, InputError
+from gloss.artifacts import write_atomic
+from gloss.config import Experiment
+from gloss.errors import InputError
 from gloss.evaluation.protocol import EvaluationProtocol, protocol_named, require_measurable
 from gloss.evaluation.segments import SegmentBounds
 from gloss.progress import Progress, silent
-from gloss.report.assemble import assemble, draw_samples
 from gloss.report.content import Report
-from gloss.report.page import render_report
+from gloss.retrieval.indexing import encoder_of
 from gloss.runs import OURS, RunFolder
+from gloss.stages.reporting import report_on, write_report
 
-__all__ = ["Announce", "protocol_of", "quietly", "report_on", "run", "write_report"]
+__all__ = ["Announce", "protocol_of", "quietly", "run"]
 
 Announce = Callable[[str], AbstractContextManager[Progress]]
 """Called with a stage's name as it begins; the context ends with the stage."""
@@ -46,6 +45,10 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
     """
     protocol, bounds = protocol_of(experiment), _bounds_of(experiment)
     require_measurable(protocol.cutoffs, length=protocol.length)
+    index = protocol.index_settings(
+        experiment.ranking.retriever, encoder=experiment.ranking.encoder
+    )
+    encoder_of(index)  # missing? said now, not after the training
     folder = _claim(out, experiment)
     with announce("prepare") as progress:
         stages.prepare(experiment.data, folder.data, progress=progress)
@@ -69,55 +72,24 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
             limit_users=experiment.limit_users,
             progress=progress,
         )
-    with announce("index"):
-        stages.index(folder.data, folder.index, settings=protocol.index_settings())
+    with announce("index") as progress:
+        stages.index(folder.data, folder.index, settings=index, progress=progress)
     with announce("rank"):
         _rank(folder, protocol, experiment.limit_users)
     with announce("evaluate"):
         _evaluate(folder, protocol, bounds)
     with announce("report"):
-        report = report_on([folder])
-        write_report(report, folder.page)
+        (report,) = report_on([folder.path], command=f"gloss run {experiment.name}.yaml")
+        write_report([report], folder.page)
     return report
 
 
 def protocol_of(experiment: Experiment) -> EvaluationProtocol:
     """The experiment's protocol, with what its ranking section sets instead."""
-    wanted = experiment.ranking.model_dump(exclude={"segments"}, exclude_none=True)
-    return replace(protocol_named(experiment.protocol), **wanted)
-
-
-def report_on(folders: Sequence[RunFolder], *, command: str = "") -> Report:
-    """One report of one or more runs on the same data; baselines are those of the first.
-
-    Raises InputError when a run has not been evaluated.
-    """
-    first = folders[0]
-    evaluations: dict[str, Path] = {}
-    for folder in folders:
-        if OURS not in folder.evaluations():
-            raise InputError(f"{folder.path} has no evaluation yet: finish it with `gloss run`")
-        evaluations[_label(folder, alone=len(folders) == 1)] = folder.evaluation(OURS)
-    evaluations |= {name: path for name, path in first.evaluations().items() if name != OURS}
-    data = Dataset.load(first.data)
-    model = open_artifact(first.model, "model")
-    samples = draw_samples(first.ranking(OURS), data, data.catalogue(model.config["titles"]))
-    return assemble(
-        evaluations,
-        data,
-        title=_experiment(first).name,
-        facts={
-            "Model parameters": f"{model.summary['parameters']:,}",
-            "Tokens trained on": f"{model.summary['tokens']:,}",
-        },
-        samples=samples,
-        command=command or f"gloss run {_experiment(first).name}.yaml",
+    wanted = experiment.ranking.model_dump(
+        exclude={"segments", "retriever", "encoder"}, exclude_none=True
     )
-
-
-def write_report(report: Report, path: Path) -> None:
-    """Write the page, atomically."""
-    write_atomic(path, render_report(report).encode())
+    return replace(protocol_named(experiment.protocol), **wanted)
 
 
 def _claim(out: Path, experiment: Experiment) -> RunFolder:
@@ -163,15 +135,5 @@ def _evaluate(
             folder.evaluation(name),
             protocol=protocol,
             bounds=bounds,
+            generations=folder.generations if name == OURS else None,
         )
-
-
-def _label(folder: RunFolder, *, alone: bool) -> str:
-    return "GLoSS" if alone else f"GLoSS, {_experiment(folder).name}"
-
-
-def _experiment(folder: RunFolder) -> Experiment:
-    try:
-        return load_experiment(folder.config)
-    except ConfigError as error:
-        raise InputError(f"{folder.path} was made by another version: {error}") from None

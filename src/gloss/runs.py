@@ -15,7 +15,7 @@ from pathlib import Path
 from gloss.artifacts import MANIFEST
 from gloss.errors import InputError
 
-__all__ = ["OURS", "RunFolder"]
+__all__ = ["OURS", "RunFolder", "evaluation_at"]
 
 OURS = "gloss"
 """The name of the language model's own ranking and evaluation."""
@@ -73,3 +73,9 @@ class RunFolder:
             for manifest in self.path.glob(f"evaluations/[!.]*/{MANIFEST}")
         }
         return dict(sorted(found.items(), key=lambda each: (each[0] != OURS, each[0])))
+
+
+def evaluation_at(path: Path) -> Path:
+    """The evaluation that a path means: a run folder's own, or the folder itself."""
+    run = RunFolder(Path(path))
+    return run.evaluation(OURS) if run.config.is_file() else run.path

@@ -57,7 +57,8 @@ def test_the_commands_one_by_one_do_what_a_run_does(done, tiny_config, tmp_path,
     for made in ("data", "model", "generations", "index"):
         assert fingerprint(Path(made)) == fingerprint(run.path / made), made
     for name in (OURS, "last-item", "popularity"):
-        said = done("evaluate", "-r", name, "-d", "data", *told, "--json").out
+        written = ("-g", "generations") if name == OURS else ()
+        said = done("evaluate", "-r", name, "-d", "data", *written, *told, "--json").out
         assert json.loads(said) == figures(run.evaluation(name))
         assert fingerprint(Path(name)) == fingerprint(run.ranking(name))
         assert fingerprint(Path(f"{name}-evaluation")) == fingerprint(run.evaluation(name))
@@ -119,8 +120,17 @@ def research(run, tmp_path) -> Path:
 
 def test_the_research_repositorys_file_ends_with_the_figures_of_the_run(done, run, research):
     done("rank", "-g", research, "-i", run.index, "-o", "ranking")
-    said = done("evaluate", "-r", "ranking", "-d", run.data, "--json").out
+    said = done("evaluate", "-r", "ranking", "-d", run.data, "-g", research, "--json").out
     assert json.loads(said) == figures(run.evaluation(OURS))
+
+
+def test_one_user_a_line_ranks_like_the_list(done, run, research, tmp_path):
+    entries = json.loads(research.read_bytes())
+    lines = tmp_path / "per_user.jsonl"
+    lines.write_text("".join(json.dumps({**e, "recall@5": 0.0}) + "\n" for e in entries))
+    for name, path in (("list", research), ("lines", lines)):
+        done("rank", "-g", path, "-i", run.index, "-o", name)
+    assert load_rankings(Path("lines"))[1] == load_rankings(Path("list"))[1]
 
 
 def test_the_research_repositorys_file_is_measured_as_the_paper_did(done, run, research):

@@ -346,6 +346,14 @@ def test_research_files_that_are_none_are_named(gloss, run, tmp_path, content):
     assert failed.code == FAILURE
 
 
+@pytest.mark.parametrize("second", ["[]", "{", '{"reviewer_id": "bob"}'])
+def test_a_wrong_line_of_a_research_file_is_named(gloss, run, tmp_path, second):
+    path = tmp_path / "per_user.jsonl"
+    path.write_text(f"{json.dumps(ENTRY)}\n{second}\n")
+    failed = gloss("rank", "-g", path, "-i", run.index, "-o", tmp_path / "out")
+    assert failed.error.startswith(f"{path}, line 2")
+
+
 def test_a_research_file_of_other_users_cannot_be_measured(gloss, done, run, tmp_path):
     for entries, said in (
         ([ENTRY], "user ann and 0 more of the ranking are not in the split"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gloss.cli.options import Data, Json, LimitUsers, Out, ProtocolName, SplitOf
+from gloss.errors import ConfigError
 
 if TYPE_CHECKING:
     from gloss.evaluation.protocol import EvaluationProtocol
@@ -39,13 +40,36 @@ def register(app: typer.Typer) -> None:
 def index(
     data: Data,
     out: Out,
-    retriever: Annotated[Literal["bm25"], typer.Option(help="How titles are searched.")] = "bm25",
+    retriever: Annotated[
+        Literal["bm25", "dense", "hybrid"],
+        typer.Option("--retriever", help="Search by words, by meaning, or both."),
+    ] = "bm25",
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            help="Sentence encoder: all-MiniLM-L6-v2 (default), e5-small-v2, e5-base-v2, a folder "
+            "or hub:OWNER/NAME.",
+        ),
+    ] = None,
+    blend: Annotated[
+        Literal["rrf", "weighted"] | None,
+        typer.Option("--blend", help="How hybrid joins both: by ranks (default) or by scores."),
+    ] = None,
+    weight: Annotated[
+        float | None,
+        typer.Option("--weight", min=0, max=1, help="Share of the meaning in hybrid (0.5)."),
+    ] = None,
+    neighbours: Annotated[
+        Literal["auto", "exact", "hnsw", "ivf"] | None,
+        typer.Option("--neighbours", help="Near vectors: exactly, or by FAISS (hnsw, ivf)."),
+    ] = None,
     protocol: ProtocolName = "fair",
     json: Json = False,
 ) -> None:
     """Index a catalogue.
 
-    Example: gloss index -d data/toys -o indexes/toys-bm25
+    Example: gloss index -d data/toys --retriever dense -o indexes/toys-dense
     """
     from dataclasses import replace
 
@@ -53,9 +77,12 @@ def index(
     from gloss.cli import output
     from gloss.evaluation.protocol import protocol_named
 
-    settings = replace(protocol_named(protocol).index_settings(), retriever=retriever)
-    with output.announce("index"):
-        made = stages.index(data, out, settings=settings)
+    chosen = _understood(
+        retriever, encoder=encoder, neighbours=neighbours, blend=blend, weight=weight
+    )
+    settings = replace(protocol_named(protocol).index_settings(retriever), **chosen)
+    with output.announce("index") as progress:
+        made = stages.index(data, out, settings=settings, progress=progress)
     output.print_made(made, json=json)
 
 
@@ -129,6 +156,10 @@ def evaluate(
     regular: Annotated[
         int | None, typer.Option(min=1, help="Most purchases of a regular user.")
     ] = None,
+    generations: Annotated[
+        Path | None,
+        typer.Option("-g", "--generations", help="What was ranked: measures titles and beams too."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="The folder to write (default: RANKING-evaluation)."),
@@ -149,12 +180,28 @@ def evaluate(
     usual = default_bounds(Dataset.load(data).name)
     bounds = SegmentBounds(cold or usual.cold, regular or usual.regular)
     folder = out or ranking.with_name(f"{ranking.name}-evaluation")
-    made = stages.evaluate(ranking, data, folder, protocol=chosen, bounds=bounds)
+    made = stages.evaluate(
+        ranking, data, folder, protocol=chosen, bounds=bounds, generations=generations
+    )
     figures = read_figures(made)
     if json:
         output.print_json(figures)
     else:
         output.print_figures(str(ranking), figures)
+
+
+def _understood(retriever: str, **options: Any) -> dict[str, Any]:
+    """The options that were given; one that the retriever does not know is an error."""
+    known = {
+        "bm25": (),
+        "dense": ("encoder", "neighbours"),
+        "hybrid": ("encoder", "neighbours", "blend", "weight"),
+    }[retriever]
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"--{name} means nothing to --retriever {retriever}")
+    return given
 
 
 def _protocol(name: str, **overrides: Any) -> EvaluationProtocol:

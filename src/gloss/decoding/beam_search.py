@@ -14,6 +14,7 @@ Knows token ids only; knows no text and no users' names.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ from gloss.decoding.beams import (
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import ConfigError
 
-__all__ = ["BeamSettings", "Hypothesis", "beam_search"]
+__all__ = ["BeamSettings", "Hypothesis", "beam_search", "cache_argument"]
 
 
 @torch.inference_mode()
@@ -80,6 +81,7 @@ class _Feed:
         self.model = model
         self.device = model.device
         self.cache = DynamicCache()
+        self.cache_name = cache_argument(model)
         self.beams = beams
         self.tokens, self.seen = _left_padded(prompts, self.device)
         self.lengths = self.seen.sum(1, keepdim=True)
@@ -129,12 +131,18 @@ class _Feed:
             input_ids=tokens,
             position_ids=positions,
             attention_mask=mask,
-            past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1 if last_only else 0,
+            **{self.cache_name: self.cache},
         )
         logits: torch.Tensor = out.logits
         return logits.float().log_softmax(-1)
+
+
+def cache_argument(model: Any) -> str:
+    """What a model's forward pass calls its cache: transformers 5.24 gave it a new name."""
+    names = inspect.signature(model.forward).parameters
+    return "cache" if "cache" in names else "past_key_values"
 
 
 def _candidates(
