@@ -56,7 +56,7 @@ def load_rankings(path: Path) -> tuple[Artifact, tuple[Ranking, ...]]:
 
 
 def _frame(rankings: Sequence[Ranking]) -> pl.DataFrame:
-    """One row a user. The lists are flat until polars has them: nested ones are slow to hand over."""
+    """One row a user. The lists are flat until polars has them: nested ones are slow to pass."""
     lengths = [len(ranking.entries) for ranking in rankings]
     entries = [entry for ranking in rankings for entry in ranking.entries]
     columns = {name: [entry[place] for entry in entries] for place, name in enumerate(_LISTS)}
