@@ -135,7 +135,7 @@ class Report:
 
     protocol: "PAPER" or "FAIR". split: "paper" or "leave-one-out". facts: label to text, in order.
     synthetic: the data are invented. command: what made the report, as it would be typed.
-    histories: figures by the number of items in a user's history, as segments.
+    histories: figures of measured rows by the number of items in a user's history, as segments.
     """
 
     title: str

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from gloss.artifacts import Artifact, open_artifact, write_atomic
+from gloss.artifacts import MANIFEST, Artifact, open_artifact, write_atomic
 from gloss.config import Experiment, load_experiment
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation import evaluate as evaluations
 from gloss.report.assemble import assemble, draw_samples
 from gloss.report.content import Report, Sample
+from gloss.report.names import baseline_name
 from gloss.report.page import render_reports
 from gloss.report.sheets import sheets_of, to_csv, to_latex
 from gloss.runs import OURS, RunFolder
@@ -45,7 +46,8 @@ def report_on(
     sets must be among `datasets` or those of the runs. Raises InputError naming a run that has not
     been evaluated, or an evaluation whose data set is not there.
     """
-    sources = [source for path in paths for source in _sources(Path(path), alone=len(paths) == 1)]
+    paths = list(dict.fromkeys(map(Path, paths)))
+    sources = [source for path in paths for source in _sources(path, alone=len(paths) == 1)]
     runs = [source.run for source in sources if source.run]
     known = [Dataset.load(path) for path in dict.fromkeys((*datasets, *(r.data for r in runs)))]
     by_fingerprint = {dataset.fingerprint: dataset for dataset in known}
@@ -74,14 +76,17 @@ def write_tables(reports: Sequence[Report], folder: Path) -> list[Path]:
 
 def _sources(path: Path, *, alone: bool) -> list[_Source]:
     if not RunFolder(path).config.is_file():
-        if not path.exists():
-            raise InputError(f"{path} does not exist")
+        if not (path / MANIFEST).is_file():
+            raise InputError(f"{path} is neither a run folder nor an evaluation")
         return [_Source(path.name, _evaluation(path), None)]
     run = RunFolder.open(path)
     if OURS not in run.evaluations():
         raise InputError(f"{path} has no evaluation yet: finish it with `gloss run`")
-    label = "GLoSS" if alone else f"GLoSS, {_experiment(run).name}"
-    return [_Source(label, _evaluation(found), run) for found in run.evaluations().values()]
+    of = "" if alone else f", {_experiment(run).name}"
+    return [
+        _Source(f"{'GLoSS' if name == OURS else baseline_name(name)}{of}", _evaluation(found), run)
+        for name, found in run.evaluations().items()
+    ]
 
 
 def _evaluation(path: Path) -> Artifact:
