@@ -20,7 +20,14 @@ from gloss.retrieval.rankings import load_rankings
 
 __all__ = ["assemble", "draw_samples"]
 
-_BASELINES = {"last-item": "Last-item search, BM25", "popularity": "Popularity"}
+_BASELINES = {
+    "last-item": "Last-item search, BM25",
+    "popularity": "Popularity",
+    "transitions": "Transition graph",
+    "two-step": "Transition graph, two steps",
+    "text": "Similar titles",
+    "sasrec": "SASRec, full softmax",
+}
 
 
 def assemble(

@@ -4,7 +4,7 @@ A stage whose artefact is already whole, with the same configuration and inputs,
 one that was interrupted goes on from where it stopped. The commands of `gloss` and `gloss run` are
 made of these functions.
 
-Needs torch for `train` and `generate` only, and imports it there.
+Needs torch for `train`, `generate` and SASRec only, and imports it there.
 """
 
 from gloss.stages.data import prepare
@@ -12,17 +12,23 @@ from gloss.stages.items import add_items, remove_items
 from gloss.stages.language import estimate, generate, train
 from gloss.stages.measuring import evaluate
 from gloss.stages.ranking import BASELINES, baseline, index, rank
+from gloss.stages.signals import SIGNALS, fuse, needs_vectors, signal, train_sasrec
 
 __all__ = [
     "BASELINES",
+    "SIGNALS",
     "add_items",
     "baseline",
     "estimate",
     "evaluate",
+    "fuse",
     "generate",
     "index",
+    "needs_vectors",
     "prepare",
     "rank",
     "remove_items",
+    "signal",
     "train",
+    "train_sasrec",
 ]
