@@ -39,6 +39,7 @@ MAY_NEED_TORCH = {
     "decoding/searching.py",
     "decoding/title_trie.py",
     "decoding/vllm.py",
+    "evaluation/baselines/sasrec.py",
     "retrieval/dense.py",
     "recommender.py",
 }
