@@ -57,8 +57,11 @@ def generate(
     out: Out,
     split: SplitOf = "test",
     decoding: Annotated[
-        Literal["catalogue", "free"],
-        typer.Option(help="catalogue: only titles that exist; free: whatever the model writes."),
+        Literal["catalogue", "free", "exact"],
+        typer.Option(
+            help="catalogue: only titles that exist; free: whatever the model writes; exact: score "
+            "every title, slow."
+        ),
     ] = "catalogue",
     beams: Annotated[int, typer.Option(min=1, help="Beams to search with.")] = 10,
     returned: Annotated[
