@@ -5,6 +5,8 @@ Knows prompts and titles; leaves token-level search to `beam_search`.
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -89,16 +91,31 @@ class TransformersGenerator:
         """Tokens of a text, with what the tokenizer puts before it."""
         return len(self._encode([text])[0])
 
+    def tokens_a_user(self) -> int:
+        """Tokens that the model reads for a user after the prompt, at most."""
+        if self.trie and self.settings.mode == "exact":
+            return self.trie.dead - len(self.trie.leaves) - 1  # every node that goes on, no root
+        return self.steps * self.settings.beams
+
+    def peak_megabytes(self) -> int:
+        """The most memory held so far: of the model's CUDA device, else of the whole process."""
+        if self.language.model.device.type == "cuda":
+            return torch.cuda.max_memory_allocated() // 2**20
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return held // (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, else KiB
+
     def generate(
         self, prompts: Sequence[Prompt], *, progress: Progress = silent
     ) -> list[Generation]:
         """Titles for every prompt, likeliest first, with their log-probabilities."""
         encoded = self._encode([prompt.text for prompt in prompts])
+        tokens = sum(map(len, encoded)) / max(1, len(encoded))
         started = time.monotonic()
 
         def told(done: int) -> None:
             rate = done / max(1e-9, time.monotonic() - started)
-            progress(done, len(prompts), f"{rate:,.0f} users/s")
+            note = f"{rate:,.1f} users/s, {rate * tokens:,.0f} prompt tokens/s"
+            progress(done, len(prompts), note)
 
         found = self.search.search(encoded, told=told)
         return [
