@@ -199,10 +199,11 @@ AS_IT_IS = Loading()
 
 
 class Decoding(_Settings):
-    """mode: "catalogue" writes titles that exist, "free" anything. batch_tokens: cache entries held
-    at once, users x (prompt + steps x beams), what bounds memory; without it, what fits."""
+    """mode: "catalogue" writes titles that exist, "free" anything, "exact" scores every title that
+    exists and keeps the best (slow, nothing is lost). batch_tokens: cache entries held at once,
+    users x (prompt + steps x beams), what bounds memory; without it, what fits."""
 
-    mode: Literal["catalogue", "free"] = "catalogue"
+    mode: Literal["catalogue", "free", "exact"] = "catalogue"
     beams: PositiveInt = 10
     returned: PositiveInt | None = None
     max_new_tokens: PositiveInt = 50
