@@ -33,9 +33,6 @@ Announce = Callable[[str], AbstractContextManager[Progress]]
 """Called with a stage's name as it begins; the context ends with the stage."""
 
 
-_OTHERS = {SIGNALS: "All signals, without a language model"}
-
-
 @contextmanager
 def quietly(_stage: str) -> Iterator[Progress]:
     """Announce nothing."""
