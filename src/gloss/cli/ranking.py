@@ -23,6 +23,14 @@ Fusion = Annotated[
     typer.Option("--fusion", help="How the items of several titles are joined."),
 ]
 Length = Annotated[int | None, typer.Option("-k", "--length", min=1, help="Items in a list.")]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        help="Sentence encoder: all-MiniLM-L6-v2 (default), e5-small-v2, e5-base-v2, a folder or "
+        "hub:OWNER/NAME.",
+    ),
+]
 ExcludeSeen = Annotated[
     bool | None,
     typer.Option("--exclude-seen/--keep-seen", help="Leave out what was bought already, or not."),
@@ -44,14 +52,7 @@ def index(
         Literal["bm25", "dense", "hybrid"],
         typer.Option("--retriever", help="Search by words, by meaning, or both."),
     ] = "bm25",
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            "--encoder",
-            help="Sentence encoder: all-MiniLM-L6-v2 (default), e5-small-v2, e5-base-v2, a folder "
-            "or hub:OWNER/NAME.",
-        ),
-    ] = None,
+    encoder: Encoder = None,
     blend: Annotated[
         Literal["rrf", "weighted"] | None,
         typer.Option("--blend", help="How hybrid joins both: by ranks (default) or by scores."),
@@ -121,8 +122,13 @@ def baseline(
     out: Out,
     index: Annotated[
         Path | None,
-        typer.Option("-i", "--index", help="Index to search (default: the protocol's)."),
+        typer.Option("-i", "--index", help="Index to search (default: made in memory)."),
     ] = None,
+    retriever: Annotated[
+        Literal["bm25", "dense", "hybrid"] | None,
+        typer.Option("--retriever", help="Without an index: by words (default), meaning or both."),
+    ] = None,
+    encoder: Encoder = None,
     protocol: ProtocolName = "fair",
     split: SplitOf = "test",
     length: Length = None,
@@ -132,15 +138,29 @@ def baseline(
 ) -> None:
     """Rank without a language model: search with the last item's title, or by popularity.
 
-    Example: gloss baseline last-item -d data/toys --protocol paper -o runs/toys/last-item
+    Example: gloss baseline last-item -d data/toys --retriever dense -o runs/toys/last-item
     """
+    from dataclasses import replace
+
     from gloss import stages
     from gloss.cli import output
 
     chosen = _protocol(protocol, length=length, exclude_seen=exclude_seen)
-    with output.announce("baseline"):
+    if index and (retriever or encoder):
+        raise ConfigError("--index says how to search: leave out --retriever and --encoder")
+    kind = retriever or "bm25"
+    settings = replace(chosen.index_settings(kind), **_understood(kind, encoder=encoder))
+    with output.announce("baseline") as progress:
         made = stages.baseline(
-            name, data, out, protocol=chosen, split=split, index=index, limit_users=limit_users
+            name,
+            data,
+            out,
+            protocol=chosen,
+            split=split,
+            index=index,
+            settings=settings,
+            limit_users=limit_users,
+            progress=progress,
         )
     output.print_made(made, json=json)
 
