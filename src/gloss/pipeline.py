@@ -6,6 +6,7 @@ it. Killed at any point, the next run ends with the same bytes.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -16,12 +17,14 @@ import yaml
 from gloss import stages
 from gloss.artifacts import write_atomic
 from gloss.config import Experiment
+from gloss.data.dataset import SplitName
 from gloss.errors import InputError
 from gloss.evaluation.protocol import EvaluationProtocol, protocol_named, require_measurable
 from gloss.evaluation.segments import SegmentBounds
 from gloss.progress import Progress, silent
 from gloss.report.content import Report
-from gloss.runs import OURS, RunFolder
+from gloss.retrieval.indexing import encoder_of
+from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
 from gloss.stages.reporting import report_on, write_report
 
 __all__ = ["Announce", "protocol_of", "quietly", "run"]
@@ -44,6 +47,10 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
     """
     protocol, bounds = protocol_of(experiment), _bounds_of(experiment)
     require_measurable(protocol.cutoffs, length=protocol.length)
+    index = protocol.index_settings(
+        experiment.ranking.retriever, encoder=experiment.ranking.encoder
+    )
+    encoder_of(index)  # missing? said now, not after the training
     folder = _claim(out, experiment)
     with announce("prepare") as progress:
         stages.prepare(experiment.data, folder.data, progress=progress)
@@ -67,12 +74,17 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
             limit_users=experiment.limit_users,
             progress=progress,
         )
-    with announce("index"):
-        stages.index(folder.data, folder.index, settings=protocol.index_settings())
+    with announce("index") as progress:
+        stages.index(folder.data, folder.index, settings=index, progress=progress)
     with announce("rank"):
         _rank(folder, protocol, experiment.limit_users)
+    if experiment.signals.use:
+        with announce("signals") as progress:
+            _signals(folder, experiment, protocol, progress)
+        with announce("fuse") as progress:
+            _fuse(folder, experiment, protocol, progress)
     with announce("evaluate"):
-        _evaluate(folder, protocol, bounds)
+        _evaluate(folder, experiment, protocol, bounds)
     with announce("report"):
         (report,) = report_on([folder.path], command=f"gloss run {experiment.name}.yaml")
         write_report([report], folder.page)
@@ -81,7 +93,9 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
 
 def protocol_of(experiment: Experiment) -> EvaluationProtocol:
     """The experiment's protocol, with what its ranking section sets instead."""
-    wanted = experiment.ranking.model_dump(exclude={"segments"}, exclude_none=True)
+    wanted = experiment.ranking.model_dump(
+        exclude={"segments", "retriever", "encoder"}, exclude_none=True
+    )
     return replace(protocol_named(experiment.protocol), **wanted)
 
 
@@ -113,17 +127,97 @@ def _rank(folder: RunFolder, protocol: EvaluationProtocol, limit_users: int | No
         )
 
 
+def _signals(
+    folder: RunFolder, experiment: Experiment, protocol: EvaluationProtocol, progress: Progress
+) -> None:
+    """Long lists of every signal, for validation and for test users."""
+    settings = experiment.signals
+    vectors = folder.vectors if stages.needs_vectors(settings) else None
+    if vectors:
+        index = protocol.index_settings("dense", encoder=settings.encoder)
+        stages.index(folder.data, vectors, settings=index, progress=progress)
+    if "sasrec" in settings.use:
+        stages.train_sasrec(
+            folder.data,
+            folder.networks,
+            settings=settings.sasrec,
+            titles=protocol.title_style,
+            seed=experiment.seed,
+            index=vectors,
+            progress=progress,
+        )
+    for name in settings.use:
+        for split, limit in _asked(experiment):
+            stages.signal(
+                name,
+                folder.data,
+                folder.signal(split, name),
+                signals=settings,
+                protocol=replace(protocol, length=settings.length),
+                split=split,
+                index=vectors,
+                networks=folder.networks,
+                limit_users=limit,
+                progress=progress,
+            )
+
+
+def _fuse(
+    folder: RunFolder, experiment: Experiment, protocol: EvaluationProtocol, progress: Progress
+) -> None:
+    """The language model asked of validation users too; then one list of all signals."""
+    settings = experiment.signals
+    # A neighbour of a title has the title's probability, which is not its own: titles alone count.
+    titles = replace(protocol, per_query=1, fusion="beam-order", length=settings.length)
+    (validation, limit), _ = _asked(experiment)
+    stages.generate(
+        folder.model,
+        folder.data,
+        folder.validation_generations,
+        split=validation,
+        settings=experiment.decoding,
+        limit_users=limit,
+        progress=progress,
+    )
+    for split, written in (
+        ("validation", folder.validation_generations),
+        ("test", folder.generations),
+    ):
+        stages.rank(written, folder.index, folder.signal(split, OURS), protocol=titles)
+    for out, names in ((SIGNALS, settings.use), (FUSED, (OURS, *settings.use))):
+        stages.fuse(
+            [folder.signal("test", name) for name in names],
+            [folder.signal("validation", name) for name in names],
+            folder.data,
+            folder.ranking(out),
+            rule=settings.fusion,
+            length=protocol.length,
+        )
+
+
+def _asked(experiment: Experiment) -> tuple[tuple[SplitName, int], tuple[SplitName, int | None]]:
+    """The splits that signals are asked of, with how many users at most."""
+    most = min(experiment.signals.validation_users, experiment.limit_users or sys.maxsize)
+    return ("validation", most), ("test", experiment.limit_users)
+
+
 def _bounds_of(experiment: Experiment) -> SegmentBounds | None:
     segments = experiment.ranking.segments
     return SegmentBounds(*segments) if segments else None
 
 
 def _evaluate(
-    folder: RunFolder, protocol: EvaluationProtocol, bounds: SegmentBounds | None
+    folder: RunFolder,
+    experiment: Experiment,
+    protocol: EvaluationProtocol,
+    bounds: SegmentBounds | None,
 ) -> None:
-    for name in (OURS, *stages.BASELINES):
+    names = (OURS, *stages.BASELINES, *((FUSED, SIGNALS) if experiment.signals.use else ()))
+    rankings = {name: folder.ranking(name) for name in names}
+    rankings |= {name: folder.signal("test", name) for name in experiment.signals.use}
+    for name, ranking in rankings.items():
         stages.evaluate(
-            folder.ranking(name),
+            ranking,
             folder.data,
             folder.evaluation(name),
             protocol=protocol,

@@ -17,7 +17,10 @@ from gloss.cli.options import Json
 
 __all__ = ["examine", "register"]
 
-_EXTRAS = {"train": ("torch", "transformers", "safetensors", "tokenizers")}
+_EXTRAS = {
+    "train": ("torch", "transformers", "safetensors", "tokenizers"),
+    "lora": ("peft", "accelerate", "bitsandbytes"),
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -48,6 +51,7 @@ def examine() -> Iterator[tuple[str, str]]:
     yield "free disk here", _gib(shutil.disk_usage(Path.cwd()).free)
     yield "prepare, index, rank, evaluate, report", "yes"
     yield "train, generate, demo, run, recommend", _extra("train")
+    yield "fine-tune pretrained models", _extra("lora")
     yield "GPU", _gpu()
 
 

@@ -11,7 +11,17 @@ from typing import Annotated
 
 import typer
 
-from gloss.cli import comparing, doctor, experiment, model, prepare, ranking, recommend
+from gloss.cli import (
+    comparing,
+    doctor,
+    experiment,
+    items,
+    model,
+    models,
+    prepare,
+    ranking,
+    recommend,
+)
 from gloss.errors import GlossError
 
 __all__ = ["app", "main"]
@@ -32,7 +42,9 @@ app = typer.Typer(
 experiment.register(app)
 prepare.register(app)
 model.register(app)
+models.register(app)
 ranking.register(app)
+items.register(app)
 comparing.register(app)
 recommend.register(app)
 doctor.register(app)

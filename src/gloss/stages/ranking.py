@@ -12,6 +12,7 @@ from gloss.decoding.generations import read_generations
 from gloss.errors import ConfigError
 from gloss.evaluation.baselines import last_item_search, popularity
 from gloss.evaluation.protocol import EvaluationProtocol
+from gloss.progress import Progress, silent
 from gloss.retrieval import indexing, rankings
 from gloss.retrieval.fusion import fuse_all, ground, ungrounded
 from gloss.retrieval.index import IndexSettings
@@ -23,12 +24,15 @@ __all__ = ["BASELINES", "baseline", "index", "rank"]
 BASELINES = ("last-item", "popularity")
 
 
-def index(dataset: Path, out: Path, *, settings: IndexSettings) -> Artifact:
+def index(
+    dataset: Path, out: Path, *, settings: IndexSettings, progress: Progress = silent
+) -> Artifact:
     """Index the catalogue of a data set: the index at `out`."""
-    inputs = {"dataset": Dataset.load(dataset).fingerprint}
+    encoder = indexing.encoder_input(indexing.encoder_of(settings))
+    inputs = {"dataset": Dataset.load(dataset).fingerprint, **encoder}
 
     def make() -> None:
-        save_index(Dataset.load(dataset), out, settings)
+        save_index(Dataset.load(dataset), out, settings, progress=progress)
 
     return made_once(out, indexing.KIND, asdict(settings), inputs, make)
 
@@ -40,10 +44,11 @@ def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProto
     """
     found = load_index(index)
     source, split = _generations_source(generations, found.artifact)
+    rule = protocol.fusion_of(found.settings.retriever)
     config = {
         "split": split,
         "per_query": protocol.per_query,
-        "fusion": protocol.fusion,
+        "fusion": rule,
         "length": protocol.length,
         "exclude_seen": protocol.exclude_seen,
         "index": asdict(found.settings),
@@ -60,7 +65,7 @@ def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProto
         lists = fuse_all(
             written,
             hits,
-            rule=protocol.fusion,
+            rule=rule,
             length=protocol.length,
             exclude_seen=protocol.exclude_seen,
         )
