@@ -220,7 +220,7 @@ def test_users_can_be_limited(processes, config, copied):
 def test_a_run_can_be_the_papers(processes, config, tmp_path):
     ended = processes.gloss("run", config, "protocol=paper", "-o", tmp_path / "run", "--json")
     assert ended.code == 0, ended.stderr
-    assert json.loads(ended.stdout)["GLoSS"].keys() == {
+    assert json.loads(ended.stdout)["GLoSS + BM25"].keys() == {
         "users",
         "recall@5",
         "ndcg@5",

@@ -27,6 +27,7 @@ def sheets() -> dict[str, Sheet]:
 def test_there_is_a_sheet_for_every_table(sheets):
     assert list(sheets) == [
         "overall",
+        "model-by-retriever",
         "segments",
         "histories",
         "list-lengths",
@@ -60,11 +61,35 @@ def test_parts_lengths_and_beams_have_a_line_each(sheets):
     assert [float(row["hit"]) for row in ours["beams"]] == [*BEAM_HITS] * 2
 
 
+def test_models_stand_beside_their_retrievers(sheets):
+    lines = read(sheets["model-by-retriever"])
+    (published,) = [line for line in lines if "3.1-8B" in line["model"]]
+    assert [published[f"{name} Recall@5"] for name in ("BM25", "E5-small", "E5-base")] == [
+        "0.078422",
+        "0.079557",
+        "0.078989",
+    ]
+    assert published["Recall@5"] == ""  # without a search
+
+
 def test_sheets_without_rows_are_left_out():
     row = Row("A", {"mrr": 0.1}, {}, 10, "ours")
     assert [sheet.name for sheet in sheets_of([Report("T", "d", "FAIR", "paper", (row,))])] == [
-        "overall"
+        "overall",
+        "model-by-retriever",
     ]
+
+
+def test_on_paper_the_overall_table_has_the_pages_columns(sheets):
+    header = to_latex(sheets["overall"]).splitlines()[5]
+    assert header.endswith(r"& Recall@5 & Recall@10 & NDCG@5 & NDCG@10 & MRR \\")
+
+
+def test_what_is_the_same_in_all_lines_is_said_in_the_caption_but_figures_stay():
+    rows = tuple(("d", "FAIR", "paper", model, "ours", "", 1.0) for model in "AB")
+    latex = to_latex(Sheet("s", "Title", (*"abcdef", "wrote"), rows))
+    assert r"\caption{Title (d, FAIR, paper, ours).}" in latex
+    assert r"A & 1.0000 \\" in latex
 
 
 @pytest.mark.parametrize("text", [HOSTILE, "=1+1", "-x", "a,b", 'a"b', "a\nb"])

@@ -135,6 +135,7 @@ class Report:
 
     protocol: "PAPER" or "FAIR". split: "paper" or "leave-one-out". facts: label to text, in order.
     synthetic: the data are invented. command: what made the report, as it would be typed.
+    samples_of: the model whose lists the samples show.
     histories: figures of measured rows by the number of items in a user's history, as segments.
     """
 
@@ -148,6 +149,7 @@ class Report:
     facts: Mapping[str, str] | None = None
     synthetic: bool = False
     command: str = ""
+    samples_of: str = ""
     histories: tuple[SegmentTable, ...] = ()
     duel: Duel | None = None
 

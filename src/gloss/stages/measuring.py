@@ -53,6 +53,7 @@ def evaluate(
         "cutoffs": protocol.cutoffs,
         "bounds": asdict(bounds),
         "index": made.config.get("index"),
+        "signals": made.config.get("signals"),
         "length": counted,
     }
     inputs = {"dataset": data.fingerprint, "ranking": made.fingerprint}

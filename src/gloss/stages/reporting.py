@@ -17,7 +17,7 @@ from gloss.report.content import Report, Sample
 from gloss.report.names import baseline_name
 from gloss.report.page import render_reports
 from gloss.report.sheets import sheets_of, to_csv, to_latex
-from gloss.runs import OURS, RunFolder
+from gloss.runs import FUSED, OURS, RunFolder
 
 __all__ = ["report_on", "write_report", "write_tables"]
 
@@ -109,7 +109,8 @@ def _report(sources: Sequence[_Source], datasets: dict[str, Dataset], command: s
         facts={name: text for run in runs for name, text in _facts(run, alone=len(runs) == 1)},
         samples=_samples(runs[0], dataset) if runs else (),
     )
-    return replace(report, command=command)
+    of = baseline_name(_shown(runs[0])) if runs and _shown(runs[0]) != OURS else ""
+    return replace(report, command=command, samples_of=of)
 
 
 def _distinct(labels: Iterable[str]) -> list[str]:
@@ -124,7 +125,13 @@ def _distinct(labels: Iterable[str]) -> list[str]:
 
 def _samples(run: RunFolder, dataset: Dataset) -> tuple[Sample, ...]:
     model = open_artifact(run.model, "model")
-    return draw_samples(run.ranking(OURS), dataset, dataset.catalogue(model.config["titles"]))
+    catalogue = dataset.catalogue(model.config["titles"])
+    return draw_samples(run.ranking(_shown(run)), dataset, catalogue)
+
+
+def _shown(run: RunFolder) -> str:
+    """The list that people would be shown: the fused one, where there is one."""
+    return FUSED if FUSED in run.evaluations() else OURS
 
 
 def _facts(run: RunFolder, *, alone: bool) -> list[tuple[str, str]]:
