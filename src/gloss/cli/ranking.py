@@ -152,9 +152,12 @@ def baseline(
     from gloss.cli import output
     from gloss.config import Signals
 
+    known = (*stages.BASELINES, *stages.SIGNALS)
+    if name not in known:
+        raise ConfigError(f"unknown baseline {name!r}, known are {', '.join(known)}")
     chosen = _protocol(protocol, length=length, exclude_seen=exclude_seen)
     with output.announce("baseline") as progress:
-        if name not in stages.SIGNALS:
+        if name in stages.BASELINES:
             made = stages.baseline(
                 name, data, out, protocol=chosen, split=split, index=index, limit_users=limit_users
             )
