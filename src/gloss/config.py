@@ -245,7 +245,7 @@ class Transitions(_Settings):
     fading: float = Field(0.7, gt=0, le=1)
     degree_power: float = Field(0.1, ge=0, le=1)
     first_hop: float = Field(1.0, ge=0)
-    second_hop: float = Field(0.3, ge=0)
+    second_hop: float = Field(0.1, ge=0)
     recent: PositiveInt = 10
     decay: float = Field(0.5, gt=0, le=1)
 

@@ -160,13 +160,16 @@ def baseline(
     from gloss.cli import output
     from gloss.config import Signals
 
+    known = (*stages.BASELINES, *stages.SIGNALS)
+    if name not in known:
+        raise ConfigError(f"unknown baseline {name!r}, known are {', '.join(known)}")
     chosen = _protocol(protocol, length=length, exclude_seen=exclude_seen)
     if index and (retriever or encoder):
         raise ConfigError("--index says how to search: leave out --retriever and --encoder")
     kind = retriever or "bm25"
     settings = replace(chosen.index_settings(kind), **_understood(kind, encoder=encoder))
     with output.announce("baseline") as progress:
-        if name not in stages.SIGNALS:
+        if name in stages.BASELINES:
             made = stages.baseline(
                 name,
                 data,
