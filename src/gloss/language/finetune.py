@@ -429,6 +429,6 @@ def _rows(history: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
 def _tokens_after(steps: int, rows: Sequence[EncodedExample], trainer: Trainer) -> int:
     """Tokens of the examples that so many steps read, counted as whole epochs and a share."""
     arguments = trainer.args
-    each = arguments.train_batch_size * arguments.gradient_accumulation_steps
-    an_epoch = math.ceil(len(rows) / (each * arguments.world_size))
+    at_once: int = arguments.train_batch_size * arguments.gradient_accumulation_steps
+    an_epoch: int = math.ceil(len(rows) / (at_once * arguments.world_size))
     return round(sum(len(row.tokens) for row in rows) * steps / an_epoch)
