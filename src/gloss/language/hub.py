@@ -118,11 +118,12 @@ def cached(name: str, revision: str | None = None) -> Path | None:
     return Path(found)
 
 
-def fetch(name: str, revision: str | None = None) -> Path:
+def fetch(name: str, revision: str | None = None, *, progress: Progress = silent) -> Path:
     """Download a model into the hub's cache; the folder, whose name is the commit."""
     from huggingface_hub import snapshot_download
 
-    plan_pull(name, revision)  # refuses what has no safetensors before anything is fetched
+    plan = plan_pull(name, revision)  # refuses what has no safetensors
+    progress(0, plan.bytes, f"fetching {name}, {plan.bytes / 1e6:,.1f} MB")
     with _told(f"{name} cannot be fetched"):
         return Path(
             snapshot_download(
