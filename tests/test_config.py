@@ -195,7 +195,7 @@ def test_settings_of_an_adapter_survive_yaml(tmp_path):
 @pytest.mark.parametrize("category", ["beauty", "toys", "sports"])
 @pytest.mark.parametrize("size", ["3.2-1b", "3.2-3b", "3.1-8b"])
 def test_published_configs_are_the_published_recipe(pytestconfig, category, size):
-    """Rows 7 and 8 of the published system's protocol; our variant takes as many examples a step."""
+    """Rows 7 and 8 of the protocol; our variant takes as many examples a step."""
     folder = pytestconfig.rootpath / "configs"
     published = load_experiment(folder / f"{category}-llama-{size}.yaml")
     assert published.training == LoraTraining()
