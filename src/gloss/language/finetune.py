@@ -163,6 +163,8 @@ def adapt(
         loaded.set_attn_implementation(PACKED_ATTENTION)
     loaded.config.use_cache = False
     adapted = add_adapter(loaded, model, base, seed=seed)
+    if device != "cpu":
+        _leave_inputs_in_half_precision(adapted)
     if _checkpoints_gradients(loaded.config, training, rows, device):
         # Not through the Trainer's own setting: like this, it has two names, by version.
         name = "activation_checkpointing_enable"
@@ -388,6 +390,13 @@ def _device() -> str:
     if not torch.cuda.is_available():
         return "cpu"
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+
+
+def _leave_inputs_in_half_precision(adapted: Any) -> None:
+    """PEFT copies every layer's input to the adapter's float32, and autocast copies it back."""
+    for module in adapted.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False
 
 
 def _checkpoints_gradients(
