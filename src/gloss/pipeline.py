@@ -7,7 +7,7 @@ it. Killed at any point, the next run ends with the same bytes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from gloss import stages
 from gloss.artifacts import write_atomic
 from gloss.config import Experiment
 from gloss.data.dataset import SplitName
-from gloss.errors import InputError
+from gloss.errors import ConfigError, InputError
 from gloss.evaluation.protocol import EvaluationProtocol, protocol_named, require_measurable
 from gloss.evaluation.segments import SegmentBounds
 from gloss.progress import Progress, silent
