@@ -32,6 +32,7 @@ __all__ = [
     "AmazonData",
     "Decoding",
     "Experiment",
+    "FusionRule",
     "Loading",
     "LoraModel",
     "LoraTraining",
@@ -40,6 +41,7 @@ __all__ = [
     "SASRec",
     "ScratchModel",
     "ShopData",
+    "SignalName",
     "Signals",
     "TableData",
     "Training",
@@ -186,21 +188,24 @@ class LoraTraining(_Settings):
 
 class Loading(_Settings):
     """How a model is taken from its folder. base: the folder of an adapter's base model, where it
-    is not found by name; keep_adapters: beside the weights instead of merged into them."""
+    is not found by name; keep_adapters: beside the weights instead of merged into them; context:
+    tokens of prompt and answer at most, where it is not what the model was trained with."""
 
     base: Path | None = None
     keep_adapters: bool = False
     quantization: Literal["nf4", "none"] = "none"
+    context: PositiveInt | None = None
 
 
 AS_IT_IS = Loading()
 
 
 class Decoding(_Settings):
-    """mode: "catalogue" writes titles that exist, "free" anything. batch_tokens: cache entries held
-    at once, users x (prompt + steps x beams), what bounds memory; without it, what fits."""
+    """mode: "catalogue" writes titles that exist, "free" anything, "exact" scores every title that
+    exists and keeps the best (slow, nothing is lost). batch_tokens: cache entries held at once,
+    users x (prompt + steps x beams), what bounds memory; without it, what fits."""
 
-    mode: Literal["catalogue", "free"] = "catalogue"
+    mode: Literal["catalogue", "free", "exact"] = "catalogue"
     beams: PositiveInt = 10
     returned: PositiveInt | None = None
     max_new_tokens: PositiveInt = 50
@@ -234,17 +239,17 @@ class Transitions(_Settings):
     """The graph of what was bought near what (evaluation/baselines/transitions.py).
 
     window: purchases that far apart are joined, with weight fading^(gap - 1); degree_power: weights
-    are divided by both items' degrees to this power; second_hop: weight of what lies two steps
-    away. A user is the last `recent` items, weighted decay^0, decay^1, … from the last one back;
-    similarity: share of the titles' similarity where it is mixed in."""
+    are divided by both items' degrees to this power; first_hop, second_hop: weights of what lies
+    one step and two steps away. A user is the last `recent` items, weighted decay^0, decay^1, …
+    from the last one back; similarity of titles takes these two as well."""
 
     window: PositiveInt = 8
     fading: float = Field(0.7, gt=0, le=1)
     degree_power: float = Field(0.1, ge=0, le=1)
-    second_hop: float = Field(0.6, ge=0)
+    first_hop: float = Field(1.0, ge=0)
+    second_hop: float = Field(0.1, ge=0)
     recent: PositiveInt = 10
     decay: float = Field(0.5, gt=0, le=1)
-    similarity: float = Field(0.5, ge=0, le=1)
 
 
 class SASRec(_Settings):
@@ -270,20 +275,23 @@ class SASRec(_Settings):
         return self
 
 
-SignalName = Literal["transitions", "text", "sasrec"]
+SignalName = Literal["transitions", "two-step", "text", "sasrec"]
+FusionRule = Literal["log-linear", "rank"]
 
 
 class Signals(_Settings):
     """Rankings that need no language model, and their fusion with it. use: which ones; without any
     there is no fusion. encoder: what makes vectors of titles (retrieval/encoders.py); length: items
-    that each signal brings to the fusion."""
+    that each signal brings to the fusion; validation_users: the weights are fitted on as many."""
 
     use: tuple[SignalName, ...] = ()
+    fusion: FusionRule = "log-linear"
     encoder: str = "all-MiniLM-L6-v2"
     length: PositiveInt = 300
+    validation_users: PositiveInt = 4000
     transitions: Transitions = Transitions()
+    two_step: Transitions = Transitions(degree_power=0.3, first_hop=0.0, second_hop=1.0)
     sasrec: SASRec = SASRec()
-    fusion: Literal["log-linear", "rank"] = "log-linear"
 
 
 def _recipe(settings: Any) -> Any:
@@ -446,6 +454,7 @@ def _nearest(place: list[str], location: tuple[int | str, ...]) -> str:
         ("ranking",): Ranking,
         ("signals",): Signals,
         ("signals", "transitions"): Transitions,
+        ("signals", "two_step"): Transitions,
         ("signals", "sasrec"): SASRec,
     }
     section = known.get(tuple(str(part) for part in location[:-1]), Experiment)

@@ -6,7 +6,8 @@ it. Killed at any point, the next run ends with the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,16 +17,17 @@ import yaml
 from gloss import stages
 from gloss.artifacts import write_atomic
 from gloss.config import Experiment
-from gloss.errors import InputError
+from gloss.data.dataset import SplitName
+from gloss.errors import ConfigError, InputError
 from gloss.evaluation.protocol import EvaluationProtocol, protocol_named, require_measurable
 from gloss.evaluation.segments import SegmentBounds
 from gloss.progress import Progress, silent
 from gloss.report.content import Report
 from gloss.retrieval.indexing import encoder_of
-from gloss.runs import OURS, RunFolder
+from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
 from gloss.stages.reporting import report_on, write_report
 
-__all__ = ["Announce", "protocol_of", "quietly", "run"]
+__all__ = ["Announce", "protocol_of", "quietly", "run", "run_signals"]
 
 Announce = Callable[[str], AbstractContextManager[Progress]]
 """Called with a stage's name as it begins; the context ends with the stage."""
@@ -76,12 +78,43 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
         stages.index(folder.data, folder.index, settings=index, progress=progress)
     with announce("rank"):
         _rank(folder, protocol, experiment.limit_users)
+    if experiment.signals.use:
+        _signals(folder, experiment, protocol, announce)
+        with announce("ask validation") as progress:
+            _ask_validation(folder, experiment, protocol, progress)
+        with announce("fuse"):
+            _fuse(folder, experiment, protocol, SIGNALS, experiment.signals.use)
+            _fuse(folder, experiment, protocol, FUSED, (OURS, *experiment.signals.use))
     with announce("evaluate"):
-        _evaluate(folder, protocol, bounds)
+        names = (OURS, *stages.BASELINES, *((FUSED, SIGNALS) if experiment.signals.use else ()))
+        _evaluate(folder, names, experiment, protocol, bounds)
     with announce("report"):
         (report,) = report_on([folder.path], command=f"gloss run {experiment.name}.yaml")
         write_report([report], folder.page)
     return report
+
+
+def run_signals(
+    experiment: Experiment, out: Path, *, announce: Announce = quietly
+) -> dict[str, Path]:
+    """Do what an experiment's signals need and no language model; the evaluations, by name.
+
+    A later `run` in the same folder takes over what is done. Raises ConfigError when the experiment
+    uses no signals, and what `run` raises.
+    """
+    if not experiment.signals.use:
+        raise ConfigError("signals.use names no signal: there is nothing to do")
+    protocol = protocol_of(experiment)
+    require_measurable(protocol.cutoffs, length=protocol.length)
+    folder = _claim(out, experiment)
+    with announce("prepare") as progress:
+        stages.prepare(experiment.data, folder.data, progress=progress)
+    _signals(folder, experiment, protocol, announce)
+    with announce("fuse"):
+        _fuse(folder, experiment, protocol, SIGNALS, experiment.signals.use)
+    with announce("evaluate"):
+        _evaluate(folder, (SIGNALS,), experiment, protocol, _bounds_of(experiment))
+    return folder.evaluations()
 
 
 def protocol_of(experiment: Experiment) -> EvaluationProtocol:
@@ -120,17 +153,105 @@ def _rank(folder: RunFolder, protocol: EvaluationProtocol, limit_users: int | No
         )
 
 
+def _signals(
+    folder: RunFolder, experiment: Experiment, protocol: EvaluationProtocol, announce: Announce
+) -> None:
+    """Long lists of every signal, for validation and for test users."""
+    settings = experiment.signals
+    vectors = folder.vectors if stages.needs_vectors(settings) else None
+    if vectors:
+        index = protocol.index_settings("dense", encoder=settings.encoder)
+        with announce("vectors") as progress:
+            stages.index(folder.data, vectors, settings=index, progress=progress)
+    if "sasrec" in settings.use:
+        with announce("train sasrec") as progress:
+            stages.train_sasrec(
+                folder.data,
+                folder.networks,
+                settings=settings.sasrec,
+                titles=protocol.title_style,
+                seed=experiment.seed,
+                index=vectors,
+                progress=progress,
+            )
+    for name in settings.use:
+        for split, limit in _asked(experiment):
+            with announce(f"{split} {name}") as progress:
+                stages.signal(
+                    name,
+                    folder.data,
+                    folder.signal(split, name),
+                    signals=settings,
+                    protocol=replace(protocol, length=settings.length),
+                    split=split,
+                    index=vectors,
+                    networks=folder.networks,
+                    limit_users=limit,
+                    progress=progress,
+                )
+
+
+def _ask_validation(
+    folder: RunFolder, experiment: Experiment, protocol: EvaluationProtocol, progress: Progress
+) -> None:
+    """The language model asked of validation users too, and its titles' items as long lists."""
+    # A neighbour of a title has the title's probability, which is not its own: titles alone count.
+    titles = replace(protocol, per_query=1, fusion="beam-order", length=experiment.signals.length)
+    (split, limit), _ = _asked(experiment)
+    stages.generate(
+        folder.model,
+        folder.data,
+        folder.validation_generations,
+        split=split,
+        settings=experiment.decoding,
+        limit_users=limit,
+        progress=progress,
+    )
+    written = {"validation": folder.validation_generations, "test": folder.generations}
+    for split, generations in written.items():
+        stages.rank(generations, folder.index, folder.signal(split, OURS), protocol=titles)
+
+
+def _fuse(
+    folder: RunFolder,
+    experiment: Experiment,
+    protocol: EvaluationProtocol,
+    out: str,
+    names: Sequence[str],
+) -> None:
+    stages.fuse(
+        [folder.signal("test", name) for name in names],
+        [folder.signal("validation", name) for name in names],
+        folder.data,
+        folder.ranking(out),
+        rule=experiment.signals.fusion,
+        length=protocol.length,
+    )
+
+
+def _asked(experiment: Experiment) -> tuple[tuple[SplitName, int], tuple[SplitName, int | None]]:
+    """The splits that signals are asked of, with how many users at most."""
+    most = min(experiment.signals.validation_users, experiment.limit_users or sys.maxsize)
+    return ("validation", most), ("test", experiment.limit_users)
+
+
 def _bounds_of(experiment: Experiment) -> SegmentBounds | None:
     segments = experiment.ranking.segments
     return SegmentBounds(*segments) if segments else None
 
 
 def _evaluate(
-    folder: RunFolder, protocol: EvaluationProtocol, bounds: SegmentBounds | None
+    folder: RunFolder,
+    names: Sequence[str],
+    experiment: Experiment,
+    protocol: EvaluationProtocol,
+    bounds: SegmentBounds | None,
 ) -> None:
-    for name in (OURS, *stages.BASELINES):
+    rankings = {name: folder.ranking(name) for name in names}
+    rankings |= {name: folder.signal("test", name) for name in experiment.signals.use}
+    for name, ranking in rankings.items():
         stages.evaluate(
-            folder.ranking(name),
+            ranking,
             folder.data,
             folder.evaluation(name),
             protocol=protocol,

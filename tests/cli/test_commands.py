@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import signal
@@ -291,11 +292,30 @@ def test_recommendations_are_for_people_or_for_machines(done, run, catalogue, mo
 
 def test_a_report_of_two_runs_names_both(done, run, tiny_config):
     second = done("run", tiny_config, "name=second", "data.users=300", "-o", "second", "--json")
-    assert "GLoSS" in json.loads(second.out)
+    assert "GLoSS + BM25" in json.loads(second.out)
     done("report", run.path, "second", "-o", "both.html")
     page = Path("both.html").read_text("utf-8")
     assert "GLoSS, tiny" in page
     assert "GLoSS, second" in page
+
+
+def test_runs_on_different_data_share_a_page(done, run, tiny_config):
+    done("run", tiny_config, "-o", "second")
+    told = done("report", run.path, "second", "-o", "both.html", "--tables", "tables", "--json")
+    page = Path("both.html").read_text("utf-8")
+    assert page.count('class="part"') == 2
+    assert {Path(path).name for path in json.loads(told.out)["tables"]} >= {
+        "overall.csv",
+        "overall.tex",
+        "segments.csv",
+        "beams.tex",
+    }
+    with Path("tables/overall.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    recall = figures(run.evaluation(OURS))["overall"]["metrics"]["recall@5"]
+    assert [row["model"] for row in rows if row["kind"] == "ours"] == ["GLoSS, tiny"] * 2
+    assert float(rows[0]["Recall@5"]) == pytest.approx(recall["mean"], abs=1e-6)
+    assert float(rows[0]["Recall@5 low"]) == pytest.approx(recall["low"], abs=1e-6)
 
 
 @pytest.fixture

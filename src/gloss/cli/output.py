@@ -234,15 +234,24 @@ def _bar(stage: str) -> Iterator[Progress]:
 @contextmanager
 def _lines(stage: str) -> Iterator[Progress]:
     last = time.monotonic()
+    first: tuple[int, float] | None = None  # what an earlier run had done tells nothing of the pace
 
     def show(done: int, total: int | None, note: str = "") -> None:
-        nonlocal last
-        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
+        nonlocal last, first
+        now = time.monotonic()
+        first = first or (done, now)
+        if now - last >= _SECONDS_BETWEEN_LINES:
+            last = now
             of = f" of {total:,}" if total is not None else ""
-            err.print(f"{stage:<10} {done:,}{of}  {escape(note)}", highlight=False)
+            left = _left(done - first[0], now - first[1], (total or done) - done)
+            err.print(f"{stage:<10} {done:,}{of}  {escape(note)}{left}", highlight=False)
 
     yield show
+
+
+def _left(done: int, seconds: float, to_do: int) -> str:
+    """About how long the rest will take; nothing while that cannot be known."""
+    return f", about {_clock(to_do * seconds / done)} left" if done and to_do else ""
 
 
 def _clock(seconds: float) -> str:

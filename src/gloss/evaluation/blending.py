@@ -114,7 +114,8 @@ def _credited(item: ItemId, score: float, told: dict[ItemId, RankedItem]) -> Ran
 
 def _reciprocal(traits: Array) -> Array:
     """(items, signals): 1 / (60 + place) where a list holds the item, else nothing."""
-    return traits[:, :, 2] / (_RRF_CONSTANT + np.exp(-traits[:, :, 1]))
+    reciprocal: Array = traits[:, :, 2] / (_RRF_CONSTANT + np.exp(-traits[:, :, 1]))
+    return reciprocal
 
 
 def _candidates(signals: Sequence[Sequence[Ranking]]) -> Iterator[tuple[list[ItemId], Array]]:

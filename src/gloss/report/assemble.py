@@ -153,10 +153,15 @@ def _row(label: str, artifact: Artifact) -> Row:
         values=everyone.values,
         intervals=everyone.intervals,
         users=everyone.users,
-        kind="baseline" if baseline else "ours",
+        kind="ours" if _has_language_model(artifact.config) else "baseline",
         retriever=retriever_name(artifact.config),
         beyond=_beyond(document.get("beyond", {})),
     )
+
+
+def _has_language_model(config: Mapping[str, Any]) -> bool:
+    """Whether generated titles had a part in the lists, alone or among other signals."""
+    return not config.get("baseline") and "gloss" in (config.get("signals") or ("gloss",))
 
 
 def _segment(document: Mapping[str, Any]) -> Segment:

@@ -135,7 +135,8 @@ class Report:
 
     protocol: "PAPER" or "FAIR". split: "paper" or "leave-one-out". facts: label to text, in order.
     synthetic: the data are invented. command: what made the report, as it would be typed.
-    histories: figures by the number of items in a user's history, as segments.
+    samples_of: the model whose lists the samples show.
+    histories: figures of measured rows by the number of items in a user's history, as segments.
     """
 
     title: str
@@ -148,6 +149,7 @@ class Report:
     facts: Mapping[str, str] | None = None
     synthetic: bool = False
     command: str = ""
+    samples_of: str = ""
     histories: tuple[SegmentTable, ...] = ()
     duel: Duel | None = None
 

@@ -11,10 +11,13 @@ from gloss.report.content import LAST_ITEM
 __all__ = ["baseline_name", "retriever_name"]
 
 _BASELINES = {
-    "fused": "Signals fused",
+    "fused": "GLoSS, fused with signals",
     "last-item": LAST_ITEM,
     "sasrec": "SASRec",
+    "signals": "All signals, without a language model",
+    "text": "Similar titles",
     "transitions": "Transition graph",
+    "two-step": "Transition graph, two steps",
 }
 _ENCODERS = {
     "all-minilm-l6-v2": "MiniLM",

@@ -8,14 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gloss.report.content import (
-    Report,
-    Row,
-    cutoff_of,
-    main_metric,
-    metric_label,
-    metrics_of,
-)
+from gloss.report.content import Report, Row, cutoff_of, main_metric, metric_label, metrics_of
+from gloss.report.tables import metrics_with_room
 
 __all__ = ["Sheet", "Value", "sheets_of", "to_csv", "to_latex"]
 
@@ -24,22 +18,28 @@ Value = str | int | float | None
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A table of values. name: of its file. caption: what it shows, in a sentence."""
+    """A table of values. name: of its file. caption: what it shows, in a sentence. keys: how many
+    of the columns, from the left, say what a line is about. unprinted: columns too many for paper.
+    """
 
     name: str
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Value, ...], ...]
+    keys: int = 6
+    unprinted: frozenset[str] = frozenset()
 
 
-_KEYS = ("data set", "protocol", "split", "model", "retriever", "kind")
+_KEYS = ("data set", "protocol", "split", "model", "kind", "retriever")
+_MODEL = _KEYS.index("model")
 
 
 def sheets_of(reports: Sequence[Report]) -> tuple[Sheet, ...]:
-    """Every table of the reports that has a row: overall, by segment, by history, by list length,
-    beams, titles, lists."""
+    """Every table of the reports that has a row: overall, model by retriever, by segment, by
+    history, by list length, lists, titles, beams."""
     found = (
         _overall(reports),
+        _grid(reports),
         _parts(reports, "segments", "by how much a person had bought"),
         _parts(reports, "histories", "by the length of the history"),
         _lengths(reports),
@@ -60,17 +60,17 @@ def to_csv(sheet: Sheet) -> str:
 
 
 def to_latex(sheet: Sheet) -> str:
-    """The sheet as a `table` with the rules of the package booktabs; columns of one value are left
-    out and told in the caption."""
-    same = [n for n in range(len(sheet.columns)) if len({row[n] for row in sheet.rows}) == 1]
-    kept = [n for n in range(len(sheet.columns)) if n not in same or n == 3]
-    told = ", ".join(_latex(sheet.rows[0][n]) for n in same if n < len(_KEYS) and n != 3)
-    alignment = "".join("l" if n < len(_KEYS) else "r" for n in kept)
+    """The sheet as a `table` with the rules of the package booktabs; what is the same in every line
+    moves from its column to the caption."""
+    columns = range(len(sheet.columns))
+    shared = [n for n in columns[: sheet.keys] if n != _MODEL and _is_shared(sheet, n)]
+    kept = [n for n in columns if n not in shared and sheet.columns[n] not in sheet.unprinted]
+    told = ", ".join(_latex(sheet.rows[0][n]) for n in shared if sheet.rows[0][n])
     lines = [
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_latex(sheet.caption)}{f' ({told})' if told else ''}.}}",
-        rf"\begin{{tabular}}{{{alignment}}}",
+        rf"\begin{{tabular}}{{{''.join('l' if n < sheet.keys else 'r' for n in kept)}}}",
         r"\toprule",
         " & ".join(_latex(sheet.columns[n]) for n in kept) + r" \\",
         r"\midrule",
@@ -82,17 +82,22 @@ def to_latex(sheet: Sheet) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _is_shared(sheet: Sheet, column: int) -> bool:
+    return len({row[column] for row in sheet.rows}) == 1
+
+
 def _rows(reports: Sequence[Report]) -> Iterator[tuple[Report, Row, tuple[Value, ...]]]:
     """Every row with its report and the values of `_KEYS`."""
     for report in reports:
         for row in report.rows:
             about = (report.dataset, report.protocol, report.split)
-            yield report, row, (*about, row.model, row.retriever, row.kind)
+            yield report, row, (*about, row.model, row.kind, row.retriever)
 
 
 def _overall(reports: Sequence[Report]) -> Sheet:
     metrics = metrics_of(row for _, row, _ in _rows(reports))
     ends = [(metric, end) for metric in metrics for end in ("", " low", " high")]
+    printed = {(metric, "") for metric in metrics_with_room(metrics, _main(reports))}
     return Sheet(
         "overall",
         "All users, with 95 % intervals",
@@ -101,7 +106,48 @@ def _overall(reports: Sequence[Report]) -> Sheet:
             (*keys, row.users, *(_end(row, metric, end) for metric, end in ends))
             for _, row, keys in _rows(reports)
         ),
+        unprinted=frozenset(
+            f"{metric_label(m)}{end}" for m, end in ends if (m, end) not in printed
+        ),
     )
+
+
+def _grid(reports: Sequence[Report]) -> Sheet:
+    """A line for each model, the main metric and its NDCG for each retriever."""
+    metrics = _with_ndcg(_main(reports))
+    lines: dict[tuple[Value, ...], dict[str, Row]] = {}
+    for _, row, keys in _rows(reports):
+        lines.setdefault(keys[:-1], {})[row.retriever] = row
+    retrievers = dict.fromkeys(name for rows in lines.values() for name in rows)
+    return Sheet(
+        "model-by-retriever",
+        "Models by what their titles are searched with",
+        (
+            *_KEYS[:-1],
+            *(f"{name} {metric_label(m)}".strip() for name in retrievers for m in metrics),
+        ),
+        tuple(
+            (
+                *keys,
+                *(
+                    rows[name].values.get(m) if name in rows else None
+                    for name in retrievers
+                    for m in metrics
+                ),
+            )
+            for keys, rows in lines.items()
+        ),
+        keys=len(_KEYS) - 1,
+    )
+
+
+def _main(reports: Sequence[Report]) -> str:
+    return main_metric(row for report in reports for row in report.rows)
+
+
+def _with_ndcg(metric: str) -> list[str]:
+    """A Recall metric and the NDCG of its cutoff; another metric alone."""
+    return list(dict.fromkeys((metric, metric.replace("recall", "ndcg"))))
 
 
 def _end(row: Row, metric: str, end: str) -> Value:
@@ -113,23 +159,19 @@ def _end(row: Row, metric: str, end: str) -> Value:
 
 def _parts(reports: Sequence[Report], name: str, what: str) -> Sheet:
     """One line for each model and part of the users, of the main metric and its NDCG."""
-    metric = main_metric(row for report in reports for row in report.rows)
-    metrics = list(dict.fromkeys((metric, metric.replace("recall", "ndcg"))))
-    rows = [
-        (*keys, part, each.users, *(each.values.get(m) for m in metrics))
-        for report, row, keys in _rows(reports)
-        for table in getattr(report, name)
-        if table.model == row.label
-        for part, each in table.segments.items()
-    ]
-    known = [
-        n for n, m in enumerate(metrics) if any(row[len(_KEYS) + 2 + n] is not None for row in rows)
-    ]
+    metrics = _with_ndcg(_main(reports))
     return Sheet(
         name,
-        f"{metric_label(metric)} {what}",
-        (*_KEYS, "part", "users", *(metric_label(metrics[n]) for n in known)),
-        tuple((*row[: len(_KEYS) + 2], *(row[len(_KEYS) + 2 + n] for n in known)) for row in rows),
+        f"{metric_label(metrics[0])} {what}",
+        (*_KEYS, "part", "users", *map(metric_label, metrics)),
+        tuple(
+            (*keys, part, each.users, *(each.values.get(metric) for metric in metrics))
+            for report, row, keys in _rows(reports)
+            for table in getattr(report, name)
+            if table.model == row.label
+            for part, each in table.segments.items()
+        ),
+        keys=len(_KEYS) + 1,
     )
 
 
@@ -206,6 +248,8 @@ _SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "–": "--",
+    "≤": r"$\leq$",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
 
@@ -218,4 +262,4 @@ def _latex(value: Value) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     line = " ".join("".join(c if c.isprintable() else " " for c in value).split())
-    return re.sub(r"[\\~^&%$#_{}]", lambda found: _SPECIAL[found[0]], line).replace("–", "--")
+    return re.sub(r"[\\~^–≤&%$#_{}]", lambda found: _SPECIAL[found[0]], line)

@@ -31,6 +31,7 @@ __all__ = [
     "headline_table",
     "history_table",
     "list_table",
+    "metrics_with_room",
 ]
 
 _MOST_COLUMNS = 5
@@ -87,7 +88,7 @@ def headline_table(report: Report) -> Table:
     column's best of what may be compared is marked."""
     drawn = drawn_rows(report)
     every = metrics_of(drawn)
-    metrics = _with_room(every, main_metric(report.rows))
+    metrics = metrics_with_room(every, main_metric(report.rows))
     contestants = [row for row in _contestants(report) if row in drawn]
     best = _best(contestants, metrics)
     left_out = [metric_label(metric) for metric in every if metric not in metrics]
@@ -238,7 +239,7 @@ def _group(kind: Kind, caption: str, lines: tuple[Line, ...]) -> Group:
     return Group(kind, caption, notes.pop(), tuple(replace(line, note="") for line in lines))
 
 
-def _with_room(metrics: Sequence[str], main: str) -> tuple[str, ...]:
+def metrics_with_room(metrics: Sequence[str], main: str) -> tuple[str, ...]:
     """All metrics if they fit; else those of the main cutoff, of the next one, and without one,
     and of MRR only the last."""
     if len(metrics) <= _MOST_COLUMNS:

@@ -37,13 +37,15 @@ def evaluate(
 ) -> Artifact:
     """Measure a ranking against what was bought next: the evaluation at `out`.
 
-    With the generations that the ranking was made from, titles and beams are measured too.
+    With the generations that the ranking was made from, titles and beams are measured too. Of
+    longer lists than the protocol's, made to be fused, only as much counts.
     """
     data = Dataset.load(dataset)
     made, lists = rankings.load_rankings(ranking)
     made.require_input("dataset", data.fingerprint, f"the data set {dataset}")
     require_measurable(protocol.cutoffs, length=made.config["length"])
     bounds = bounds or default_bounds(data.name)
+    counted = max(protocol.length, *protocol.cutoffs)
     config = {
         "protocol": protocol.name,
         "split": made.config["split"],
@@ -51,6 +53,8 @@ def evaluate(
         "cutoffs": protocol.cutoffs,
         "bounds": asdict(bounds),
         "index": made.config.get("index"),
+        "signals": made.config.get("signals"),
+        "length": counted,
     }
     inputs = {"dataset": data.fingerprint, "ranking": made.fingerprint}
     if generations:
@@ -59,10 +63,11 @@ def evaluate(
 
     def make() -> None:
         examples = data.examples(made.config["split"])
-        beyond = {"lists": _lists(lists, data, protocol)}
+        cut = [Ranking(each.user, each.entries[:counted]) for each in lists]
+        beyond = {"lists": _lists(cut, data, protocol)}
         if generations:
-            beyond |= _written(generations, made, lists, data, examples)
-        result = evaluations.evaluate(lists, examples, protocol.cutoffs, protocol=protocol.name)
+            beyond |= _written(generations, made, cut, data, examples)
+        result = evaluations.evaluate(cut, examples, protocol.cutoffs, protocol=protocol.name)
         save_evaluation(
             out,
             result,

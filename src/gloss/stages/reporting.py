@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from gloss.artifacts import Artifact, open_artifact, write_atomic
+from gloss.artifacts import MANIFEST, Artifact, open_artifact, write_atomic
 from gloss.config import Experiment, load_experiment
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation import evaluate as evaluations
 from gloss.report.assemble import assemble, draw_samples
 from gloss.report.content import Report, Sample
+from gloss.report.names import baseline_name
 from gloss.report.page import render_reports
 from gloss.report.sheets import sheets_of, to_csv, to_latex
-from gloss.runs import OURS, RunFolder
+from gloss.runs import FUSED, OURS, RunFolder
 
 __all__ = ["report_on", "write_report", "write_tables"]
 
@@ -45,7 +46,8 @@ def report_on(
     sets must be among `datasets` or those of the runs. Raises InputError naming a run that has not
     been evaluated, or an evaluation whose data set is not there.
     """
-    sources = [source for path in paths for source in _sources(Path(path), alone=len(paths) == 1)]
+    paths = list(dict.fromkeys(map(Path, paths)))
+    sources = [source for path in paths for source in _sources(path, alone=len(paths) == 1)]
     runs = [source.run for source in sources if source.run]
     known = [Dataset.load(path) for path in dict.fromkeys((*datasets, *(r.data for r in runs)))]
     by_fingerprint = {dataset.fingerprint: dataset for dataset in known}
@@ -74,14 +76,17 @@ def write_tables(reports: Sequence[Report], folder: Path) -> list[Path]:
 
 def _sources(path: Path, *, alone: bool) -> list[_Source]:
     if not RunFolder(path).config.is_file():
-        if not path.exists():
-            raise InputError(f"{path} does not exist")
+        if not (path / MANIFEST).is_file():
+            raise InputError(f"{path} is neither a run folder nor an evaluation")
         return [_Source(path.name, _evaluation(path), None)]
     run = RunFolder.open(path)
     if OURS not in run.evaluations():
         raise InputError(f"{path} has no evaluation yet: finish it with `gloss run`")
-    label = "GLoSS" if alone else f"GLoSS, {_experiment(run).name}"
-    return [_Source(label, _evaluation(found), run) for found in run.evaluations().values()]
+    of = "" if alone else f", {_experiment(run).name}"
+    return [
+        _Source(f"{'GLoSS' if name == OURS else baseline_name(name)}{of}", _evaluation(found), run)
+        for name, found in run.evaluations().items()
+    ]
 
 
 def _evaluation(path: Path) -> Artifact:
@@ -104,7 +109,8 @@ def _report(sources: Sequence[_Source], datasets: dict[str, Dataset], command: s
         facts={name: text for run in runs for name, text in _facts(run, alone=len(runs) == 1)},
         samples=_samples(runs[0], dataset) if runs else (),
     )
-    return replace(report, command=command)
+    of = baseline_name(_shown(runs[0])) if runs and _shown(runs[0]) != OURS else ""
+    return replace(report, command=command, samples_of=of)
 
 
 def _distinct(labels: Iterable[str]) -> list[str]:
@@ -119,7 +125,13 @@ def _distinct(labels: Iterable[str]) -> list[str]:
 
 def _samples(run: RunFolder, dataset: Dataset) -> tuple[Sample, ...]:
     model = open_artifact(run.model, "model")
-    return draw_samples(run.ranking(OURS), dataset, dataset.catalogue(model.config["titles"]))
+    catalogue = dataset.catalogue(model.config["titles"])
+    return draw_samples(run.ranking(_shown(run)), dataset, catalogue)
+
+
+def _shown(run: RunFolder) -> str:
+    """The list that people would be shown: the fused one, where there is one."""
+    return FUSED if FUSED in run.evaluations() else OURS
 
 
 def _facts(run: RunFolder, *, alone: bool) -> list[tuple[str, str]]:

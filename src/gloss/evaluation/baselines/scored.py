@@ -36,8 +36,7 @@ def listed(
     scores: float (catalogue,), any sign. history: the purchases that `shares` speaks of; an item is
     there because of the one with the largest share.
     """
-    # Rows are ordered in one place, which takes scores above 0: exp keeps order and signs away.
-    keys = np.exp(scores.astype(np.float64) - max(scores.max(), np.finfo(np.float32).min))
+    keys = _above_zero(scores)
     keys[rows_of(sorted(seen_items(example, exclude_seen=exclude_seen)), catalogue)] = 0
     rows = top_rows(keys, length)
     if not len(rows):
@@ -46,6 +45,13 @@ def listed(
     found = zip(rows.tolist(), scores[rows].tolist(), because, strict=True)
     entries = (RankedItem(catalogue[r].id, score, because=why) for r, score, why in found)
     return Ranking(example.user, tuple(entries))
+
+
+def _above_zero(scores: Array) -> Array:
+    """float64: the same order in numbers above 0, and 0 for -inf, as `top_rows` takes them."""
+    found = np.isfinite(scores)
+    least = scores.min(where=found, initial=np.inf)
+    return np.where(found, np.where(found, scores, 0.0).astype(np.float64) - least + 1, 0.0)
 
 
 def rows_of(items: Sequence[ItemId], catalogue: Catalogue) -> Array:

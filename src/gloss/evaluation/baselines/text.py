@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def similar_titles(
                     row,
                     catalogue,
                     history=history,
-                    shares=lambda rows, mine=mine: mine @ vectors[rows].T,
+                    shares=partial(_cosines, mine, vectors),
                     length=length,
                     exclude_seen=exclude_seen,
                 )
@@ -68,3 +69,8 @@ def _weighted(
     weights = fading(len(history), settings.decay)
     parts: Array = vectors[rows_of(history, catalogue)] * (weights / weights.sum())[:, None]
     return parts
+
+
+def _cosines(parts: Array, vectors: Array, rows: Array) -> Array:
+    cosines: Array = parts @ vectors[rows].T
+    return cosines

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -78,8 +78,9 @@ def transitions(
 ) -> tuple[Ranking, ...]:
     """Each user's list: what lies around the last `recent` purchases, the later ones counting more.
 
-    The score is what one step reaches, divided by its maximum, plus `second_hop` times what two
-    steps reach, divided by its own. Items that nothing reaches are left out, so lists may be short.
+    The score is `first_hop` times what one step reaches, divided by its maximum, plus `second_hop`
+    times what two steps reach, divided by its own. Items that nothing reaches are left out, so
+    lists may be short.
     An item is there because of the purchase that gives it most.
     """
     near = lru_cache(_REMEMBERED)(lambda row: _surroundings(graph, row))
@@ -94,7 +95,7 @@ def transitions(
                 np.where(scores > 0, scores, -np.inf),
                 catalogue,
                 history=history,
-                shares=lambda rows, shares=shares: shares[:, rows],
+                shares=partial(_at, shares),
                 length=length,
                 exclude_seen=exclude_seen,
             )
@@ -126,6 +127,11 @@ def _shares(surroundings: Sequence[Array], size: int, settings: Transitions) -> 
     weights = fading(len(surroundings), settings.decay)
     hops = np.reshape(surroundings, (-1, 2, size)) * weights[:, None, None]
     most = hops.sum(axis=0).max(axis=1)
-    scales = np.array([1.0, settings.second_hop]) / np.where(most > 0, most, 1.0)
+    scales = np.array([settings.first_hop, settings.second_hop]) / np.where(most > 0, most, 1.0)
     shares: Array = np.einsum("phi,h->pi", hops, scales.astype(np.float32))
     return shares
+
+
+def _at(shares: Array, rows: Array) -> Array:
+    at: Array = shares[:, rows]
+    return at
