@@ -43,6 +43,7 @@ from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
 from gloss.evaluation.protocol import FAIR, PAPER, EvaluationProtocol
 from gloss.retrieval.blocked import top_products
+from gloss.retrieval.bm25 import BM25
 from gloss.retrieval.indexing import build_index
 from gloss.stages import measuring, ranking
 
@@ -72,14 +73,20 @@ def main() -> None:
     report: dict[str, Any] = {"machine": _machine(), "rounds": args.rounds}
     report["retriv"] = _importable("retriv")
     report["words"] = [
-        _words(data, protocol, distinct, args.rounds)
+        _told("words", _words(data, protocol, distinct, args.rounds))
         for distinct in ([False, True] if args.distinct else [False])
         for protocol in (PAPER, FAIR)
     ]
     items = len(data.catalogue("paper"))
-    report["meaning"] = [_meaning(items, d, k, args.rounds) for d in DIMENSIONS for k in (1, 20)]
-    report["whole evaluation"] = [_whole(data, p, args.rounds) for p in (PAPER, FAIR)]
-    _print(report)
+    report["meaning"] = [
+        _told("meaning", _meaning(items, dimension, k, args.rounds))
+        for dimension in DIMENSIONS
+        for k in (1, 20)
+    ]
+    report["whole evaluation"] = [
+        _told("whole evaluation", _whole(data, protocol, args.rounds)) for protocol in (PAPER, FAIR)
+    ]
+    print(f"\nretriv {report['retriv']}\n{json.dumps(report['machine'], indent=1)}")
     if args.out:
         args.out.write_text(json.dumps(report, indent=1) + "\n")
 
@@ -136,8 +143,6 @@ def _equal_scores(
 ) -> dict[str, Any]:
     """Our scores of words alone beside bm25s's, text by text, for texts that found something."""
     settings = protocol.index_settings()
-    from gloss.retrieval.bm25 import BM25
-
     ours = BM25.build(catalogue, settings).search(texts, protocol.per_query)
     compared = differing = 0
     largest = 0.0
@@ -298,19 +303,19 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _print(report: dict[str, Any]) -> None:
-    for part in ("words", "meaning", "whole evaluation"):
-        for case in report[part]:
-            told = ", ".join(f"{k} {v}" for k, v in case.items() if k != "seconds")
-            print(f"\n{part}: {told}")
-            ours = case["seconds"]["ours"]
-            for name, times in case["seconds"].items():
-                shares = {clock: times[clock] / ours[clock] for clock in times}
-                print(
-                    f"  {name:12} {times['wall']:8.3f} s wall {times['cpu']:8.3f} s CPU"
-                    f"   {shares['wall']:6.2f} x ours in wall, {shares['cpu']:6.2f} x in CPU"
-                )
-    print(f"\nretriv {report['retriv']}\n{json.dumps(report['machine'], indent=1)}")
+def _told(part: str, case: dict[str, Any]) -> dict[str, Any]:
+    """The same case, printed."""
+    told = ", ".join(f"{name} {value}" for name, value in case.items() if name != "seconds")
+    print(f"\n{part}: {told}")
+    ours = case["seconds"]["ours"]
+    for name, times in case["seconds"].items():
+        shares = {clock: times[clock] / ours[clock] for clock in times}
+        print(
+            f"  {name:12} {times['wall']:8.3f} s wall {times['cpu']:8.3f} s CPU"
+            f"   {shares['wall']:6.2f} x ours in wall, {shares['cpu']:6.2f} x in CPU",
+            flush=True,
+        )
+    return case
 
 
 if __name__ == "__main__":
