@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from gloss.cli import doctor, experiment, items, model, prepare, ranking, recommend
+from gloss.cli import doctor, encoder, experiment, items, model, prepare, ranking, recommend
 from gloss.errors import GlossError
 
 __all__ = ["app", "main"]
@@ -34,6 +34,7 @@ prepare.register(app)
 model.register(app)
 ranking.register(app)
 items.register(app)
+encoder.register(app)
 recommend.register(app)
 doctor.register(app)
 

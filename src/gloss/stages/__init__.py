@@ -8,6 +8,7 @@ Needs torch for `train` and `generate` only, and imports it there.
 """
 
 from gloss.stages.data import prepare
+from gloss.stages.encoder import tune
 from gloss.stages.items import add_items, remove_items
 from gloss.stages.language import estimate, generate, train
 from gloss.stages.measuring import evaluate
@@ -25,4 +26,5 @@ __all__ = [
     "rank",
     "remove_items",
     "train",
+    "tune",
 ]
