@@ -15,6 +15,7 @@ import typer
 from gloss.cli import (
     comparing,
     doctor,
+    encoder,
     experiment,
     items,
     model,
@@ -47,6 +48,7 @@ models.register(app)
 ranking.register(app)
 items.register(app)
 comparing.register(app)
+encoder.register(app)
 recommend.register(app)
 doctor.register(app)
 

@@ -147,6 +147,10 @@ class Encoder:
             progress(min(part.stop, len(places)), len(places))
         return vectors[[places[prefix + text] for text in texts]]
 
+    def model(self) -> Any:
+        """The SentenceTransformer of its own, to be trained."""
+        return _loaded(self.folder)
+
     def _longest_first(self, texts: Collection[str]) -> list[str]:
         """By tokens, not letters: batches without padding take three quarters of the time."""
         ordered = sorted(texts)

@@ -9,6 +9,7 @@ Needs torch for `train`, `merge`, `generate` and SASRec only, and imports it the
 
 from gloss.stages.adapting import merge
 from gloss.stages.data import prepare
+from gloss.stages.encoder import tune
 from gloss.stages.exporting import export
 from gloss.stages.items import add_items, remove_items
 from gloss.stages.language import estimate, generate, plan, train
@@ -36,4 +37,5 @@ __all__ = [
     "signal",
     "train",
     "train_sasrec",
+    "tune",
 ]
