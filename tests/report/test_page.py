@@ -142,7 +142,7 @@ def test_under_paper_a_published_figure_can_be_the_best():
 
 
 def test_metrics_without_room_are_named(html):
-    assert "Not shown for want of room: Recall@1, Recall@20, NDCG@1, NDCG@20." in html
+    assert "Not shown: Recall@1, Recall@20, NDCG@1, NDCG@20." in html
 
 
 def test_ids_are_used_once(html):
