@@ -188,11 +188,13 @@ class LoraTraining(_Settings):
 
 class Loading(_Settings):
     """How a model is taken from its folder. base: the folder of an adapter's base model, where it
-    is not found by name; keep_adapters: beside the weights instead of merged into them."""
+    is not found by name; keep_adapters: beside the weights instead of merged into them; context:
+    tokens of prompt and answer at most, where it is not what the model was trained with."""
 
     base: Path | None = None
     keep_adapters: bool = False
     quantization: Literal["nf4", "none"] = "none"
+    context: PositiveInt | None = None
 
 
 AS_IT_IS = Loading()
@@ -245,7 +247,7 @@ class Transitions(_Settings):
     fading: float = Field(0.7, gt=0, le=1)
     degree_power: float = Field(0.1, ge=0, le=1)
     first_hop: float = Field(1.0, ge=0)
-    second_hop: float = Field(0.3, ge=0)
+    second_hop: float = Field(0.1, ge=0)
     recent: PositiveInt = 10
     decay: float = Field(0.5, gt=0, le=1)
 

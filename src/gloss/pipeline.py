@@ -7,7 +7,7 @@ it. Killed at any point, the next run ends with the same bytes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from gloss import stages
 from gloss.artifacts import write_atomic
 from gloss.config import Experiment
 from gloss.data.dataset import SplitName
-from gloss.errors import InputError
+from gloss.errors import ConfigError, InputError
 from gloss.evaluation.protocol import EvaluationProtocol, protocol_named, require_measurable
 from gloss.evaluation.segments import SegmentBounds
 from gloss.progress import Progress, silent
@@ -27,7 +27,7 @@ from gloss.retrieval.indexing import encoder_of
 from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
 from gloss.stages.reporting import report_on, write_report
 
-__all__ = ["Announce", "protocol_of", "quietly", "run"]
+__all__ = ["Announce", "protocol_of", "quietly", "run", "run_signals"]
 
 Announce = Callable[[str], AbstractContextManager[Progress]]
 """Called with a stage's name as it begins; the context ends with the stage."""
@@ -79,16 +79,42 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
     with announce("rank"):
         _rank(folder, protocol, experiment.limit_users)
     if experiment.signals.use:
-        with announce("signals") as progress:
-            _signals(folder, experiment, protocol, progress)
-        with announce("fuse") as progress:
-            _fuse(folder, experiment, protocol, progress)
+        _signals(folder, experiment, protocol, announce)
+        with announce("ask validation") as progress:
+            _ask_validation(folder, experiment, protocol, progress)
+        with announce("fuse"):
+            _fuse(folder, experiment, protocol, SIGNALS, experiment.signals.use)
+            _fuse(folder, experiment, protocol, FUSED, (OURS, *experiment.signals.use))
     with announce("evaluate"):
-        _evaluate(folder, experiment, protocol, bounds)
+        names = (OURS, *stages.BASELINES, *((FUSED, SIGNALS) if experiment.signals.use else ()))
+        _evaluate(folder, names, experiment, protocol, bounds)
     with announce("report"):
         (report,) = report_on([folder.path], command=f"gloss run {experiment.name}.yaml")
         write_report([report], folder.page)
     return report
+
+
+def run_signals(
+    experiment: Experiment, out: Path, *, announce: Announce = quietly
+) -> dict[str, Path]:
+    """Do what an experiment's signals need and no language model; the evaluations, by name.
+
+    A later `run` in the same folder takes over what is done. Raises ConfigError when the experiment
+    uses no signals, and what `run` raises.
+    """
+    if not experiment.signals.use:
+        raise ConfigError("signals.use names no signal: there is nothing to do")
+    protocol = protocol_of(experiment)
+    require_measurable(protocol.cutoffs, length=protocol.length)
+    folder = _claim(out, experiment)
+    with announce("prepare") as progress:
+        stages.prepare(experiment.data, folder.data, progress=progress)
+    _signals(folder, experiment, protocol, announce)
+    with announce("fuse"):
+        _fuse(folder, experiment, protocol, SIGNALS, experiment.signals.use)
+    with announce("evaluate"):
+        _evaluate(folder, (SIGNALS,), experiment, protocol, _bounds_of(experiment))
+    return folder.evaluations()
 
 
 def protocol_of(experiment: Experiment) -> EvaluationProtocol:
@@ -128,71 +154,79 @@ def _rank(folder: RunFolder, protocol: EvaluationProtocol, limit_users: int | No
 
 
 def _signals(
-    folder: RunFolder, experiment: Experiment, protocol: EvaluationProtocol, progress: Progress
+    folder: RunFolder, experiment: Experiment, protocol: EvaluationProtocol, announce: Announce
 ) -> None:
     """Long lists of every signal, for validation and for test users."""
     settings = experiment.signals
     vectors = folder.vectors if stages.needs_vectors(settings) else None
     if vectors:
         index = protocol.index_settings("dense", encoder=settings.encoder)
-        stages.index(folder.data, vectors, settings=index, progress=progress)
+        with announce("vectors") as progress:
+            stages.index(folder.data, vectors, settings=index, progress=progress)
     if "sasrec" in settings.use:
-        stages.train_sasrec(
-            folder.data,
-            folder.networks,
-            settings=settings.sasrec,
-            titles=protocol.title_style,
-            seed=experiment.seed,
-            index=vectors,
-            progress=progress,
-        )
-    for name in settings.use:
-        for split, limit in _asked(experiment):
-            stages.signal(
-                name,
+        with announce("train sasrec") as progress:
+            stages.train_sasrec(
                 folder.data,
-                folder.signal(split, name),
-                signals=settings,
-                protocol=replace(protocol, length=settings.length),
-                split=split,
+                folder.networks,
+                settings=settings.sasrec,
+                titles=protocol.title_style,
+                seed=experiment.seed,
                 index=vectors,
-                networks=folder.networks,
-                limit_users=limit,
                 progress=progress,
             )
+    for name in settings.use:
+        for split, limit in _asked(experiment):
+            with announce(f"{split} {name}") as progress:
+                stages.signal(
+                    name,
+                    folder.data,
+                    folder.signal(split, name),
+                    signals=settings,
+                    protocol=replace(protocol, length=settings.length),
+                    split=split,
+                    index=vectors,
+                    networks=folder.networks,
+                    limit_users=limit,
+                    progress=progress,
+                )
 
 
-def _fuse(
+def _ask_validation(
     folder: RunFolder, experiment: Experiment, protocol: EvaluationProtocol, progress: Progress
 ) -> None:
-    """The language model asked of validation users too; then one list of all signals."""
-    settings = experiment.signals
+    """The language model asked of validation users too, and its titles' items as long lists."""
     # A neighbour of a title has the title's probability, which is not its own: titles alone count.
-    titles = replace(protocol, per_query=1, fusion="beam-order", length=settings.length)
-    (validation, limit), _ = _asked(experiment)
+    titles = replace(protocol, per_query=1, fusion="beam-order", length=experiment.signals.length)
+    (split, limit), _ = _asked(experiment)
     stages.generate(
         folder.model,
         folder.data,
         folder.validation_generations,
-        split=validation,
+        split=split,
         settings=experiment.decoding,
         limit_users=limit,
         progress=progress,
     )
-    for split, written in (
-        ("validation", folder.validation_generations),
-        ("test", folder.generations),
-    ):
-        stages.rank(written, folder.index, folder.signal(split, OURS), protocol=titles)
-    for out, names in ((SIGNALS, settings.use), (FUSED, (OURS, *settings.use))):
-        stages.fuse(
-            [folder.signal("test", name) for name in names],
-            [folder.signal("validation", name) for name in names],
-            folder.data,
-            folder.ranking(out),
-            rule=settings.fusion,
-            length=protocol.length,
-        )
+    written = {"validation": folder.validation_generations, "test": folder.generations}
+    for split, generations in written.items():
+        stages.rank(generations, folder.index, folder.signal(split, OURS), protocol=titles)
+
+
+def _fuse(
+    folder: RunFolder,
+    experiment: Experiment,
+    protocol: EvaluationProtocol,
+    out: str,
+    names: Sequence[str],
+) -> None:
+    stages.fuse(
+        [folder.signal("test", name) for name in names],
+        [folder.signal("validation", name) for name in names],
+        folder.data,
+        folder.ranking(out),
+        rule=experiment.signals.fusion,
+        length=protocol.length,
+    )
 
 
 def _asked(experiment: Experiment) -> tuple[tuple[SplitName, int], tuple[SplitName, int | None]]:
@@ -208,11 +242,11 @@ def _bounds_of(experiment: Experiment) -> SegmentBounds | None:
 
 def _evaluate(
     folder: RunFolder,
+    names: Sequence[str],
     experiment: Experiment,
     protocol: EvaluationProtocol,
     bounds: SegmentBounds | None,
 ) -> None:
-    names = (OURS, *stages.BASELINES, *((FUSED, SIGNALS) if experiment.signals.use else ()))
     rankings = {name: folder.ranking(name) for name in names}
     rankings |= {name: folder.signal("test", name) for name in experiment.signals.use}
     for name, ranking in rankings.items():

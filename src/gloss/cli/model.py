@@ -108,6 +108,10 @@ def generate(
         Literal["nf4", "none"],
         typer.Option(help="nf4: weights of 4 bits, a quarter of the memory."),
     ] = "none",
+    context: Annotated[
+        int | None,
+        typer.Option(min=1, help="Longest prompt and answer (default: as it was trained)."),
+    ] = None,
     limit_users: LimitUsers = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many users, tokens, seconds and bytes.")
@@ -122,7 +126,9 @@ def generate(
     from gloss.cli import output
     from gloss.config import Decoding, Loading, checked
 
-    loading = Loading(base=base, keep_adapters=keep_adapters, quantization=quantization)
+    loading = Loading(
+        base=base, keep_adapters=keep_adapters, quantization=quantization, context=context
+    )
     settings = checked(
         Decoding,
         mode=decoding,

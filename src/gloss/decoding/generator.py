@@ -190,4 +190,5 @@ class TransformersGenerator:
         return encoded
 
     def _context(self) -> int:
-        return int(self.language.model.config.get_text_config().max_position_embeddings)
+        most = int(self.language.model.config.get_text_config().max_position_embeddings)
+        return min(most, self.language.context or most)

@@ -18,6 +18,7 @@ from pathlib import Path
 from gloss.artifacts import MANIFEST, fingerprint_of, fingerprint_of_file
 from gloss.errors import InputError
 from gloss.language.hub import cached, fetch
+from gloss.progress import Progress, silent
 
 __all__ = ["MODELS", "Base", "find_base", "is_hub_name", "require_weights"]
 
@@ -49,7 +50,13 @@ def is_hub_name(text: str) -> bool:
     return not (Path(text).exists() or Path(text).parent.is_dir())
 
 
-def find_base(name: str, *, revision: str | None = None, download: bool = False) -> Base:
+def find_base(
+    name: str,
+    *,
+    revision: str | None = None,
+    download: bool = False,
+    progress: Progress = silent,
+) -> Base:
     """The model that a folder or a hub name means; its files are there when this returns.
 
     Raises InputError, saying which files to put where, if they are not.
@@ -66,7 +73,7 @@ def find_base(name: str, *, revision: str | None = None, download: bool = False)
             if revision in (None, found.revision):
                 return found
     if download:
-        fetched = fetch(name, revision)
+        fetched = fetch(name, revision, progress=progress)
         require_weights(fetched)
         return Base(fetched, name, fetched.name)
     raise InputError(_what_to_put_where(name))

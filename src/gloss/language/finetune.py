@@ -163,6 +163,8 @@ def adapt(
         loaded.set_attn_implementation(PACKED_ATTENTION)
     loaded.config.use_cache = False
     adapted = add_adapter(loaded, model, base, seed=seed)
+    if device != "cpu":
+        _leave_inputs_in_half_precision(adapted)
     if _checkpoints_gradients(loaded.config, training, rows, device):
         # Not through the Trainer's own setting: like this, it has two names, by version.
         name = "activation_checkpointing_enable"
@@ -390,6 +392,13 @@ def _device() -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
 
 
+def _leave_inputs_in_half_precision(adapted: Any) -> None:
+    """PEFT copies every layer's input to the adapter's float32, and autocast copies it back."""
+    for module in adapted.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False
+
+
 def _checkpoints_gradients(
     config: Any, training: LoraTraining, rows: Sequence[EncodedExample], device: str
 ) -> bool:
@@ -429,6 +438,6 @@ def _rows(history: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
 def _tokens_after(steps: int, rows: Sequence[EncodedExample], trainer: Trainer) -> int:
     """Tokens of the examples that so many steps read, counted as whole epochs and a share."""
     arguments = trainer.args
-    each = arguments.train_batch_size * arguments.gradient_accumulation_steps
-    an_epoch = math.ceil(len(rows) / (each * arguments.world_size))
+    at_once: int = arguments.train_batch_size * arguments.gradient_accumulation_steps
+    an_epoch: int = math.ceil(len(rows) / (at_once * arguments.world_size))
     return round(sum(len(row.tokens) for row in rows) * steps / an_epoch)

@@ -49,6 +49,7 @@ SAFE = (
     "LICENSE*",
 )
 """What is fetched of a repository; everything else, pickles and code above all, stays there."""
+_CHOSEN: dict[str, Any] = {"allow_patterns": list(SAFE), "ignore_patterns": ["*/*"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +112,24 @@ def cached(name: str, revision: str | None = None) -> Path | None:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+        found = snapshot_download(name, revision=revision, local_files_only=True, **_CHOSEN)
     except Exception:  # the client has a dozen words for "not there"
         return None
+    return Path(found)
 
 
-def fetch(name: str, revision: str | None = None) -> Path:
+def fetch(name: str, revision: str | None = None, *, progress: Progress = silent) -> Path:
     """Download a model into the hub's cache; the folder, whose name is the commit."""
     from huggingface_hub import snapshot_download
 
-    plan = plan_pull(name, revision)
+    plan = plan_pull(name, revision)  # refuses what has no safetensors
+    progress(0, plan.bytes, f"fetching {name}, {plan.bytes / 1e6:,.1f} MB")
     with _told(f"{name} cannot be fetched"):
         return Path(
             snapshot_download(
                 name,
-                revision=plan.revision,
-                allow_patterns=list(plan.sizes),
+                revision=revision,
+                **_CHOSEN,
                 token=_token() or False,
                 endpoint=_endpoint(),
             )

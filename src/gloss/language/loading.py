@@ -44,12 +44,14 @@ _TEMPLATE = "prompt.json"
 
 @dataclass(frozen=True, slots=True)
 class LanguageModel:
-    """A causal language model, its tokenizer and its template; artifact: None if not ours."""
+    """A causal language model, its tokenizer and its template; artifact: None if not ours; context:
+    tokens that it is to be given at most, None for all that it can take."""
 
     model: Any
     tokenizer: Any
     template: PromptTemplate
     artifact: Artifact | None = None
+    context: int | None = None
 
 
 def save_language_model(draft: Draft, language: LanguageModel) -> None:
@@ -124,7 +126,15 @@ def load_language_model(
         apart = loading.keep_adapters or getattr(model, "quantization_method", None) is not None
         model = with_adapter(model, path, merge=not apart)
     speaks = path if beneath is None or _has_tokenizer(path) else beneath.folder
-    return LanguageModel(model.eval(), load_tokenizer(speaks), template_of(path), artifact)
+    context = loading.context or _trained_context(artifact)
+    return LanguageModel(model.eval(), load_tokenizer(speaks), template_of(path), artifact, context)
+
+
+def _trained_context(artifact: Artifact | None) -> int | None:
+    """The sequence length of a fine-tuned model: less than a pretrained one could take."""
+    training = artifact.config.get("training", {}) if artifact else {}
+    sequence = training.get("sequence")
+    return sequence if isinstance(sequence, int) else None
 
 
 def _require_its_base(adapter: Artifact, base: Base) -> None:

@@ -25,7 +25,7 @@ from gloss.errors import ConfigError, InputError
 from gloss.retrieval.index import Hit, IndexSettings
 from gloss.retrieval.selection import best_rows, group_count, round_up
 
-__all__ = ["BM25", "MARKER"]
+__all__ = ["BM25", "MARKER", "known_words"]
 
 MARKER = "Title: "
 """What the published system writes before every title, in its index and in its queries."""
@@ -79,7 +79,7 @@ class BM25:
     def __init__(self, catalogue: Catalogue, matrix: _Matrix, settings: IndexSettings) -> None:
         self._matrix = matrix
         self._items = np.array([item.id for item in catalogue], dtype=object)
-        self._marker = _known(MARKER, matrix.vocabulary) if settings.marker else []
+        self._marker = known_words(MARKER, matrix.vocabulary) if settings.marker else []
         self._start = np.zeros(round_up(len(catalogue)), dtype=matrix.data.dtype)
         if self._marker:  # its word stands in every title: added once here, not for every text
             matrix.add(self._start, self._marker)
@@ -122,7 +122,7 @@ class BM25:
         if k < 1:
             raise ConfigError(f"the number of items to find must be at least 1, not {k}")
         distinct = dict.fromkeys(texts)
-        known = [_known(text, self._matrix.vocabulary) for text in distinct]
+        known = [known_words(text, self._matrix.vocabulary) for text in distinct]
         buffer = np.empty((min(_BATCH, len(known)), len(self._start)), dtype=self._start.dtype)
         found = (
             hits
@@ -168,7 +168,7 @@ def _reaching(scores: np.ndarray[Any, Any], k: int) -> tuple[Any, Any]:
     return line[pair], place * groups.shape[2] + group[pair]
 
 
-def _known(text: str, vocabulary: Mapping[str, int]) -> list[int]:
+def known_words(text: str, vocabulary: Mapping[str, int]) -> list[int]:
     """The columns of a text's known words, in order, repeats kept. Stop words are never known.
 
     Words are those of `bm25s.tokenize`.

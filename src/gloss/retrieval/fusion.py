@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import groupby, islice, zip_longest
+from itertools import islice, zip_longest
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ __all__ = [
 _RRF_CONSTANT = 60
 """Cormack, Clarke and Büttcher, SIGIR 2009."""
 
-_SCORE, _ROW = attrgetter("score"), attrgetter("row")
+_ROW = attrgetter("row")
 
 
 class RankedItem(NamedTuple):
@@ -124,8 +124,12 @@ def _place(placed: Placed) -> tuple[float, int, int]:
 
 def _by_depth(hits: Sequence[Hit]) -> Iterator[Sequence[Hit]]:
     """The hits of the best score, by row, then those of the next lower one, …"""
-    for _, ties in groupby(hits, key=_SCORE):
-        yield sorted(ties, key=_ROW)
+    start = 0
+    for end in range(1, len(hits) + 1):
+        if end == len(hits) or hits[end].score != hits[start].score:
+            ties = hits[start:end]
+            yield ties if len(ties) == 1 else sorted(ties, key=_ROW)
+            start = end
 
 
 FUSIONS: Mapping[str, Fuse] = {

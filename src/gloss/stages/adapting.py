@@ -64,7 +64,7 @@ def train_adapter(
     if backend == "unsloth":
         require_unsloth(training)
     data = Dataset.load(dataset)
-    base = find_base(model.base, revision=model.revision, download=True)
+    base = find_base(model.base, revision=model.revision, download=True, progress=progress)
     # The folder's place does not matter, what lies in it does.
     named = {"base": base.name, "revision": base.revision}
     config = {
