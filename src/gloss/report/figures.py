@@ -116,8 +116,8 @@ def curves(
 
     def draw(axes: Axes) -> None:
         _draw_frame(axes, lines, ticks, along)
-        for line, style in zip(lines, _styles(lines), strict=True):
-            _draw_curve(axes, line, style)
+        for line, style, shift in zip(lines, _styles(lines), _shifts(lines), strict=True):
+            _draw_curve(axes, line, style, shift)
 
     return _picture(draw, 300, name=name, heading=heading, words=words, plain=False)
 
@@ -164,7 +164,7 @@ def _draw_frame(axes: Axes, lines: Sequence[Curve], ticks: Mapping[float, str], 
     from matplotlib.ticker import MaxNLocator
 
     first, last = _ends([place for line in lines for place in line.values])
-    margin = 0.04 * (last - first or 1)
+    margin = 0.04 * (last - first or 1) + max(_shifts(lines), default=0)
     tops = [v for line in lines for v in line.values.values()]
     tops += [high for line in lines for _, high in line.intervals.values()]
     top = max(tops, default=0)
@@ -182,10 +182,18 @@ def _draw_frame(axes: Axes, lines: Sequence[Curve], ticks: Mapping[float, str], 
     axes.spines["bottom"].set_color(_RULE)
 
 
-def _draw_curve(axes: Axes, line: Curve, style: _Style) -> None:
-    for place, (low, high) in line.intervals.items():
-        axes.plot([place, place], [low, high], color=style.colour, linewidth=1, alpha=0.6)
-    _line(axes, list(line.values), list(line.values.values()), style)
+def _draw_curve(axes: Axes, line: Curve, style: _Style, shift: float) -> None:
+    for place, ends in line.intervals.items():
+        axes.plot([place + shift] * 2, ends, color=style.colour, linewidth=1.2, alpha=0.6)
+    _line(axes, [place + shift for place in line.values], list(line.values.values()), style)
+
+
+def _shifts(lines: Sequence[Curve]) -> list[float]:
+    """How far each line stands beside its places, so that intervals do not hide each other."""
+    if len(lines) < 2 or not any(line.intervals for line in lines):
+        return [0.0] * len(lines)
+    step = min(0.1, 0.5 / (len(lines) - 1))
+    return [step * (place - (len(lines) - 1) / 2) for place in range(len(lines))]
 
 
 def _line(axes: Axes, x: Sequence[float], y: Sequence[float], style: _Style, **more: Any) -> None:

@@ -240,17 +240,15 @@ def _group(kind: Kind, caption: str, lines: tuple[Line, ...]) -> Group:
 
 
 def metrics_with_room(metrics: Sequence[str], main: str) -> tuple[str, ...]:
-    """All metrics if they fit; else those of the main cutoff, of the next one, and without one,
-    and of MRR only the last."""
-    if len(metrics) <= _MOST_COLUMNS:
-        return tuple(metrics)
+    """Of MRR only the one without a cutoff, where it is there; of the others all if they fit, else
+    those of the main cutoff, of the next one, and without one."""
+    single = tuple(m for m in metrics if not m.startswith("mrr@") or "mrr" not in metrics)
+    if len(single) <= _MOST_COLUMNS:
+        return single
     kept = cutoff_of(main)
-    longer = sorted({at for metric in metrics if (at := cutoff_of(metric)) and at > (kept or 0)})
+    longer = sorted({at for metric in single if (at := cutoff_of(metric)) and at > (kept or 0)})
     cutoffs = {kept, None, *longer[:1]}
-    roomy = (metric for metric in metrics if cutoff_of(metric) in cutoffs)
-    return tuple(
-        metric for metric in roomy if not metric.startswith("mrr@") or "mrr" not in metrics
-    )
+    return tuple(metric for metric in single if cutoff_of(metric) in cutoffs)
 
 
 def _contestants(report: Report) -> list[Row]:
