@@ -146,7 +146,7 @@ def baseline(
 ) -> None:
     """Rank without a language model. sasrec is trained first; without an index, on ids alone.
 
-    Example: gloss baseline transitions -d data/toys -k 300 -o runs/toys/transitions
+    Example: gloss baseline transitions -d data/toys -k 200 -o runs/toys/transitions
     """
     from gloss import stages
     from gloss.cli import output
