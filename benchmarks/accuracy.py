@@ -57,6 +57,7 @@ class Line:
     split: str
     removed: str
     values: dict[str, float]
+    users: str = "all"
     parameters: str = "–"
     training: str = "–"
     decoding: str = "–"
@@ -143,7 +144,7 @@ def page(runs: Sequence[RunFolder]) -> str:
         by_data.setdefault(Dataset.load(run.data).name, []).append(run)
     parts = [
         "# Accuracy",
-        "Written by `benchmarks/accuracy.py` from evaluations on disk; all test users, one seed "
+        "Written by `benchmarks/accuracy.py` from evaluations on disk; test users, one seed "
         "where nothing else is said. Settings and weights were chosen on validation users. "
         "*Removed*: whether items that a user has already bought are left out of the list. PAPER: "
         "most users train up to the second-last item; leave-one-out: nobody does. Published GLoSS "
@@ -167,7 +168,8 @@ def lines_of(run: RunFolder) -> list[Line]:
                 NAMES.get(name, name),
                 split,
                 "yes" if ranking.config["exclude_seen"] else "no",
-                load_evaluation(path)[1].means(),
+                (found := load_evaluation(path)[1]).means(),
+                f"{len(found.users):,}",
                 _parameters(run, name),
                 _seconds(times, {OURS: "train", "sasrec": "train sasrec"}.get(name)),
                 _seconds(times, {OURS: "generate"}.get(name, f"test {name}")),
@@ -210,10 +212,10 @@ def ablation(run: RunFolder) -> str:
 
 
 def _table(lines: Sequence[Line]) -> str:
-    head = ["", "split", "removed", *COLUMNS, "parameters", "training", "lists"]
+    head = ["", "split", "removed", *COLUMNS, "users", "parameters", "training", "lists"]
     rows = [
         f"| {line.name} | {line.split} | {line.removed} | {_values(line.values)} | "
-        f"{line.parameters} | {line.training} | {line.decoding} |"
+        f"{line.users} | {line.parameters} | {line.training} | {line.decoding} |"
         for line in lines
     ]
     return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows])

@@ -287,7 +287,7 @@ class Signals(_Settings):
     use: tuple[SignalName, ...] = ()
     fusion: FusionRule = "log-linear"
     encoder: str = "all-MiniLM-L6-v2"
-    length: PositiveInt = 300
+    length: PositiveInt = 200
     validation_users: PositiveInt = 4000
     transitions: Transitions = Transitions()
     two_step: Transitions = Transitions(degree_power=0.3, first_hop=0.0, second_hop=1.0)

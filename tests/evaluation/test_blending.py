@@ -1,8 +1,6 @@
-import math
-
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gloss.data.histories import Example
@@ -23,7 +21,7 @@ def ids(ranking: Ranking) -> str:
 
 def by_score(*weights: float) -> Blend:
     """Weights of the signals' scores alone."""
-    return Blend(np.array([[weight, 0.0, 0.0] for weight in weights]), users=1)
+    return Blend(np.array([[weight, 0.0] for weight in weights]), users=1)
 
 
 def test_an_items_score_is_the_weighted_sum_of_its_scores():
@@ -41,13 +39,10 @@ def test_an_item_that_a_list_does_not_hold_gets_its_lowest_score():
     assert {e.item: e.score for e in fused.entries} == {"a": -1 + 7, "b": -3 + 7, "c": -3 + 7}
 
 
-def test_places_count_by_their_logarithm_and_what_is_missing_stands_after_the_last():
-    weights = Blend(np.array([[0.0, 1.0, 0.0], [0.0, 1.0, 10.0]]), users=1)
-    (fused,) = blend([[listed("ab")], [listed("b")]], weights, length=9)
-    assert {e.item: e.score for e in fused.entries} == {
-        "a": -math.log(1) - math.log(2),
-        "b": pytest.approx(-math.log(2) - math.log(1) + 10),
-    }
+def test_being_in_a_list_counts_by_itself():
+    weights = Blend(np.array([[0.0, 3.0], [0.0, 10.0]]), users=1)
+    (fused,) = blend([[listed("ab")], [listed("bc")]], weights, length=9)
+    assert {e.item: e.score for e in fused.entries} == {"b": 3.0 + 10.0, "c": 10.0, "a": 3.0}
 
 
 def test_ranks_are_summed_as_reciprocals():
@@ -103,12 +98,11 @@ def crowd(count: int, seed: int = 0):
 
 
 def test_the_weights_are_those_that_the_answers_were_drawn_with():
-    signals, examples = crowd(1500)
+    signals, examples = crowd(800)
     weights = fit(signals, examples)
-    assert weights.users == 1500
-    # Scores and places tell nearly the same: their sum is what is known well.
-    rates = weights.weights[:, 0] + weights.weights[:, 1] * 0.9
-    assert rates == pytest.approx([1.0, 0.0], abs=0.15)
+    assert weights.users == 800
+    # Every list holds every item, so being in it tells nothing.
+    assert weights.weights == pytest.approx(np.array([[1.0, 0.0], [0.0, 0.0]]), abs=0.15)
 
 
 def test_fitted_weights_are_at_least_as_likely_as_the_best_signal_alone():
@@ -144,13 +138,14 @@ def test_what_does_not_fit_together_is_refused():
         blend([one, one], by_score(1.0), length=1)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.permutations("abcdef"), min_size=1, max_size=3),
-    st.lists(st.floats(-5, 5), min_size=9, max_size=9),
+    st.lists(st.floats(-5, 5), min_size=6, max_size=6),
 )
 def test_a_fused_list_holds_each_item_once_and_scores_fall(lists, numbers):
     signals = [[listed("".join(each)[: 3 + n])] for n, each in enumerate(lists)]
-    weights = Blend(np.array(numbers).reshape(3, 3)[: len(signals)], users=1)
+    weights = Blend(np.array(numbers).reshape(3, 2)[: len(signals)], users=1)
     (fused,) = blend(signals, weights, length=99)
     assert set(ids(fused)) == {item for (ranking,) in signals for item in ids(ranking)}
     assert len(ids(fused)) == len(set(ids(fused)))

@@ -152,7 +152,7 @@ def baseline(
 ) -> None:
     """Rank without a language model. sasrec is trained first; without an index, on ids alone.
 
-    Example: gloss baseline transitions -d data/toys -k 300 -o runs/toys/transitions
+    Example: gloss baseline transitions -d data/toys -k 200 -o runs/toys/transitions
     """
     from dataclasses import replace
 

@@ -1,12 +1,12 @@
 """One list out of several: what different signals hold likely, weighed by what validation shows.
 
 Log-linear: the score of an item is a weighted sum of what each signal says of it (its score there,
-the logarithm of its place, and whether it is in the list at all), and the weights are those under
-which the validation users' next purchases are most likely among all candidates (a conditional
-logit: McFadden, 1974). By ranks: the sum of 1 / (60 + place), without any weight.
+and whether it is in the list at all), and the weights are those under which the validation users'
+next purchases are most likely among all candidates (a conditional logit: McFadden, 1974). By ranks:
+the sum of 1 / (60 + place), without any weight.
 
-An item that a list does not hold gets that list's floor: its lowest score, and the place after its
-last. Knows rankings and answers; does not know what made them.
+An item that a list does not hold gets that list's floor: its lowest score, and nothing for its
+place. Knows rankings and answers; does not know what made them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ __all__ = ["Blend", "blend", "fit", "rank_fusion"]
 
 Array = np.ndarray[Any, Any]
 
-TRAITS = ("score", "place", "found")
-"""What is known of an item in a list: its score, -log of its place from 1, and 1 if it is there."""
+TRAITS = ("score", "found")
+"""What is known of an item in a list: its score, and 1 if it is there. The logarithm of its place
+was tried as a third: it gained nothing on users that the weights were not fitted on."""
 
 _RRF_CONSTANT = 60
 """Cormack, Clarke and Büttcher, SIGIR 2009."""
@@ -41,7 +42,7 @@ _ENOUGH = 1e-9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blend:
-    """Fitted weights. weights: float64 (signals, 3), a row a signal, a column a trait.
+    """Fitted weights. weights: float64 (signals, 2), a row a signal, a column a trait.
 
     users: how many validation users had their answer among the candidates, which the fit rests on.
     """
@@ -58,7 +59,7 @@ def fit(signals: Sequence[Sequence[Ranking]], examples: Sequence[Example]) -> Bl
     when lists are not of the same users.
     """
     cases = []
-    for (items, traits), example in zip(_candidates(signals), examples, strict=True):
+    for (items, traits, _), example in zip(_candidates(signals), examples, strict=True):
         if example.target in items:
             cases.append((traits.reshape(len(items), -1), items.index(example.target)))
     if not cases:
@@ -91,14 +92,14 @@ def _blended(
     signals: Sequence[Sequence[Ranking]], weights: Array | None, length: int
 ) -> tuple[Ranking, ...]:
     rankings = []
-    for place, (items, traits) in enumerate(_candidates(signals)):
+    for place, (items, traits, reciprocal) in enumerate(_candidates(signals)):
         lists = [rankings_of[place] for rankings_of in signals]
-        parts = _reciprocal(traits) if weights is None else (traits * weights).sum(axis=2)
+        parts = reciprocal if weights is None else (traits * weights).sum(axis=2)
         scores = parts.sum(axis=1)
         order = np.argsort(-scores, kind="stable")[:length]
         # What a signal gives beyond what it gives to an item that it does not hold.
         floors = parts.min(axis=0, initial=np.inf)
-        lifts = np.where(traits[:, :, 2] > 0, parts - floors, -np.inf)
+        lifts = np.where(traits[:, :, 1] > 0, parts - floors, -np.inf)
         told = [{entry.item: entry for entry in each.entries} for each in lists]
         entries = tuple(
             _credited(items[row], float(scores[row]), told[int(lifts[row].argmax())])
@@ -112,14 +113,11 @@ def _credited(item: ItemId, score: float, told: dict[ItemId, RankedItem]) -> Ran
     return RankedItem(item, score, told[item].query, told[item].because)
 
 
-def _reciprocal(traits: Array) -> Array:
-    """(items, signals): 1 / (60 + place) where a list holds the item, else nothing."""
-    reciprocal: Array = traits[:, :, 2] / (_RRF_CONSTANT + np.exp(-traits[:, :, 1]))
-    return reciprocal
-
-
-def _candidates(signals: Sequence[Sequence[Ranking]]) -> Iterator[tuple[list[ItemId], Array]]:
-    """For each user all items of all lists, and float64 (items, signals, 3): their traits."""
+def _candidates(
+    signals: Sequence[Sequence[Ranking]],
+) -> Iterator[tuple[list[ItemId], Array, Array]]:
+    """For each user all items of all lists, float64 (items, signals, 2), their traits, and float64
+    (items, signals): 1 / (60 + place) where a list holds the item, else 0."""
     if not signals:
         raise ConfigError("a fusion needs at least one ranking")
     if len({len(each) for each in signals}) > 1:
@@ -131,22 +129,22 @@ def _candidates(signals: Sequence[Sequence[Ranking]]) -> Iterator[tuple[list[Ite
         for ranking in lists:
             for entry in ranking.entries:
                 rows.setdefault(entry.item, len(rows))
-        yield list(rows), _traits(lists, rows)
+        yield list(rows), *_traits(lists, rows)
 
 
-def _traits(lists: Sequence[Ranking], rows: dict[ItemId, int]) -> Array:
+def _traits(lists: Sequence[Ranking], rows: dict[ItemId, int]) -> tuple[Array, Array]:
     traits = np.zeros((len(rows), len(lists), len(TRAITS)))
+    reciprocal = np.zeros((len(rows), len(lists)))
     for signal, ranking in enumerate(lists):
         if not ranking.entries:
             continue
         held = [rows[entry.item] for entry in ranking.entries]
         scores = np.array([entry.score for entry in ranking.entries])
         traits[:, signal, 0] = scores.min()
-        traits[:, signal, 1] = -np.log(len(held) + 1)
         traits[held, signal, 0] = scores
-        traits[held, signal, 1] = -np.log(np.arange(1, len(held) + 1))
-        traits[held, signal, 2] = 1
-    return traits
+        traits[held, signal, 1] = 1
+        reciprocal[held, signal] = 1 / (_RRF_CONSTANT + np.arange(1, len(held) + 1))
+    return traits, reciprocal
 
 
 def _most_likely(cases: Sequence[tuple[Array, int]]) -> Array:

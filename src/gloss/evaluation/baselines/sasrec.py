@@ -30,7 +30,16 @@ from gloss.evaluation.baselines.scored import Array, listed, rows_of
 from gloss.progress import Progress, silent
 from gloss.retrieval.fusion import Ranking
 
-__all__ = ["Network", "Record", "load_network", "sasrec", "save_network", "train_network"]
+__all__ = [
+    "Network",
+    "Record",
+    "load_network",
+    "log_probabilities",
+    "sasrec",
+    "save_network",
+    "train_network",
+    "validation_loss",
+]
 
 _CHUNK = {"cpu": 256, "cuda": 8192}
 """Positions whose scores for the whole catalogue are held at once; on a CPU they fit its cache."""
@@ -57,8 +66,8 @@ class Network(nn.Module):
         if vectors is not None:
             self.text = nn.Linear(vectors.shape[1], settings.width, bias=False)
             self.register_buffer("titles", torch.from_numpy(vectors), persistent=False)
-        for part in filter(None, (self.own, self.places, self.text)):
-            nn.init.normal_(part.weight, std=_SPREAD)
+        for weights in self.parameters():
+            nn.init.normal_(weights, std=_SPREAD)
         self.dropout = nn.Dropout(settings.dropout)
         self.layers = nn.TransformerEncoder(
             _layer(settings),
@@ -71,7 +80,8 @@ class Network(nn.Module):
         """(catalogue, width)."""
         if self.text is None:
             return self.own.weight
-        return self.own.weight + self.text(self.get_buffer("titles"))
+        vectors: torch.Tensor = self.own.weight + self.text(self.get_buffer("titles"))
+        return vectors
 
     def forward(self, rows: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """(users, places) of rows, padded on the right with any -> (users, places, width)."""
@@ -262,7 +272,7 @@ def _epoch(
             group["lr"] = settings.learning_rate * warm * (1 - step / total)
         optimizer.zero_grad(set_to_none=True)
         loss = _loss(network, *_stacked([rows[place] for place in places], network))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         found += float(loss.detach())
         progress(step + 1, total, f"loss {found / (number + 1):.3f}")
@@ -282,7 +292,9 @@ def _loss(network: Network, rows: torch.Tensor, real: torch.Tensor) -> torch.Ten
     items = network.items()
     wanted = real[:, 1:]
     hidden = network(rows[:, :-1], items)[wanted]
-    loss: torch.Tensor = _FullSoftmax.apply(hidden, items, rows[:, 1:][wanted])
+    loss: torch.Tensor = _FullSoftmax.apply(  # type: ignore[no-untyped-call]
+        hidden, items, rows[:, 1:][wanted]
+    )
     return loss
 
 
