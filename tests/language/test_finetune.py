@@ -18,8 +18,7 @@ from gloss.language import checkpoints
 from gloss.language.loading import load_language_model
 from gloss.prompts import PAPER_TEMPLATE
 from processes import visible_bytes
-
-from .conftest import TRAINING
+from tiny_llama import TRAINING
 
 WEIGHTS = "adapter_model.safetensors"
 CURVE = 1e-5

@@ -11,8 +11,7 @@ from transformers import LlamaConfig
 from gloss.config import load_experiment
 from gloss.language.examples import EncodedExample, Examples
 from gloss.language.memory import batch_tokens, needs_checkpointing, plan_memory
-
-from .conftest import TRAINING
+from tiny_llama import TRAINING
 
 GIB = 2**30
 SMALL = {

@@ -62,7 +62,7 @@ __all__ = [
 
 _LOG_STEPS = 10
 _CHECKPOINT_SECONDS = 300.0
-_OPTIMIZERS = {"adamw-8bit": "adamw_8bit", "adamw": "adamw_torch"}
+_OPTIMIZERS = {"adamw-8bit": "adamw_8bit", "adamw": "adamw_torch_fused"}
 
 Backend = Literal["transformers", "unsloth"]
 
@@ -336,8 +336,8 @@ class _Told(TrainerCallback):
         examples = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         seconds = max(1e-9, time.monotonic() - self.started)
         speed = (state.global_step - self.first) * examples * self.tokens_each / seconds
-        losses = [row["loss"] for row in state.log_history if "loss" in row]
-        loss = f"loss {losses[-1]:.3f}, " if losses else ""
+        last = next((row["loss"] for row in reversed(state.log_history) if "loss" in row), None)
+        loss = f"loss {last:.3f}, " if last is not None else ""
         self.progress(state.global_step, state.max_steps, f"{loss}about {speed:,.0f} tokens/s")
 
 

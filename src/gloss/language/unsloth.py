@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from gloss.config import LoraModel, LoraTraining
-from gloss.errors import ConfigError, MissingExtraError
+from gloss.errors import ConfigError, MissingExtraError, UsageError
 from gloss.language.adapters import name_base
 from gloss.language.bases import Base
 
@@ -29,9 +29,15 @@ def require_unsloth(training: LoraTraining) -> None:
 def adapt_with_unsloth(base: Base, model: LoraModel, training: LoraTraining, *, seed: int) -> Any:
     """The base model, loaded and adapted by Unsloth; its loss is computed without logits."""
     require_unsloth(training)
-    unsloth: Any = importlib.import_module("unsloth")
+    try:
+        unsloth: Any = importlib.import_module("unsloth")
+    except Exception as error:  # without a GPU it raises at import
+        raise UsageError(f"unsloth cannot run here: {str(error).strip()}") from error
+    never = training.gradient_checkpointing == "never"
     loaded, _ = unsloth.FastLanguageModel.from_pretrained(
         model_name=str(base.folder),
+        use_exact_model_name=True,
+        use_gradient_checkpointing=False if never else "unsloth",
         max_seq_length=training.sequence,
         load_in_4bit=model.quantization == "nf4",
         dtype=None,
@@ -45,9 +51,7 @@ def adapt_with_unsloth(base: Base, model: LoraModel, training: LoraTraining, *, 
         lora_dropout=model.dropout,
         target_modules=list(model.targets),
         bias="none",
-        use_gradient_checkpointing=False
-        if training.gradient_checkpointing == "never"
-        else "unsloth",
+        use_gradient_checkpointing=False if never else "unsloth",
         random_state=seed,
     )
     name_base(adapted, base)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +56,11 @@ def train(
 
     backend: who trains an adapter; a model from zero knows none but ours.
     """
+    if backend == "unsloth":
+        # It changes transformers as it is imported, so it has to come first; what keeps it from
+        # being imported is told where it is used.
+        with suppress(Exception):
+            import_module("unsloth")
     _require_torch("training")
     if isinstance(model, LoraModel) and isinstance(training, LoraTraining):
         return train_adapter(
