@@ -1,4 +1,4 @@
-"""What the trie of titles costs: time to build, memory, share of a decoding step on a CPU.
+"""What the trie of titles costs on a CPU: to build, to hold, in a decoding step, to score whole.
 
     python benchmarks/trie.py --data data/toys --titles 12000 1000000
 
@@ -19,12 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from decoding import BEAMS, _model, _processor, _prompts
+from gloss.config import Decoding, ScratchModel
 from gloss.data.dataset import Dataset
 from gloss.decoding.beams import BeamSettings
 from gloss.decoding.fast import cpu_engine
+from gloss.decoding.generator import TransformersGenerator
 from gloss.decoding.searching import CpuSlottedSearch
 from gloss.decoding.title_trie import TitleTrie
-from gloss.language.scratch import train_tokenizer
+from gloss.language.loading import LanguageModel
+from gloss.language.scratch import new_model, train_tokenizer
+from gloss.prompts import TITLES_ONLY
 
 
 def main() -> None:
@@ -39,7 +43,7 @@ def main() -> None:
     prompts = _prompts(args.data, args.users)
     own = Dataset.load(args.data).catalogue("fair").titles
     ids: list[list[int]] = train_tokenizer(own, vocabulary=8000)([*own])["input_ids"]
-    report = {"machine": _processor(), "users": args.users, "beams": BEAMS}
+    report: dict[str, Any] = {"machine": _processor(), "users": args.users, "beams": BEAMS}
     for count in args.titles:
         titles = _spliced(ids, count)
         started = time.process_time()
@@ -53,8 +57,32 @@ def main() -> None:
             **_forced(trie),
         }
         print(json.dumps(report, indent=1), flush=True)
+    report["exact scoring"] = _exact(Dataset.load(args.data), users=8)
+    print(json.dumps(report["exact scoring"], indent=1))
     if args.out:
         args.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def _exact(dataset: Dataset, *, users: int) -> dict[str, float]:
+    """What the probability of every title costs with a model of the demo's shape."""
+    catalogue = dataset.catalogue("fair")
+    tokenizer = train_tokenizer(catalogue.titles, vocabulary=1500)
+    end = int(tokenizer.eos_token_id)
+    shape = ScratchModel(vocabulary=1500, layers=2, width=128, heads=4, context=384)
+    model = new_model(shape, vocabulary=len(tokenizer), end=end, dropout=0.0, seed=0).eval()
+    generator = TransformersGenerator(
+        LanguageModel(model, tokenizer, TITLES_ONLY), Decoding(mode="exact"), catalogue
+    )
+    examples = dataset.examples("test", limit=users)
+    prompts = generator.prompt_builder().build_all(examples, catalogue)
+    started, worked = time.perf_counter(), time.process_time()
+    generator.title_scores(prompts)
+    return {
+        "titles": len(catalogue.titles),
+        "tokens read a user": generator.tokens_a_user(),
+        "seconds a user": round((time.perf_counter() - started) / users, 2),
+        "processor seconds a user": round((time.process_time() - worked) / users, 2),
+    }
 
 
 def _spliced(ids: list[list[int]], count: int) -> list[list[int]]:

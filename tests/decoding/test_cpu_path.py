@@ -188,11 +188,13 @@ def test_no_prompts_find_nothing(grouped):
     assert search.search([], told=silent) == []
 
 
-def test_the_model_goes_on_working(grouped):
-    asked = torch.tensor([[1, 2, 3, 4]])
-    before = grouped(asked).logits
-    choose_search(grouped, BeamSettings(3, 3, 5, 0.0, -1), None, entries=None)
-    assert torch.equal(grouped(asked).logits, before)
+def test_the_model_goes_on_working_and_can_be_saved(tmp_path):
+    model, asked = untrained(), torch.tensor([[1, 2, 3, 4]])
+    before = model(asked).logits
+    choose_search(model, BeamSettings(3, 3, 5, 0.0, -1), None, entries=None)
+    assert torch.equal(model(asked).logits, before)
+    model.save_pretrained(tmp_path)
+    torch.testing.assert_close(LlamaForCausalLM.from_pretrained(tmp_path)(asked).logits, before)
 
 
 @pytest.mark.parametrize("columns", [5, 64, 700, 1000])

@@ -77,7 +77,7 @@ def test_the_best_titles_come_first(model, penalty):
     told: list[int] = []
     search = search_of(model, titles, returned=3, penalty=penalty)
     found = search.search([[1, 2], [3]], told=told.append)
-    assert told == [1, 2]
+    assert told == [2]
     for prompt, best in zip([[1, 2], [3]], found, strict=True):
         scored = {tuple(t): brute_force(model, prompt, t) / (len(t) + 1) ** penalty for t in titles}
         wanted = sorted(scored, key=lambda title: -scored[title])[:3]

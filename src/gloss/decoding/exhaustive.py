@@ -57,6 +57,7 @@ class ExhaustiveSearch:
     def __init__(self, model: Any, settings: BeamSettings, trie: TitleTrie) -> None:
         self.model, self.settings, self.trie = model, settings, trie
         self.pieces = _pieces(trie)
+        self.users = max(1, _ROWS // _PIECE)
 
     def search(
         self, prompts: Sequence[Sequence[int]], *, told: Told
@@ -65,22 +66,23 @@ class ExhaustiveSearch:
         leaves = self.trie.leaves
         lengths = self.trie.depths[leaves]
         found: list[tuple[Hypothesis, ...]] = []
-        for user, prompt in enumerate(prompts):
-            scores = self.score([prompt])[0] / lengths**self.settings.length_penalty
+        for first in range(0, len(prompts), self.users):
+            scores = self.score(prompts[first : first + self.users])
+            scores = scores / lengths**self.settings.length_penalty
             best, places = scores.topk(min(self.settings.returned, len(leaves)))
-            titles = [self.trie.path(node)[:-1] for node in leaves[places].tolist()]
-            found.append(tuple(map(Hypothesis, titles, best.tolist())))
-            told(user + 1)
+            for row, nodes in zip(best.tolist(), leaves[places].tolist(), strict=True):
+                titles = [self.trie.path(node)[:-1] for node in nodes]
+                found.append(tuple(map(Hypothesis, titles, row)))
+            told(len(found))
         return found
 
     @torch.inference_mode()
     def score(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
         """The log-probability of every title, its end included: (users, `trie.leaves`)."""
-        many = max(1, _ROWS // _PIECE)
         order = sorted(range(len(prompts)), key=lambda user: len(prompts[user]))
         scores = torch.empty(len(prompts), len(self.trie.leaves), device=self.model.device)
-        for first in range(0, len(order), many):
-            users = order[first : first + many]
+        for first in range(0, len(order), self.users):
+            users = order[first : first + self.users]
             scores[users] = self._score([prompts[user] for user in users])
         return scores
 
@@ -115,7 +117,8 @@ class _Reader:
         users, longest = self.seen.shape
         prompt = torch.arange(longest, device=tokens.device)
         kept = torch.cat([prompt, longest + piece.kept])
-        for layer in self.cache.layers:
+        layers: Any = self.cache.layers
+        for layer in layers:
             layer.keys, layer.values = layer.keys[:, :, kept], layer.values[:, :, kept]
         nodes = len(tokens)
         sees = torch.cat(
