@@ -208,8 +208,8 @@ def _ask_validation(
         progress=progress,
     )
     written = {"validation": folder.validation_generations, "test": folder.generations}
-    for split, generations in written.items():
-        stages.rank(generations, folder.index, folder.signal(split, OURS), protocol=titles)
+    for asked, generations in written.items():
+        stages.rank(generations, folder.index, folder.signal(asked, OURS), protocol=titles)
 
 
 def _fuse(
