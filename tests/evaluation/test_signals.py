@@ -22,6 +22,7 @@ from gloss.evaluation.baselines.sasrec import (
     sasrec,
     save_network,
     train_network,
+    validation_ndcg,
 )
 from gloss.evaluation.baselines.sasrec import _FullSoftmax as FullSoftmax
 from gloss.evaluation.metrics import target_ranks
@@ -262,9 +263,9 @@ def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path):
     assert same(trained(tmp_path), trained(tmp_path))
 
 
-def test_the_epoch_with_the_least_validation_loss_is_kept(tmp_path):
+def test_the_epoch_with_the_best_validation_ndcg_is_kept(tmp_path):
     against = [Example("u", ("a",), "e")]  # never follows a: the less is learned, the better
-    _, record = train_network(
+    network, record = train_network(
         CYCLE,
         against,
         CATALOGUE,
@@ -273,8 +274,9 @@ def test_the_epoch_with_the_least_validation_loss_is_kept(tmp_path):
         seed=0,
         checkpoint=tmp_path / "checkpoint.pt",
     )
-    losses = [row["validation_loss"] for row in record.losses]
-    assert record.epoch == 1 + losses.index(min(losses)) < SMALL.epochs
+    found = [row["validation_ndcg@10"] for row in record.losses]
+    assert record.epoch == 1 + found.index(max(found)) < SMALL.epochs
+    assert validation_ndcg(network, against, CATALOGUE) == max(found)
 
 
 def test_networks_are_saved_without_the_vectors_of_titles(tmp_path):

@@ -27,6 +27,7 @@ from gloss.data.catalogue import Catalogue
 from gloss.data.histories import Example, History
 from gloss.errors import InputError
 from gloss.evaluation.baselines.scored import Array, listed, rows_of
+from gloss.evaluation.metrics import ndcg, target_ranks
 from gloss.progress import Progress, silent
 from gloss.retrieval.fusion import Ranking
 
@@ -38,7 +39,7 @@ __all__ = [
     "sasrec",
     "save_network",
     "train_network",
-    "validation_loss",
+    "validation_ndcg",
 ]
 
 _CHUNK = {"cpu": 256, "cuda": 8192}
@@ -48,6 +49,7 @@ _BETAS = (0.9, 0.98)
 _WARMUP_STEPS = 100
 _SPREAD = 0.02
 _SCORED_USERS = 512
+_JUDGED = 10
 
 
 class Network(nn.Module):
@@ -112,11 +114,13 @@ def train_network(
     device: str | None = None,
     progress: Progress = silent,
 ) -> tuple[Network, Record]:
-    """Train on what every history holds; the epoch with the least validation loss is kept.
+    """Train on what every history holds; the epoch with the best validation NDCG@10 is kept.
 
-    Without validation users it is the last one. Goes on from `checkpoint`, written after each
-    epoch, if it is there; removing it is the caller's. Deterministic in the seed on a CPU. Raises
-    InputError when no user has two purchases.
+    (Not the one with the least loss: on Beauty that is the fourth of twelve, with an NDCG@10 of
+    0.052 where the last has 0.065. Confidence overfits long before the order does.) Without
+    validation users it is the last one. Goes on from `checkpoint`, written after each epoch, if it
+    is there; removing it is the caller's. Deterministic in the seed on a CPU. Raises InputError
+    when no user has two purchases.
     """
     rows = [rows_of(h.items, catalogue)[-settings.length - 1 :] for h in train if len(h.items) > 1]
     if not rows:
@@ -127,26 +131,21 @@ def train_network(
     state = _resumed(checkpoint, network, optimizer)
     while state.epoch < settings.epochs:
         loss = _epoch(network, optimizer, rows, settings, seed, state.epoch, progress)
-        state.close(network, loss, validation_loss(network, validation, catalogue))
+        state.close(network, loss, validation_ndcg(network, validation, catalogue))
         state.save(checkpoint, network, optimizer)
     network.load_state_dict(state.best)
     return network.eval(), Record(tuple(state.losses), state.best_epoch)
 
 
-def validation_loss(
+def validation_ndcg(
     network: Network, examples: Sequence[Example], catalogue: Catalogue
 ) -> float | None:
-    """Mean of -log P(target), in nats; None without examples."""
-    asked = [example for example in examples if example.history]
-    if not asked:
+    """Mean NDCG@10 of the targets, bought items left out; None without examples."""
+    if not examples:
         return None
-    targets = rows_of([example.target for example in asked], catalogue)
-    found = 0.0
-    for first in range(0, len(asked), _SCORED_USERS):
-        some = asked[first : first + _SCORED_USERS]
-        scores = log_probabilities([network], some, catalogue)
-        found += float(scores[np.arange(len(some)), targets[first : first + len(some)]].sum())
-    return -found / len(asked)
+    lists = sasrec([network], examples, catalogue, length=_JUDGED, exclude_seen=True)
+    ranks = target_ranks(lists, [example.target for example in examples])
+    return float(ndcg(ranks, _JUDGED).mean())
 
 
 @torch.no_grad()
@@ -221,15 +220,15 @@ class _State:
     losses: list[dict[str, float]]
     best: dict[str, torch.Tensor]
     best_epoch: int
-    least: float
+    most: float
 
     def close(self, network: Network, loss: float, validation: float | None) -> None:
         self.epoch += 1
         row = {"epoch": float(self.epoch), "loss": loss}
-        self.losses.append(row if validation is None else {**row, "validation_loss": validation})
-        if validation is None or validation < self.least:
+        self.losses.append(row if validation is None else {**row, "validation_ndcg@10": validation})
+        if validation is None or validation > self.most:
             self.best = {k: v.detach().clone() for k, v in network.state_dict().items()}
-            self.best_epoch, self.least = self.epoch, validation or 0.0
+            self.best_epoch, self.most = self.epoch, validation or 0.0
 
     def save(self, path: Path, network: Network, optimizer: torch.optim.Optimizer) -> None:
         draft = path.with_suffix(".tmp")
@@ -245,7 +244,7 @@ def _resumed(path: Path, network: Network, optimizer: torch.optim.Optimizer) -> 
     try:
         saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     except Exception:  # what a damaged file raises depends on where it is damaged
-        return _State(0, [], {}, 0, float("inf"))
+        return _State(0, [], {}, 0, -1.0)
     network.load_state_dict(saved.pop("network"))
     optimizer.load_state_dict(saved.pop("optimizer"))
     return _State(**saved)
