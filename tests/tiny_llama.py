@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from gloss.config import LoraTraining, ShopData
 from gloss.data.dataset import Dataset
 from gloss.prompts import PAPER_TEMPLATE
 
-__all__ = ["TRAINING", "make_base", "make_shop"]
+__all__ = ["TRAINING", "make_base", "make_shop", "one_thread"]
 
 TRAINING = LoraTraining(
     epochs=3,
@@ -25,6 +27,19 @@ TRAINING = LoraTraining(
     gradient_checkpointing="never",
 )
 """A recipe that takes a second."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums in one order, as in the processes that tests kill; quicker, too, for what is tiny."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def make_shop(folder: Path) -> Dataset:

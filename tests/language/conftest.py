@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from gloss import stages
 from gloss.config import LoraModel
 from gloss.data.dataset import Dataset
 from gloss.language.adapters import load_tokenizer
-from tiny_llama import TRAINING, make_base, make_shop
+from tiny_llama import TRAINING, make_base, make_shop, one_thread
 
 
 @pytest.fixture(scope="session")
@@ -33,14 +34,21 @@ def lora(base) -> LoraModel:
     return LoraModel(recipe="lora", base=str(base), quantization="none", rank=4, alpha=8)
 
 
+@pytest.fixture
+def alone() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
 @pytest.fixture(scope="session")
 def adapter(shop, lora, tmp_path_factory) -> Path:
     """A finished adapter; read it, leave it as it is."""
-    return stages.train(
-        shop.path,
-        tmp_path_factory.mktemp("adapter") / "adapter",
-        model=lora,
-        training=TRAINING,
-        titles="paper",
-        seed=1,
-    ).path
+    with one_thread():
+        return stages.train(
+            shop.path,
+            tmp_path_factory.mktemp("adapter") / "adapter",
+            model=lora,
+            training=TRAINING,
+            titles="paper",
+            seed=1,
+        ).path

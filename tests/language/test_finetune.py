@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 
 from gloss import stages
 from gloss.artifacts import open_artifact
@@ -20,6 +19,7 @@ from gloss.prompts import PAPER_TEMPLATE
 from processes import visible_bytes
 from tiny_llama import TRAINING
 
+pytestmark = pytest.mark.usefixtures("alone")
 WEIGHTS = "adapter_model.safetensors"
 CURVE = 1e-5
 
@@ -214,14 +214,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(
         assert processes.gloss(*call, kill_at_write=moment).code is None
     ended = processes.gloss(*call)
     assert ended.code == 0, ended.stderr
-    ours, theirs = visible_bytes(tmp_path / "adapter"), visible_bytes(adapter)
-    # Another number of threads adds up in another order.
-    assert ours.keys() == theirs.keys()
-    found, wanted = load_file(tmp_path / "adapter" / WEIGHTS), load_file(adapter / WEIGHTS)
-    for name, weights in wanted.items():
-        torch.testing.assert_close(found[name], weights, rtol=0, atol=1e-4)
-    for ours_row, theirs_row in zip(curve(tmp_path / "adapter"), curve(adapter), strict=True):
-        assert ours_row == pytest.approx(theirs_row, abs=1e-4)
+    assert visible_bytes(tmp_path / "adapter") == visible_bytes(adapter)
 
 
 def test_what_was_not_written_to_its_end_does_not_count(tmp_path):

@@ -113,7 +113,7 @@ def finetune(
     caller's. Under `torchrun` every process calls this, with the same arguments.
     """
     require_lora("fine-tuning", quantization=model.quantization)
-    _require_trackers(training.report_to)
+    _prepare_trackers(training.report_to, folder.with_name("logs"))
     wait_for_everyone()
     saved = folder / "checkpoints"
     found = checkpoints.latest(saved)
@@ -410,10 +410,13 @@ def _checkpoints_gradients(
     return needs_checkpointing(config, training, [len(row.tokens) for row in rows], free=free)
 
 
-def _require_trackers(names: Sequence[str]) -> None:
+def _prepare_trackers(names: Sequence[str], folder: Path) -> None:
+    """Raise UsageError for a tracker that is not installed; TensorBoard's files lie in `folder`."""
     for name in names:
         if find_spec(name) is None:
             raise UsageError(f"training.report_to: {name} is not installed: pip install {name}")
+    if "tensorboard" in names:
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder))
 
 
 def _take(checkpoint: Path, folder: Path) -> None:
