@@ -13,7 +13,7 @@ import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,7 +100,7 @@ class Encoder:
         files = sorted(f for pattern in _READ for f in self.folder.glob(pattern) if f.is_file())
         names = [file.relative_to(self.folder).as_posix() for file in files]
         parts = [
-            (name, fingerprint_of_file(file))
+            (name, _content_of(file))
             for name, file in zip(names, files, strict=True)
             if not _NOT_THE_ENCODER.fullmatch(name)
         ]
@@ -173,7 +173,7 @@ class Encoder:
 
     @cached_property
     def _model(self) -> Any:
-        return _loaded(self.folder)
+        return _shared(self.folder, self.fingerprint)
 
 
 def open_encoder(name: str) -> Encoder:
@@ -206,7 +206,7 @@ def _preset_folder(name: str, preset: Preset) -> Path:
     folder = _package_folder(preset.package) if preset.package else None
     folder = folder or _fetched(preset.hub, extra="minilm" if preset.package else None)
     _require_files(folder)
-    if preset.sha256 and fingerprint_of_file(folder / _WEIGHTS) != preset.sha256:
+    if preset.sha256 and _content_of(folder / _WEIGHTS) != preset.sha256:
         raise InputError(f"{folder / _WEIGHTS} is not {name}: its SHA-256 is another")
     return folder
 
@@ -243,6 +243,23 @@ def _require_files(folder: Path) -> None:
     for name in (_SETTINGS_FILE, "config.json", "*.safetensors"):
         if not any(folder.rglob(name)):
             raise InputError(f"{folder} is not a sentence encoder: it has no {name}")
+
+
+def _content_of(file: Path) -> str:
+    """SHA-256 of a file, computed again only when the file has changed."""
+    found = file.stat()
+    return _content(file, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _content(file: Path, _size: int, _changed: int) -> str:
+    return fingerprint_of_file(file)
+
+
+@lru_cache(maxsize=2)
+def _shared(folder: Path, _fingerprint: str) -> Any:
+    """One model in memory for all indexes that search with it."""
+    return _loaded(folder)
 
 
 def _loaded(folder: Path) -> Any:
