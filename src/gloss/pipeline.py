@@ -252,8 +252,8 @@ def _ask_validation(
         progress=progress,
     )
     written = {"validation": folder.validation_generations, "test": folder.generations}
-    for split, generations in written.items():
-        stages.rank(generations, folder.index, folder.signal(split, OURS), protocol=titles)
+    for name, generations in written.items():
+        stages.rank(generations, folder.index, folder.signal(name, OURS), protocol=titles)
 
 
 def _fuse(
