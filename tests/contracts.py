@@ -12,7 +12,7 @@ from gloss.errors import ConfigError
 from gloss.prompts import Prompt
 from gloss.retrieval.index import Retriever
 
-__all__ = ["TITLES", "GeneratorContract", "RetrieverContract", "catalogue_of"]
+__all__ = ["TITLES", "EncoderContract", "GeneratorContract", "RetrieverContract", "catalogue_of"]
 
 TITLES = (
     "Red kite",
@@ -88,6 +88,13 @@ class RetrieverContract:
             if title != "The Of And":
                 (hits,) = retriever.search([title], 100)
                 assert row in [hit.row for hit in hits]
+
+
+class EncoderContract(RetrieverContract):
+    """An encoder knows every word, and rounds by the company that a text is encoded in."""
+
+    finds_nothing = ("", "   ", "\t\n")
+    noise = 1e-6
 
 
 class GeneratorContract:

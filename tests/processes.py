@@ -115,6 +115,7 @@ def _serve() -> None:
     import gloss.cli.main
     import gloss.cli.output
     import gloss.decoding.generator
+    import gloss.language.finetune
     import gloss.language.scratch
     import gloss.pipeline
     import gloss.recommender  # noqa: F401

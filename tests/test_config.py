@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from gloss.config import Experiment, load_experiment, with_overrides
+from gloss.config import (
+    Decoding,
+    Experiment,
+    LoraModel,
+    LoraTraining,
+    Training,
+    load_experiment,
+    with_overrides,
+)
 from gloss.errors import ConfigError, UsageError
 
 SHOP = {"name": "demo", "data": {"source": "shop"}}
@@ -143,7 +151,67 @@ def test_wrong_settings_are_a_wrong_call():
 
 
 def test_every_config_of_the_repository_is_whole(pytestconfig):
-    configs = sorted((pytestconfig.rootpath / "configs").rglob("*.yaml"))
+    configs = sorted((pytestconfig.rootpath / "configs").glob("*.yaml"))
     demo = pytestconfig.rootpath / "src/gloss/cli/demo.yaml"
     for path in (demo, *configs):
         assert load_experiment(path).name
+
+
+LORA = {**SHOP, "model": {"recipe": "lora", "base": "unsloth/Llama-3.2-1B"}}
+
+
+def test_the_models_recipe_says_what_training_holds():
+    assert isinstance(with_overrides(LORA, []).training, LoraTraining)
+    assert isinstance(with_overrides(SHOP, []).training, Training)
+    assert with_overrides(LORA, ["training.batch=2"]).training.batch == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("training.batch_tokens=9", "unknown setting training.batch_tokens"),
+        ("training.loss=all", "unknown setting training.loss (did you mean loss_on?)"),
+        ("model.vocabulary=9", "unknown setting model.vocabulary (known: recipe, base, revision"),
+        ("model.rnk=9", "unknown setting model.rnk (did you mean rank?)"),
+        ("model.recipe=lore", "model: recipe must be 'scratch' or 'lora'"),
+        ("model.recipe=scratch", "unknown setting model.base"),
+        ("model.quantization=int8", "model.quantization"),
+        ("model.targets=[]", "model.targets"),
+        ("training.report_to=[mlflow]", "training.report_to"),
+        ("training.recipe=scratch", "for 'scratch', the model's recipe is 'lora'"),
+    ],
+)
+def test_a_setting_of_another_recipe_is_unknown(override, said):
+    assert said in wrong(override, settings=LORA)
+
+
+def test_settings_of_an_adapter_survive_yaml(tmp_path):
+    path = tmp_path / "a.yaml"
+    made = with_overrides(LORA, ["training.report_to=[trackio]", "model.targets=[q_proj]"])
+    path.write_text(yaml.safe_dump(made.model_dump(mode="json")))
+    assert load_experiment(path) == made
+
+
+@pytest.mark.parametrize("category", ["beauty", "toys", "sports"])
+@pytest.mark.parametrize("size", ["3.2-1b", "3.2-3b", "3.1-8b"])
+def test_published_configs_are_the_published_recipe(pytestconfig, category, size):
+    """Rows 7 and 8 of the protocol; our variant takes as many examples a step."""
+    folder = pytestconfig.rootpath / "configs"
+    published = load_experiment(folder / f"{category}-llama-{size}.yaml")
+    assert published.training == LoraTraining()
+    assert published.model == LoraModel(recipe="lora", base=published.model.base)
+    assert (published.seed, published.protocol) == (3407, "paper")
+    decoding = {"mode": "free", "beams": 5, "returned": 5, "max_new_tokens": 50}
+    assert published.decoding == Decoding(**decoding, length_penalty=1.0)
+    ours = load_experiment(folder / f"{category}-llama-{size}-fast.yaml")
+    assert ours.model.base == published.model.base
+    assert ours.training.batch * ours.training.accumulation == 4 * 4
+    assert ours.data == published.data
+
+
+def test_configs_for_several_gpus_are_accelerates_own(pytestconfig):
+    configs = sorted((pytestconfig.rootpath / "configs" / "accelerate").glob("*.yaml"))
+    assert [path.stem for path in configs] == ["ddp", "fsdp"]
+    load = pytest.importorskip("accelerate.commands.config.config_args").load_config_from_file
+    kinds = [load(str(path)).distributed_type.value for path in configs]
+    assert kinds == ["MULTI_GPU", "FSDP"]

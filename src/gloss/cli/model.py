@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from gloss.cli.options import Data, Json, LimitUsers, Out, SplitOf
+from gloss.cli.options import BaseFolder, Data, Json, LimitUsers, Out, SplitOf
 
 __all__ = ["register"]
 
@@ -26,29 +27,48 @@ def train(
         list[str] | None,
         typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Settings to change."),
     ] = None,
+    backend: Annotated[
+        Literal["transformers", "unsloth"],
+        typer.Option(help="Who trains an adapter; unsloth is an extra with versions of its own."),
+    ] = "transformers",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many examples, tokens and steps; do nothing.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train a language model on a data set, as an experiment's model and training sections say.
+
+    Several GPUs train an adapter together: torchrun --nproc-per-node 8 --no-python gloss train …
 
     Example: gloss train configs/toys-scratch-cpu.yaml -d data/toys -o models/toys
     """
     from gloss import stages
     from gloss.cli import output
     from gloss.config import load_experiment
-    from gloss.pipeline import protocol_of
+    from gloss.pipeline import protocol_of, quietly
 
     experiment = load_experiment(config, overrides or [])
-    with output.announce("train") as progress:
+    titles = protocol_of(experiment).title_style
+    model, training = experiment.model, experiment.training
+    if dry_run:
+        expected = stages.plan(data, model=model, training=training, titles=titles)
+        output.print_values("expected", expected, json=json)
+        return
+    # Of several processes that torchrun started, the first speaks.
+    speaks = os.environ.get("RANK", "0") == "0"
+    with (output.announce if speaks else quietly)("train") as progress:
         made = stages.train(
             data,
             out,
-            model=experiment.model,
-            training=experiment.training,
-            titles=protocol_of(experiment).title_style,
+            model=model,
+            training=training,
+            titles=titles,
             seed=experiment.seed,
+            backend=backend,
             progress=progress,
         )
-    output.print_made(made, json=json)
+    if speaks:
+        output.print_made(made, json=json)
 
 
 def generate(
@@ -57,8 +77,11 @@ def generate(
     out: Out,
     split: SplitOf = "test",
     decoding: Annotated[
-        Literal["catalogue", "free"],
-        typer.Option(help="catalogue: only titles that exist; free: whatever the model writes."),
+        Literal["catalogue", "free", "exact"],
+        typer.Option(
+            help="catalogue: only titles that exist; free: whatever the model writes; exact: score "
+            "every title, slow."
+        ),
     ] = "catalogue",
     beams: Annotated[int, typer.Option(min=1, help="Beams to search with.")] = 10,
     returned: Annotated[
@@ -71,12 +94,27 @@ def generate(
     batch_tokens: Annotated[
         int | None, typer.Option(min=1, help="Cache entries held at once (default: what fits).")
     ] = None,
+    shard_users: Annotated[
+        int, typer.Option(min=1, help="Users a file: what an interrupted run redoes at most.")
+    ] = 2048,
     titles: Annotated[
         Literal["fair", "paper"], typer.Option(help="Title style, for models that are not ours.")
     ] = "fair",
+    base: BaseFolder = None,
+    keep_adapters: Annotated[
+        bool, typer.Option("--keep-adapters", help="Do not merge an adapter into its base model.")
+    ] = False,
+    quantization: Annotated[
+        Literal["nf4", "none"],
+        typer.Option(help="nf4: weights of 4 bits, a quarter of the memory."),
+    ] = "none",
+    context: Annotated[
+        int | None,
+        typer.Option(min=1, help="Longest prompt and answer (default: as it was trained)."),
+    ] = None,
     limit_users: LimitUsers = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how many users, tokens and seconds; do nothing.")
+        bool, typer.Option("--dry-run", help="Say how many users, tokens, seconds and bytes.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -86,8 +124,11 @@ def generate(
     """
     from gloss import stages
     from gloss.cli import output
-    from gloss.config import Decoding, checked
+    from gloss.config import Decoding, Loading, checked
 
+    loading = Loading(
+        base=base, keep_adapters=keep_adapters, quantization=quantization, context=context
+    )
     settings = checked(
         Decoding,
         mode=decoding,
@@ -96,15 +137,19 @@ def generate(
         max_new_tokens=max_new_tokens,
         length_penalty=length_penalty,
         batch_tokens=batch_tokens,
+        shard_users=shard_users,
     )
     if dry_run:
         expected = stages.estimate(
-            model, data, split=split, settings=settings, titles=titles, limit_users=limit_users
+            model,
+            data,
+            split=split,
+            settings=settings,
+            titles=titles,
+            limit_users=limit_users,
+            loading=loading,
         )
-        if json:
-            output.print_json(expected)
-        else:
-            output.print_summary("expected", expected)
+        output.print_values("expected", expected, json=json)
         return
     with output.announce("generate") as progress:
         made = stages.generate(
@@ -115,6 +160,7 @@ def generate(
             settings=settings,
             titles=titles,
             limit_users=limit_users,
+            loading=loading,
             progress=progress,
         )
     output.print_made(made, json=json)

@@ -7,13 +7,26 @@ from typing import Annotated, Literal
 
 import typer
 
-__all__ = ["Data", "Json", "LimitUsers", "Out", "ProtocolName", "SplitOf", "SplitRuleName"]
+__all__ = [
+    "BaseFolder",
+    "Data",
+    "Json",
+    "LimitUsers",
+    "Out",
+    "ProtocolName",
+    "SplitOf",
+    "SplitRuleName",
+]
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")]
 Data = Annotated[Path, typer.Option("-d", "--data", help="A data set made by `gloss prepare`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 LimitUsers = Annotated[
     int | None, typer.Option("--limit-users", min=1, help="Only the first N users.")
+]
+BaseFolder = Annotated[
+    Path | None,
+    typer.Option("--base", help="The folder of an adapter's base model (default: found by name)."),
 ]
 ProtocolName = Annotated[
     Literal["fair", "paper"],

@@ -23,6 +23,14 @@ Fusion = Annotated[
     typer.Option("--fusion", help="How the items of several titles are joined."),
 ]
 Length = Annotated[int | None, typer.Option("-k", "--length", min=1, help="Items in a list.")]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        help="Sentence encoder: all-MiniLM-L6-v2 (default), e5-small-v2, e5-base-v2, a folder or "
+        "hub:OWNER/NAME.",
+    ),
+]
 ExcludeSeen = Annotated[
     bool | None,
     typer.Option("--exclude-seen/--keep-seen", help="Leave out what was bought already, or not."),
@@ -45,14 +53,7 @@ def index(
         Literal["bm25", "dense", "hybrid"],
         typer.Option("--retriever", help="Search by words, by meaning, or both."),
     ] = "bm25",
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            "--encoder",
-            help="Sentence encoder: all-MiniLM-L6-v2 (default), e5-small-v2, e5-base-v2, a folder "
-            "or hub:OWNER/NAME.",
-        ),
-    ] = None,
+    encoder: Encoder = None,
     blend: Annotated[
         Literal["rrf", "weighted"] | None,
         typer.Option("--blend", help="How hybrid joins both: by ranks (default) or by scores."),
@@ -128,10 +129,15 @@ def baseline(
         typer.Option(
             "-i",
             "--index",
-            help="Index to search (default: the protocol's); for text and sasrec one made with "
+            help="Index to search (default: made in memory); for text and sasrec one made with "
             "--retriever dense.",
         ),
     ] = None,
+    retriever: Annotated[
+        Literal["bm25", "dense", "hybrid"] | None,
+        typer.Option("--retriever", help="Without an index: by words (default), meaning or both."),
+    ] = None,
+    encoder: Encoder = None,
     networks: Annotated[
         Path | None,
         typer.Option(help="sasrec: where the networks are or will be (default: OUT-networks)."),
@@ -148,6 +154,8 @@ def baseline(
 
     Example: gloss baseline transitions -d data/toys -k 200 -o runs/toys/transitions
     """
+    from dataclasses import replace
+
     from gloss import stages
     from gloss.cli import output
     from gloss.config import Signals
@@ -156,10 +164,22 @@ def baseline(
     if name not in known:
         raise ConfigError(f"unknown baseline {name!r}, known are {', '.join(known)}")
     chosen = _protocol(protocol, length=length, exclude_seen=exclude_seen)
+    if index and (retriever or encoder):
+        raise ConfigError("--index says how to search: leave out --retriever and --encoder")
+    kind = retriever or "bm25"
+    settings = replace(chosen.index_settings(kind), **_understood(kind, encoder=encoder))
     with output.announce("baseline") as progress:
         if name in stages.BASELINES:
             made = stages.baseline(
-                name, data, out, protocol=chosen, split=split, index=index, limit_users=limit_users
+                name,
+                data,
+                out,
+                protocol=chosen,
+                split=split,
+                index=index,
+                settings=settings,
+                limit_users=limit_users,
+                progress=progress,
             )
         else:
             trained = networks or out.with_name(f"{out.name}-networks")
@@ -231,6 +251,10 @@ def evaluate(
     regular: Annotated[
         int | None, typer.Option(min=1, help="Most purchases of a regular user.")
     ] = None,
+    generations: Annotated[
+        Path | None,
+        typer.Option("-g", "--generations", help="What was ranked: measures titles and beams too."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="The folder to write (default: RANKING-evaluation)."),
@@ -251,7 +275,9 @@ def evaluate(
     usual = default_bounds(Dataset.load(data).name)
     bounds = SegmentBounds(cold or usual.cold, regular or usual.regular)
     folder = out or ranking.with_name(f"{ranking.name}-evaluation")
-    made = stages.evaluate(ranking, data, folder, protocol=chosen, bounds=bounds)
+    made = stages.evaluate(
+        ranking, data, folder, protocol=chosen, bounds=bounds, generations=generations
+    )
     figures = read_figures(made)
     if json:
         output.print_json(figures)

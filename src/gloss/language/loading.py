@@ -1,7 +1,7 @@
 """Models on disk: ours (an artefact) and any Hugging Face folder, with the template they speak.
 
-Our model folder is an ordinary Hugging Face one (config.json, model.safetensors, tokenizer.json)
-plus `prompt.json` and the manifest.
+Our model folder is an ordinary Hugging Face one (config.json, model.safetensors, tokenizer.json),
+or an ordinary PEFT adapter, plus `prompt.json` and the manifest.
 """
 
 from __future__ import annotations
@@ -12,34 +12,58 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gloss.artifacts import MANIFEST, Artifact, Draft, open_artifact
+from gloss.config import AS_IT_IS, Loading
 from gloss.errors import ArtifactError, InputError
+from gloss.language.adapters import (
+    ADAPTER_CONFIG,
+    adapter_base,
+    load_base,
+    load_tokenizer,
+    with_adapter,
+)
+from gloss.language.bases import Base, find_base
+from gloss.language.hub import BASE_KIND
 from gloss.prompts import PAPER_TEMPLATE, PromptTemplate
 
-__all__ = ["KIND", "LanguageModel", "load_language_model", "model_artifact", "save_language_model"]
+__all__ = [
+    "KIND",
+    "LanguageModel",
+    "base_of",
+    "load_language_model",
+    "model_artifact",
+    "save_language_model",
+    "save_speech",
+    "template_of",
+]
 
 KIND = "model"
 _TEMPLATE = "prompt.json"
-_LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
 @dataclass(frozen=True, slots=True)
 class LanguageModel:
-    """A causal language model, its tokenizer and its template; artifact: None if not ours."""
+    """A causal language model, its tokenizer and its template; artifact: None if not ours; context:
+    tokens that it is to be given at most, None for all that it can take."""
 
     model: Any
     tokenizer: Any
     template: PromptTemplate
     artifact: Artifact | None = None
+    context: int | None = None
 
 
 def save_language_model(draft: Draft, language: LanguageModel) -> None:
     """Write the folder's files into a draft; weights as safetensors."""
     language.model.save_pretrained(draft.path)
-    language.tokenizer.save_pretrained(draft.path)
-    draft.write_json(_TEMPLATE, language.template.to_json())
+    save_speech(draft, language.tokenizer, language.template)
+
+
+def save_speech(draft: Draft, tokenizer: Any, template: PromptTemplate) -> None:
+    """Write a tokenizer and the template that goes with it into a draft."""
+    tokenizer.save_pretrained(draft.path)
+    draft.write_json(_TEMPLATE, template.to_json())
 
 
 def model_artifact(path: Path) -> Artifact | None:
@@ -49,37 +73,88 @@ def model_artifact(path: Path) -> Artifact | None:
     download of something else.
     """
     path = Path(path)
-    if not (path / "config.json").is_file():
+    if not (path / "config.json").is_file() and not (path / ADAPTER_CONFIG).is_file():
         raise InputError(f"{path} is not a model folder: it has no config.json")
-    return open_artifact(path, KIND) if (path / MANIFEST).is_file() else None
+    if not (path / MANIFEST).is_file():
+        return None
+    if _is_pulled(path):
+        open_artifact(path, BASE_KIND)
+        return None
+    return open_artifact(path, KIND)
 
 
-def load_language_model(path: Path, *, device: str | None = None) -> LanguageModel:
+def base_of(path: Path, base: Path | None = None) -> Base | None:
+    """The base model beneath the adapter at `path`, in the folder `base` or where it is found.
+
+    None if `path` holds a whole model. Raises ArtifactError if our adapter was trained on another.
+    """
+    if not (path / ADAPTER_CONFIG).is_file():
+        return None
+    if base is not None:
+        return find_base(f"{base}" if base.is_absolute() else f"./{base}")
+    name, revision = adapter_base(path)
+    try:
+        return find_base(name, revision=revision)
+    except InputError as error:
+        raise InputError(
+            f"{path} is an adapter and needs its base model (--base): {error}"
+        ) from None
+
+
+def load_language_model(
+    path: Path,
+    *,
+    device: str | None = None,
+    loading: Loading = AS_IT_IS,
+) -> LanguageModel:
     """Load a model folder for decoding: bf16 on a GPU, fp32 on a CPU; safetensors only.
 
-    A folder without `prompt.json` speaks the published system's template. Raises InputError or
-    ArtifactError naming what is missing or damaged.
+    An adapter is merged into its base model, unless it is to be kept apart or the weights are of 4
+    bits, which a merge would round. A folder without `prompt.json` speaks the published system's
+    template. Raises InputError or ArtifactError naming what is missing or damaged.
     """
+    path = Path(path)
     artifact = model_artifact(path)
+    beneath = base_of(path, loading.base)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    if beneath is None:
+        model = load_base(path, quantization=loading.quantization, device=device)
+    else:
+        if artifact is not None:
+            _require_its_base(artifact, beneath)
+        model = load_base(beneath.folder, quantization=loading.quantization, device=device)
+        apart = loading.keep_adapters or getattr(model, "quantization_method", None) is not None
+        model = with_adapter(model, path, merge=not apart)
+    speaks = path if beneath is None or _has_tokenizer(path) else beneath.folder
+    context = loading.context or _trained_context(artifact)
+    return LanguageModel(model.eval(), load_tokenizer(speaks), template_of(path), artifact, context)
+
+
+def _trained_context(artifact: Artifact | None) -> int | None:
+    """The sequence length of a fine-tuned model: less than a pretrained one could take."""
+    training = artifact.config.get("training", {}) if artifact else {}
+    sequence = training.get("sequence")
+    return sequence if isinstance(sequence, int) else None
+
+
+def _require_its_base(adapter: Artifact, base: Base) -> None:
+    adapter.require_input("base", base.fingerprint(), f"the base model in {base.folder}")
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return (folder / "tokenizer.json").is_file() or (folder / "tokenizer.model").is_file()
+
+
+def _is_pulled(path: Path) -> bool:
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, use_safetensors=True, output_loading_info=True, **_LOCAL
-        )
-        tokenizer = AutoTokenizer.from_pretrained(path, **_LOCAL)
-    except Exception as error:  # every library beneath has errors of its own
-        raise InputError(f"{path} cannot be loaded as a model: {_first_line(error)}") from error
-    model, loading = loaded
-    if loading["missing_keys"]:
-        # transformers would go on with random numbers in their place.
-        raise InputError(f"{path} is a model without {', '.join(sorted(loading['missing_keys']))}")
-    return LanguageModel(
-        torch.nn.Module.to(model, device).eval(), tokenizer, _template(Path(path)), artifact
-    )
+        manifest = json.loads((path / MANIFEST).read_bytes())
+    except ValueError:
+        return False
+    return isinstance(manifest, dict) and manifest.get("kind") == BASE_KIND
 
 
-def _template(folder: Path) -> PromptTemplate:
+def template_of(folder: Path) -> PromptTemplate:
+    """The template that a model folder speaks; the published one if it does not say."""
     file = folder / _TEMPLATE
     if not file.is_file():
         return PAPER_TEMPLATE
@@ -87,7 +162,3 @@ def _template(folder: Path) -> PromptTemplate:
         return PromptTemplate(**json.loads(file.read_bytes()))
     except (ValueError, TypeError) as error:
         raise ArtifactError(f"{file} is damaged: {error}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

@@ -3,7 +3,7 @@
 Knows numbers only. The product runs at the rate of the machine's BLAS, and of its scores no more
 than a block a thread exists at a time. What is worth knowing of a block takes one pass over it:
 
-1. Its columns are dealt to groups, and the largest score of each group is taken. The k-th largest
+1. Its items are dealt to groups, and the largest score of each group is taken. The k-th largest
    of these is a floor: at least k scores reach it, so nothing below it is wanted.
 2. Only groups that reach the floor are looked into, and only scores that reach it are kept.
 3. What is kept, hardly more than k a query, is multiplied again, one pair at a time.
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from gloss.errors import ConfigError
+from gloss.retrieval.selection import best_rows, group_count, round_up
 
 __all__ = ["top_products"]
 
@@ -31,20 +32,16 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 Pairs = tuple[Ints, Ints]
 """Places of queries and, beside them, rows of items."""
 
-_QUERIES = 256
-"""Rows of a block: enough for BLAS to reach its rate, few enough for a block to stay in cache."""
+_QUERIES = 512
+"""Queries of a block. Fewer are dearer to multiply: BLAS packs the items anew for each block."""
 
 _ITEMS = 16_384
-"""Columns of a block: 16 MiB of scores."""
-
-_GROUPS = 512
-"""Groups of a block, and the multiple to which its columns are filled up. A pass over fewer,
-longer groups takes longer (numpy reduces them row by row); more are slower to choose from."""
+"""Items of a block: with 512 queries 32 MiB of scores, which a last-level cache still holds."""
 
 _PAIRS = 128
 """Pairs multiplied again at a time: their vectors stay in cache."""
 
-_MOST_THREADS = 8
+_MOST_THREADS = 4
 
 
 def top_products(
@@ -70,13 +67,15 @@ def top_products(
     doubt = _doubt(queries, items)
 
     def work(_: int) -> None:
-        buffer = np.full((_QUERIES, _width(len(items))), -np.inf, dtype=np.float32)
+        size = (_width(len(items)), min(_QUERIES, len(queries)))
+        buffer = np.empty(size, dtype=np.float32)
         for start in starts:  # shared by the threads
             part = slice(start, start + _QUERIES)
             pairs = _wanted(queries[part], items, k, doubt[part], buffer)
             rows[part], products[part] = _best(queries[part], items, pairs, k)
 
-    workers = min(threads or os.cpu_count() or 1, _MOST_THREADS, -(-len(queries) // _QUERIES) or 1)
+    blocks = max(1, -(-len(queries) // _QUERIES))
+    workers = min(threads or os.cpu_count() or 1, _MOST_THREADS, blocks)
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, range(workers)))
     return rows, products
@@ -102,11 +101,11 @@ def _wanted(queries: Floats, items: Floats, k: int, doubt: Floats, buffer: Float
     found = []
     for start in range(0, len(items), _ITEMS):
         block = items[start : start + _ITEMS]
-        scores = buffer[: len(queries), : _width(len(block))]
-        np.matmul(queries, block.T, out=scores[:, : len(block)])
-        scores[:, len(block) :] = -np.inf
-        groups = _groups(scores, k)
-        highest = groups.max(axis=1)
+        scores = buffer[: _width(len(block)), : len(queries)]
+        np.matmul(block, queries.T, out=scores[: len(block)])
+        scores[len(block) :] = -np.inf
+        groups = scores.reshape(-1, group_count(len(scores), k), len(queries))
+        highest = np.ascontiguousarray(groups.max(axis=0).T)
         if highest.shape[1] >= k:
             least = np.partition(highest, -k, axis=1)[:, -k]
             np.maximum(floor, least - doubt, out=floor)
@@ -117,40 +116,27 @@ def _wanted(queries: Floats, items: Floats, k: int, doubt: Floats, buffer: Float
     return of_query, row
 
 
-def _width(columns: int) -> int:
-    return min(-(-columns // _GROUPS) * _GROUPS, _ITEMS)
-
-
-def _groups(scores: Floats, k: int) -> Floats:
-    """The same scores as (queries, place in the group, group); column = place * groups + group.
-
-    For a large k there are more groups, so that few of the k best share one.
-    """
-    count = _GROUPS
-    while count < 8 * k and scores.shape[1] % (2 * count) == 0:
-        count *= 2
-    whole = scores.shape[1] if count < k else count
-    return np.lib.stride_tricks.as_strided(
-        scores,
-        (len(scores), scores.shape[1] // whole, whole),
-        (scores.strides[0], whole * scores.itemsize, scores.itemsize),
-        writeable=False,
-    )
+def _width(items: int) -> int:
+    return min(round_up(items), _ITEMS)
 
 
 def _reaching(groups: Floats, highest: Floats, floor: Floats) -> Pairs:
-    """Where a score reaches the floor of its query; rows count from the start of the block."""
+    """Where a score reaches the floor of its query; rows count from the start of the block.
+
+    groups: (place in the group, group, query), a row being place * groups + group; highest: the
+    highest of each group (queries, groups).
+    """
     of_query, group = np.nonzero(highest >= floor[:, None])
-    scores = groups[of_query, :, group]
-    pair, place = np.nonzero(scores >= floor[of_query][:, None])
-    return of_query[pair], place * groups.shape[2] + group[pair]
+    place, pair = np.nonzero(groups[:, group, of_query] >= floor[of_query])
+    return of_query[pair], place * groups.shape[1] + group[pair]
 
 
 def _best(queries: Floats, items: Floats, pairs: Pairs, k: int) -> tuple[Ints, Floats]:
     """The k best rows of each query and their products, from pairs that hold them all."""
-    keys = _keys(_multiplied(queries, items, pairs), pairs[1])
-    best = np.sort(_table(keys, pairs[0], len(queries)), axis=1)[:, :k]
-    return best & 0xFFFFFFFF, _product_of(best)
+    of_query, row = pairs
+    products = _multiplied(queries, items, pairs)
+    rows, products, _ = best_rows(of_query, row, products, queries=len(queries), k=k)
+    return rows, products
 
 
 def _multiplied(queries: Floats, items: Floats, pairs: Pairs) -> Floats:
@@ -165,31 +151,3 @@ def _multiplied(queries: Floats, items: Floats, pairs: Pairs) -> Floats:
         items.take(row[part], axis=0, out=right[:size], mode="clip")
         np.einsum("ij,ij->i", left[:size], right[:size], out=products[part])
     return products
-
-
-def _keys(products: Floats, rows: Ints) -> Ints:
-    """Whole numbers that sort as (highest product, lowest row) does: both in one int64.
-
-    The bits of a float32, read as an int32, ascend with it where it is positive and descend where
-    it is negative; there all bits but the sign are turned over.
-    """
-    bits = (products + np.float32(0)).view(np.int32)  # + 0: no negative zero
-    ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    return ~ascending.astype(np.int64) << 32 | rows
-
-
-def _product_of(keys: Ints) -> Floats:
-    """The products in what `_keys` made."""
-    ascending = (~(keys >> 32)).astype(np.int32)
-    bits = ascending ^ ((ascending >> 31) & 0x7FFFFFFF)
-    return bits.view(np.float32)
-
-
-def _table(keys: Ints, of_query: Ints, queries: int) -> Ints:
-    """The keys of each query side by side, filled up with the highest number."""
-    order = np.argsort(of_query, kind="stable")
-    counts = np.bincount(of_query, minlength=queries)
-    place = np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)
-    table = np.full((queries, counts.max()), np.iinfo(np.int64).max)
-    table[of_query[order], place] = keys[order]
-    return table

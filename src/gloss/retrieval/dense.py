@@ -69,6 +69,10 @@ class TitleVectors:
         """Whether the others' titles stand first, in their order."""
         return [*self._places][: len(others._places)] == [*others._places]
 
+    def of_documents(self, titles: Sequence[str]) -> Vectors:
+        """float32 (titles, dimension): the vectors to be found."""
+        return self._encode(titles, "document")
+
     def of_queries(self, texts: Sequence[str]) -> Vectors:
         """float32 (texts, dimension): the vectors to search with."""
         known = self._places if self._written_alike() else {}

@@ -11,7 +11,7 @@ import importlib.util
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,10 +31,8 @@ Vectors = np.ndarray[Any, np.dtype[np.float32]]
 MAX_TOKENS = 256
 """The published system's; a title of 25 words has fewer."""
 
-_BATCH = 64
-_SHOWN = 8 * _BATCH
-"""Texts encoded between two words about it."""
-
+_BATCH_ON_CPU = 32
+_BATCH_ON_GPU = 512
 _HUB = "hub:"
 _SETTINGS_FILE = "modules.json"
 _PROMPTS_FILE = "config_sentence_transformers.json"
@@ -139,20 +137,34 @@ class Encoder:
         the vectors by about 1e-7.
         """
         prefix = self.prefixes.of(role) if prefixes else ""
-        longest_first = sorted(set(texts), key=lambda text: (-len(text), text))
+        longest_first = self._longest_first({prefix + text for text in texts})
         places = {text: place for place, text in enumerate(longest_first)}
         vectors = np.empty((len(places), self.dimension), dtype=np.float32)
-        for start in range(0, len(places), _SHOWN):
-            part = slice(start, start + _SHOWN)
-            vectors[part] = self._encoded([prefix + text for text in longest_first[part]])
+        step = _BATCH_ON_CPU if self._model.device.type == "cpu" else _BATCH_ON_GPU
+        for start in range(0, len(places), step):
+            part = slice(start, start + step)
+            vectors[part] = self._batch(longest_first[part])
             progress(min(part.stop, len(places)), len(places))
-        return vectors[[places[text] for text in texts]]
+        return vectors[[places[prefix + text] for text in texts]]
 
-    def _encoded(self, texts: list[str]) -> Vectors:
+    def model(self) -> Any:
+        """The SentenceTransformer of its own, to be trained."""
+        return _loaded(self.folder)
+
+    def _longest_first(self, texts: Collection[str]) -> list[str]:
+        """By tokens, not letters: batches without padding take three quarters of the time."""
+        ordered = sorted(texts)
+        if not ordered:
+            return []
+        ids = self._model.tokenizer(ordered, truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        lengths = {text: len(each) for text, each in zip(ordered, ids, strict=True)}
+        return sorted(ordered, key=lambda text: -lengths[text])
+
+    def _batch(self, texts: list[str]) -> Vectors:
         vectors: Vectors = self._model.encode(
             texts,
             prompt="",
-            batch_size=_BATCH,
+            batch_size=len(texts),
             show_progress_bar=False,
             convert_to_numpy=True,
             normalize_embeddings=True,

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gloss.artifacts import Artifact, Draft, creating, fingerprint_of, fingerprint_of_file
-from gloss.config import Decoding, ScratchModel, Training
+from gloss.config import (
+    AS_IT_IS,
+    Decoding,
+    Loading,
+    LoraModel,
+    LoraTraining,
+    ModelSettings,
+    ScratchModel,
+    Training,
+    TrainingSettings,
+)
 from gloss.data.dataset import Dataset, SplitName
 from gloss.data.titles import TitleStyle
 from gloss.decoding import generations as generated
 from gloss.decoding.generations import to_row
-from gloss.errors import MissingExtraError
+from gloss.errors import ConfigError, MissingExtraError
 from gloss.progress import Progress, silent
+from gloss.stages.adapting import plan_adapter, train_adapter
 from gloss.stages.making import made_once
 
 if TYPE_CHECKING:
     from gloss.decoding.generator import TransformersGenerator
+    from gloss.language.finetune import Backend
     from gloss.prompts import Prompt
 
-__all__ = ["estimate", "generate", "train"]
+__all__ = ["estimate", "generate", "plan", "train"]
 
+_MISFIT = "the model's recipe and its training section do not fit together"
 _PROBED = 64
 """Users whose time an estimate is made from."""
 
@@ -30,14 +45,38 @@ def train(
     dataset: Path,
     out: Path,
     *,
-    model: ScratchModel,
-    training: Training,
+    model: ModelSettings,
+    training: TrainingSettings,
     titles: TitleStyle,
     seed: int,
+    backend: Backend = "transformers",
     progress: Progress = silent,
 ) -> Artifact:
-    """Train a language model on a data set: the model folder at `out`."""
+    """Train a language model on a data set: the model folder at `out`.
+
+    backend: who trains an adapter; a model from zero knows none but ours.
+    """
+    if backend == "unsloth":
+        # It changes transformers as it is imported, so it has to come first; what keeps it from
+        # being imported is told where it is used.
+        with suppress(Exception):
+            import_module("unsloth")
     _require_torch("training")
+    if isinstance(model, LoraModel) and isinstance(training, LoraTraining):
+        return train_adapter(
+            dataset,
+            out,
+            model=model,
+            training=training,
+            titles=titles,
+            seed=seed,
+            backend=backend,
+            progress=progress,
+        )
+    if not isinstance(model, ScratchModel) or not isinstance(training, Training):
+        raise ConfigError(_MISFIT)
+    if backend != "transformers":
+        raise ConfigError(f"the backend {backend} trains adapters only (model.recipe: lora)")
     from gloss.language.loading import KIND, save_language_model
     from gloss.language.scratch import train_from_zero
 
@@ -76,6 +115,30 @@ def train(
     return made_once(out, KIND, config, inputs, make)
 
 
+def plan(
+    dataset: Path, *, model: ModelSettings, training: TrainingSettings, titles: TitleStyle
+) -> dict[str, int]:
+    """What `train` would do: how many examples, tokens and steps."""
+    _require_torch("training")
+    if isinstance(model, LoraModel) and isinstance(training, LoraTraining):
+        return plan_adapter(dataset, model=model, training=training, titles=titles)
+    if not isinstance(model, ScratchModel) or not isinstance(training, Training):
+        raise ConfigError(_MISFIT)
+    from gloss.language.scratch import Documents, train_tokenizer
+
+    data = Dataset.load(dataset)
+    catalogue = data.catalogue(titles)
+    tokenizer = train_tokenizer(catalogue.titles, vocabulary=model.vocabulary)
+    documents = Documents(catalogue, tokenizer, context=model.context)
+    lengths = [len(documents.of(history.items)) for history in data.train()]
+    return {
+        "training users": len(lengths),
+        "longest document": max(lengths, default=0),
+        "tokens an epoch, at most": sum(lengths),
+        "epochs": training.epochs,
+    }
+
+
 def generate(
     model: Path,
     dataset: Path,
@@ -85,6 +148,7 @@ def generate(
     settings: Decoding,
     titles: TitleStyle = "fair",
     limit_users: int | None = None,
+    loading: Loading = AS_IT_IS,
     progress: Progress = silent,
 ) -> Artifact:
     """Let a model write titles for every user of a split: the generations at `out`.
@@ -101,11 +165,14 @@ def generate(
         "limit_users": limit_users,
         **settings.model_dump(mode="json"),
     }
-    weights = ours.fingerprint if ours else _folder_fingerprint(model)
-    inputs = {"dataset": data.fingerprint, "model": weights}
+    if loading != AS_IT_IS:
+        config["loading"] = loading.model_dump(mode="json", exclude={"base"})
+    inputs = {"dataset": data.fingerprint, **_weights_of(model, ours, loading)}
 
     def make() -> None:
-        generator, prompts = _generator_for(data, model, settings, titles, split, limit_users)
+        generator, prompts = _generator_for(
+            data, model, settings, titles, split, limit_users, loading
+        )
         with creating(out, kind=generated.KIND, config=config, inputs=inputs) as draft:
             _write_shards(draft, generator, prompts, settings.shard_users, progress)
             draft.summary["users"] = len(prompts)
@@ -122,15 +189,20 @@ def estimate(
     settings: Decoding,
     titles: TitleStyle = "fair",
     limit_users: int | None = None,
+    loading: Loading = AS_IT_IS,
 ) -> dict[str, int]:
-    """What `generate` would do: users, tokens, and about how many seconds, from a few users."""
+    """What `generate` would do: users, tokens, and about how many seconds and how much memory.
+
+    Seconds and memory are measured on a few users, the longest prompt among them; memory is the
+    largest that this process (on a GPU: its device) has held.
+    """
     _require_torch("generating")
     data = Dataset.load(dataset)
     _, titles = _model_for(data, model, titles)
-    generator, prompts = _generator_for(data, model, settings, titles, split, limit_users)
+    generator, prompts = _generator_for(data, model, settings, titles, split, limit_users, loading)
     lengths = [generator.count_tokens(prompt.text) for prompt in prompts]
     by_length = sorted(range(len(prompts)), key=lengths.__getitem__)
-    few = [prompts[place] for place in by_length[:: max(1, len(prompts) // _PROBED)]]
+    few = [prompts[place] for place in by_length[:: -max(1, len(prompts) // _PROBED)]]
     generator.generate(few[:2])
     started = time.monotonic()
     generator.generate(few)
@@ -139,8 +211,9 @@ def estimate(
         "users": len(prompts),
         "prompt tokens": sum(lengths),
         "longest prompt": max(lengths, default=0),
-        "new tokens at most": len(prompts) * generator.steps * settings.beams,
+        "new tokens at most": len(prompts) * generator.tokens_a_user(),
         "about seconds": round(seconds),
+        "about megabytes": generator.peak_megabytes(),
     }
 
 
@@ -164,6 +237,7 @@ def _generator_for(
     titles: TitleStyle,
     split: SplitName,
     limit_users: int | None,
+    loading: Loading,
 ) -> tuple[TransformersGenerator, list[Prompt]]:
     """The loaded model, and the prompts of the users who are asked."""
     from gloss.decoding.generator import TransformersGenerator
@@ -171,7 +245,8 @@ def _generator_for(
 
     catalogue = data.catalogue(titles)
     examples = data.examples(split, limit=limit_users)
-    generator = TransformersGenerator(load_language_model(model), settings, catalogue)
+    language = load_language_model(model, loading=loading)
+    generator = TransformersGenerator(language, settings, catalogue)
     return generator, generator.prompt_builder().build_all(examples, catalogue)
 
 
@@ -200,6 +275,15 @@ def _part_of(progress: Progress, *, before: int, total: int) -> Progress:
         progress(before + done, total, note)
 
     return told
+
+
+def _weights_of(model: Path, ours: Artifact | None, loading: Loading) -> dict[str, str]:
+    """Fingerprints of a model folder and, where it is an adapter, of what lies beneath it."""
+    from gloss.language.loading import base_of
+
+    weights = {"model": ours.fingerprint if ours else _folder_fingerprint(model)}
+    base = base_of(model, loading.base)
+    return weights | ({"base": base.fingerprint()} if base else {})
 
 
 def _folder_fingerprint(folder: Path) -> str:

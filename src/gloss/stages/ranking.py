@@ -51,6 +51,7 @@ def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProto
         "fusion": rule,
         "length": protocol.length,
         "exclude_seen": protocol.exclude_seen,
+        "index": asdict(found.settings),
     }
     inputs = {
         "dataset": found.artifact.inputs["dataset"],
@@ -83,16 +84,20 @@ def baseline(
     protocol: EvaluationProtocol,
     split: SplitName = "test",
     index: Path | None = None,
+    settings: IndexSettings | None = None,
     limit_users: int | None = None,
+    progress: Progress = silent,
 ) -> Artifact:
     """Rank without a language model, by "last-item" search or "popularity": the ranking at `out`.
 
-    Last-item search takes an index, or builds the protocol's own in memory.
+    Last-item search takes an index, or builds one in memory: by its settings, if they are given,
+    or the protocol's own.
     """
     if name not in BASELINES:
         raise ConfigError(f"unknown baseline {name!r}, known are {', '.join(BASELINES)}")
     data = Dataset.load(dataset)
     found = load_index(index) if index else None
+    settings = found.settings if found else settings or protocol.index_settings()
     config = {
         "baseline": name,
         "split": split,
@@ -100,9 +105,10 @@ def baseline(
         "length": protocol.length,
         "exclude_seen": protocol.exclude_seen,
         "limit_users": limit_users,
-        "index": asdict(found.settings if found else protocol.index_settings()),
+        "index": asdict(settings),
     }
-    inputs = {"dataset": data.fingerprint}
+    encoder = indexing.encoder_input(indexing.encoder_of(settings))
+    inputs = {"dataset": data.fingerprint, **encoder}
     if found:
         found.artifact.require_input("dataset", data.fingerprint, f"the data set {dataset}")
         inputs["index"] = found.fingerprint
@@ -119,7 +125,7 @@ def baseline(
             retriever = (
                 found.retriever
                 if found
-                else indexing.build_index(catalogue, protocol.index_settings())
+                else indexing.build_index(catalogue, settings, progress=progress)
             )
             lists = last_item_search(
                 examples, catalogue, retriever, length=length, exclude_seen=exclude

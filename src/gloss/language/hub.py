@@ -1,0 +1,199 @@
+"""Models from and to a hub, through its own client: safetensors only, no pickle, no code.
+
+The token comes from the environment (HF_TOKEN) and from nowhere else; HF_ENDPOINT names another
+hub. What is pulled is an artefact of the kind "base": every file sealed, the commit recorded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from gloss.artifacts import Artifact, creating, open_artifact
+from gloss.errors import InputError, UsageError
+from gloss.progress import Progress, silent
+
+__all__ = [
+    "BASE_KIND",
+    "SAFE",
+    "Plan",
+    "cached",
+    "fetch",
+    "plan_pull",
+    "pull",
+    "push",
+    "pushed_files",
+]
+
+BASE_KIND = "base"
+SAFE = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "prompt.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "README.md",
+    "LICENSE*",
+)
+"""What is fetched of a repository; everything else, pickles and code above all, stays there."""
+_CHOSEN: dict[str, Any] = {"allow_patterns": list(SAFE), "ignore_patterns": ["*/*"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a pull will fetch. revision: the commit; sizes: bytes of each file."""
+
+    name: str
+    revision: str
+    sizes: dict[str, int]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files together."""
+        return sum(self.sizes.values())
+
+
+def plan_pull(name: str, revision: str | None = None) -> Plan:
+    """Ask the hub what a model consists of.
+
+    Raises InputError if it does not answer, does not know the model, or has no safetensors of it.
+    """
+    with _told(f"{name} cannot be found"):
+        info = _api().model_info(name, revision=revision, files_metadata=True)
+    sizes = {
+        file.rfilename: int(file.size or 0)
+        for file in info.siblings or ()
+        if "/" not in file.rfilename and any(fnmatch(file.rfilename, each) for each in SAFE)
+    }
+    if not any(file.endswith(".safetensors") for file in sizes):
+        raise InputError(f"{name} has no weights as safetensors; other formats are not fetched")
+    return Plan(name, str(info.sha), dict(sorted(sizes.items())))
+
+
+def pull(plan: Plan, out: Path, *, progress: Progress = silent) -> Artifact:
+    """Fetch what was planned into the artefact `out`; what an interrupted pull got is kept."""
+    from huggingface_hub import hf_hub_download
+
+    config = {"name": plan.name, "revision": plan.revision}
+    with creating(out, kind=BASE_KIND, config=config, inputs={}, scratch=(".cache",)) as draft:
+        done = 0
+        for file, size in plan.sizes.items():
+            progress(done, plan.bytes, file)
+            with _told(f"{file} of {plan.name} cannot be fetched"):
+                hf_hub_download(
+                    plan.name,
+                    file,
+                    revision=plan.revision,
+                    local_dir=draft.path,
+                    token=_token() or False,
+                    endpoint=_endpoint(),
+                )
+            done += size
+            progress(done, plan.bytes, file)
+        draft.summary.update({"files": len(plan.sizes), "bytes": plan.bytes, **config})
+    return open_artifact(out, BASE_KIND)
+
+
+def cached(name: str, revision: str | None = None) -> Path | None:
+    """The folder of a model in the hub's own cache, if an earlier download left it there."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        found = snapshot_download(name, revision=revision, local_files_only=True, **_CHOSEN)
+    except Exception:  # the client has a dozen words for "not there"
+        return None
+    return Path(found)
+
+
+def fetch(name: str, revision: str | None = None, *, progress: Progress = silent) -> Path:
+    """Download a model into the hub's cache; the folder, whose name is the commit."""
+    from huggingface_hub import snapshot_download
+
+    plan = plan_pull(name, revision)  # refuses what has no safetensors
+    progress(0, plan.bytes, f"fetching {name}, {plan.bytes / 1e6:,.1f} MB")
+    with _told(f"{name} cannot be fetched"):
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                **_CHOSEN,
+                token=_token() or False,
+                endpoint=_endpoint(),
+            )
+        )
+
+
+def push(folder: Path, repository: str, *, private: bool = True) -> str:
+    """Upload a model folder to ORG/NAME, which is made if need be; returns the commit's address.
+
+    Raises UsageError without HF_TOKEN in the environment, InputError for a folder that holds no
+    model or if the hub refuses.
+    """
+    token = _token()
+    if token is None:
+        raise UsageError("pushing needs a token in the environment: HF_TOKEN")
+    files = pushed_files(folder)
+    api = _api()
+    with _told(f"{folder} cannot be pushed to {repository}"):
+        api.create_repo(repository, private=private, exist_ok=True)
+        commit = api.upload_folder(
+            folder_path=folder,
+            repo_id=repository,
+            allow_patterns=list(files),
+            commit_message="Upload by gloss models push",
+        )
+    return str(commit.commit_url)
+
+
+def pushed_files(folder: Path) -> dict[str, int]:
+    """What `push` would upload, and its bytes; InputError for a folder that holds no model."""
+    sizes = {
+        file.name: file.stat().st_size
+        for file in sorted(folder.glob("*"))
+        if file.is_file() and any(fnmatch(file.name, each) for each in _PUSHED)
+    }
+    if not any(name.endswith(".safetensors") for name in sizes):
+        raise InputError(f"{folder} holds no model: it has no safetensors")
+    return sizes
+
+
+_PUSHED = (*SAFE, "manifest.json", "losses.jsonl")
+
+
+def _api() -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=_endpoint(), token=_token() or False)
+
+
+def _token() -> str | None:
+    return os.environ.get("HF_TOKEN") or None
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("HF_ENDPOINT") or None
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """The client's errors as one line of ours."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk; the artefact tells
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(f"{what}: {reason}") from error

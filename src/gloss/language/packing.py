@@ -1,0 +1,210 @@
+"""Examples as batches: padded, or packed one after the other without padding.
+
+A packed batch is one row. Positions begin anew with every example, and no token sees another
+example: `packed_attention` works on each example for itself, which on a CUDA device is one kernel
+of torch's for sequences of different lengths. Loss and gradients are those of padding; what is
+saved is the padding, and the output head where no loss is asked for.
+
+Both hand over `shift_labels`, so that the trainer divides by the number of tokens that carry loss
+in the whole step, however it is split into batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.nn import functional
+from transformers import AttentionInterface
+
+from gloss.language.examples import EncodedExample
+
+__all__ = ["PACKED_ATTENTION", "Packed", "Padded", "packed_attention", "understands_packing"]
+
+NO_LOSS = -100
+PACKED_ATTENTION = "gloss_packed"
+_UNDERSTAND = ("llama", "mistral", "qwen2", "qwen3")
+"""Families whose attention is plain causal attention when no window slides over it."""
+
+LossOn = Literal["all", "completion"]
+Batch = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """Collates examples into rows padded on the right: (examples, longest). shifted: whether labels
+    stand where their prediction is made, or, for models that shift them themselves, where they
+    stand in the text."""
+
+    pad: int
+    loss_on: LossOn
+    shifted: bool = True
+
+    def __call__(self, rows: Sequence[EncodedExample]) -> Batch:
+        """A batch for any causal language model of transformers."""
+        longest = max(len(row.tokens) for row in rows)
+        tokens = np.full((len(rows), longest), self.pad, np.int64)
+        seen = np.zeros((len(rows), longest), np.int64)
+        targets = np.full((len(rows), longest), NO_LOSS, np.int64)
+        for place, row in enumerate(rows):
+            length = len(row.tokens)
+            tokens[place, :length] = row.tokens
+            seen[place, :length] = 1
+            targets[place, :length] = _targets(row, self.loss_on)
+        batch: Batch = {
+            "input_ids": torch.from_numpy(tokens),
+            "attention_mask": torch.from_numpy(seen),
+        }
+        if self.shifted:
+            return batch | {"labels": _int64(targets), "shift_labels": _int64(targets)}
+        return batch | {"labels": _int64(np.roll(targets, 1, axis=1))}
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Collates examples into one row, (1, tokens). attends: whether the model reads where examples
+    begin (`packed_attention`); if not, it must find that out from the positions."""
+
+    loss_on: LossOn
+    attends: bool
+
+    def __call__(self, rows: Sequence[EncodedExample]) -> Batch:
+        """A batch whose logits are asked for only where a loss is."""
+        lengths = np.array([len(row.tokens) for row in rows])
+        targets = np.concatenate([_targets(row, self.loss_on) for row in rows])
+        kept = np.flatnonzero(targets != NO_LOSS)
+        labels = torch.from_numpy(targets[kept])[None]
+        batch: Batch = {
+            "input_ids": _row(np.concatenate([row.tokens for row in rows])),
+            "position_ids": _row(np.concatenate([np.arange(length) for length in lengths])),
+            "logits_to_keep": torch.from_numpy(kept),
+            "labels": labels,
+            "shift_labels": labels,
+        }
+        if self.attends:
+            bounds = torch.from_numpy(np.concatenate([[0], lengths.cumsum()]).astype(np.int32))
+            longest = int(lengths.max())
+            batch |= {
+                "cu_seq_lens_q": bounds,
+                "cu_seq_lens_k": bounds,
+                "max_length_q": longest,
+                "max_length_k": longest,
+            }
+        return batch
+
+
+def understands_packing(config: Any) -> bool:
+    """Whether a model's attention can be replaced by `packed_attention`."""
+    text = config.get_text_config()
+    slides = getattr(text, "use_sliding_window", True) and getattr(text, "sliding_window", None)
+    return text.model_type in _UNDERSTAND and not slides
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    cu_seq_lens_q: torch.Tensor,
+    max_length_q: int,
+    **_rest: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention inside each example of a packed row.
+
+    query: (1, heads, tokens, head); key and value may have fewer heads. Example i stands at
+    cu_seq_lens_q[i] to cu_seq_lens_q[i + 1]. Returns (1, tokens, heads, head).
+    """
+    if attention_mask is not None or dropout:
+        raise ValueError("packed attention takes neither a mask nor dropout")
+    # (1, heads, tokens, head) -> (tokens, heads, head)
+    rows = [states[0].transpose(0, 1) for states in (query, key, value)]
+    attend = _by_kernel if _has_kernel(query) else _one_by_one
+    return attend(*rows, bounds=cu_seq_lens_q, longest=max_length_q, scale=scaling)[None], None
+
+
+def _one_by_one(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *,
+    bounds: torch.Tensor,
+    longest: int,
+    scale: float | None,
+) -> torch.Tensor:
+    """Each example by torch's own attention; query (tokens, heads, head)."""
+    lengths = bounds.diff().tolist()
+    parts = zip(*(states.split(lengths) for states in (query, key, value)), strict=True)
+    found = []
+    for part in parts:
+        q, k, v = (states.transpose(0, 1)[None] for states in part)
+        grouped = q.shape[1] != k.shape[1]
+        seen = functional.scaled_dot_product_attention(
+            q, k, v, is_causal=True, scale=scale, enable_gqa=grouped
+        )
+        found.append(seen[0].transpose(0, 1))
+    return torch.cat(found)
+
+
+def _by_kernel(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *,
+    bounds: torch.Tensor,
+    longest: int,
+    scale: float | None,
+) -> torch.Tensor:
+    """All examples in one kernel; query (tokens, heads, head), in half precision."""
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        # Not every version of the kernel takes fewer key heads than query heads.
+        key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
+    # The operator beneath torch.nn.attention.varlen: it has been in every torch that we support,
+    # with its gradient, while the public function came late and changed its arguments twice.
+    found: torch.Tensor = torch.ops.aten._flash_attention_forward(
+        query.contiguous(),
+        key.contiguous(),
+        value.contiguous(),
+        bounds,
+        bounds,
+        longest,
+        longest,
+        0.0,
+        True,
+        False,
+        scale=scale,
+    )[0]
+    return found
+
+
+def _has_kernel(states: torch.Tensor) -> bool:
+    """Half precision on Ampere or later."""
+    if not states.is_cuda or states.dtype not in (torch.bfloat16, torch.float16):
+        return False
+    return torch.cuda.get_device_capability(states.device) >= (8, 0)
+
+
+def _targets(row: EncodedExample, loss_on: LossOn) -> np.ndarray:
+    """The token that each token is to be followed by, where a loss is asked for; (tokens,)."""
+    targets = np.full(len(row.tokens), NO_LOSS, np.int64)
+    first = 1 if loss_on == "all" else len(row.tokens) - row.answer
+    targets[first - 1 : -1] = row.tokens[first:]
+    return targets
+
+
+def _int64(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(values.astype(np.int64))
+
+
+def _row(values: np.ndarray) -> torch.Tensor:
+    return _int64(values)[None]
+
+
+AttentionInterface.register(PACKED_ATTENTION, packed_attention)
