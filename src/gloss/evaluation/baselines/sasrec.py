@@ -42,7 +42,7 @@ __all__ = [
     "validation_ndcg",
 ]
 
-_CHUNK = {"cpu": 256, "cuda": 8192}
+_CHUNK_CPU, _CHUNK_GPU = 256, 8192
 """Positions whose scores for the whole catalogue are held at once; on a CPU they fit its cache."""
 
 _BETAS = (0.9, 0.98)
@@ -160,7 +160,7 @@ def log_probabilities(
             [rows_of(e.history, catalogue)[-network.length :] for e in examples], network
         )
         items = network.items()
-        last = network(rows, items)[torch.arange(len(rows)), real.sum(1) - 1]
+        last = network(rows, items)[torch.arange(len(rows), device=rows.device), real.sum(1) - 1]
         total = total + functional.log_softmax(last @ items.T, dim=-1).cpu()
     mean: Array = (total / len(networks)).numpy()
     return mean
@@ -307,7 +307,7 @@ class _FullSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, items: torch.Tensor, targets: torch.Tensor) -> Any:
         """hidden (positions, width), items (catalogue, width), targets int (positions,) -> mean."""
-        chunk = _CHUNK[hidden.device.type]
+        chunk = _CHUNK_GPU if hidden.is_cuda else _CHUNK_CPU
         for_hidden, for_items = torch.empty_like(hidden), torch.zeros_like(items)
         loss = hidden.new_zeros(())
         for first in range(0, len(hidden), chunk):
