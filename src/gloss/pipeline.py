@@ -23,6 +23,7 @@ from gloss.evaluation.protocol import EvaluationProtocol, protocol_named, requir
 from gloss.evaluation.segments import SegmentBounds
 from gloss.progress import Progress, silent
 from gloss.report.content import Report
+from gloss.retrieval.index import IndexSettings
 from gloss.retrieval.indexing import encoder_of
 from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
 from gloss.stages.reporting import report_on, write_report
@@ -47,9 +48,7 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
     """
     protocol, bounds = protocol_of(experiment), _bounds_of(experiment)
     require_measurable(protocol.cutoffs, length=protocol.length)
-    index = protocol.index_settings(
-        experiment.ranking.retriever, encoder=experiment.ranking.encoder
-    )
+    index = _index_of(experiment, protocol)
     encoder_of(index)  # missing? said now, not after the training
     folder = _claim(out, experiment)
     with announce("prepare") as progress:
@@ -119,10 +118,14 @@ def run_signals(
 
 def protocol_of(experiment: Experiment) -> EvaluationProtocol:
     """The experiment's protocol, with what its ranking section sets instead."""
-    wanted = experiment.ranking.model_dump(
-        exclude={"segments", "retriever", "encoder"}, exclude_none=True
-    )
+    wanted = experiment.ranking.model_dump(exclude={"segments"}, exclude_none=True)
     return replace(protocol_named(experiment.protocol), **wanted)
+
+
+def _index_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSettings:
+    """The protocol's index, with what the experiment's index section sets instead."""
+    wanted = experiment.index.model_dump(exclude_none=True)
+    return replace(protocol.index_settings(experiment.index.retriever), **wanted)
 
 
 def _claim(out: Path, experiment: Experiment) -> RunFolder:

@@ -123,7 +123,7 @@ def test_changes_that_cannot_be_are_one_line(gloss, indexes, call, code, said):
 
 
 def test_a_run_searches_by_meaning_where_its_settings_say_so(tiny_config, done, gloss):
-    wanted = ("ranking.retriever=dense", "limit_users=8")
-    found = gloss("run", tiny_config, *wanted, "ranking.encoder=none", "-o", "run")
+    wanted = ("index.retriever=dense", "limit_users=8")
+    found = gloss("run", tiny_config, *wanted, "index.encoder=none", "-o", "run")
     assert "no encoder 'none'" in found.error  # before anything is trained
     assert not Path("run", "model").exists()

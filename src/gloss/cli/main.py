@@ -13,10 +13,12 @@ from typing import Annotated
 import typer
 
 from gloss.cli import (
+    baseline,
     comparing,
     doctor,
     encoder,
     experiment,
+    indexing,
     items,
     model,
     models,
@@ -45,7 +47,9 @@ experiment.register(app)
 prepare.register(app)
 model.register(app)
 models.register(app)
+indexing.register(app)
 ranking.register(app)
+baseline.register(app)
 items.register(app)
 comparing.register(app)
 encoder.register(app)

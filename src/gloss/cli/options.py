@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from gloss.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gloss.evaluation.protocol import EvaluationProtocol
 
 __all__ = [
     "BaseFolder",
     "Data",
+    "Encoder",
+    "ExcludeSeen",
     "Json",
+    "Length",
     "LimitUsers",
     "Out",
     "ProtocolName",
+    "RetrieverOf",
     "SplitOf",
     "SplitRuleName",
+    "chosen_protocol",
+    "given",
 ]
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")]
@@ -39,3 +51,38 @@ SplitRuleName = Annotated[
 SplitOf = Annotated[
     Literal["validation", "test"], typer.Option("--split", help="Which questions to ask.")
 ]
+Length = Annotated[int | None, typer.Option("-k", "--length", min=1, help="Items in a list.")]
+ExcludeSeen = Annotated[
+    bool | None,
+    typer.Option("--exclude-seen/--keep-seen", help="Leave out what was bought already, or not."),
+]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        help="Sentence encoder: all-MiniLM-L6-v2 (default), e5-small-v2, e5-base-v2, a folder or "
+        "hub:OWNER/NAME.",
+    ),
+]
+RetrieverOf = Annotated[
+    Literal["bm25", "dense", "hybrid"],
+    typer.Option("--retriever", help="Search by words, by meaning, or both."),
+]
+
+
+def given(what: str, known: Collection[str], **options: Any) -> dict[str, Any]:
+    """The options that were typed; ConfigError for one that means nothing to `what`."""
+    typed = {name: value for name, value in options.items() if value is not None}
+    for name in typed:
+        if name not in known:
+            raise ConfigError(f"--{name.replace('_', '-')} means nothing to {what}")
+    return typed
+
+
+def chosen_protocol(name: str, **overrides: Any) -> EvaluationProtocol:
+    """The protocol of that name, with what was typed instead."""
+    from dataclasses import replace
+
+    from gloss.evaluation.protocol import protocol_named
+
+    return replace(protocol_named(name), **{k: v for k, v in overrides.items() if v is not None})
