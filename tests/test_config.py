@@ -202,7 +202,7 @@ def test_published_configs_are_the_published_recipe(pytestconfig, category, size
     assert published.model == LoraModel(recipe="lora", base=published.model.base)
     assert (published.seed, published.protocol) == (3407, "paper")
     decoding = {"mode": "free", "beams": 5, "returned": 5, "max_new_tokens": 50}
-    assert published.decoding == Decoding(**decoding, length_penalty=1.0)
+    assert published.decoding == Decoding(**decoding, length_penalty=1.0, cut="left")
     ours = load_experiment(folder / f"{category}-llama-{size}-fast.yaml")
     assert ours.model.base == published.model.base
     assert ours.training.batch * ours.training.accumulation == 4 * 4

@@ -203,14 +203,17 @@ AS_IT_IS = Loading()
 
 class Decoding(_Settings):
     """mode: "catalogue" writes titles that exist, "free" anything, "exact" scores every title that
-    exists and keeps the best (slow, nothing is lost). batch_tokens: cache entries held at once,
-    users x (prompt + steps x beams), what bounds memory; without it, what fits."""
+    exists and keeps the best (slow, nothing is lost). cut: what too long a prompt loses: its oldest
+    purchases, whole, or tokens on the left, instruction and all, as in the published system.
+    batch_tokens: cache entries held at once, users x (prompt + steps x beams), what bounds memory;
+    without it, what fits."""
 
     mode: Literal["catalogue", "free", "exact"] = "catalogue"
     beams: PositiveInt = 10
     returned: PositiveInt | None = None
     max_new_tokens: PositiveInt = 50
     length_penalty: float = 0.0
+    cut: Literal["purchases", "left"] = "purchases"
     batch_tokens: PositiveInt | None = None
     shard_users: PositiveInt = 2048
 

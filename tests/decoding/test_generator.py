@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -204,3 +206,17 @@ def test_nothing_random_is_drawn(trained, examples, catalogue):
     before = torch.random.get_rng_state()
     trained.generate(prompts)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_prompt_cut_on_the_left_keeps_its_latest_tokens(language, catalogue, examples):
+    whole = TransformersGenerator(language, Decoding(mode="free"), catalogue)
+    room = 20
+    short = replace(language, context=room + whole.steps)
+    cut = TransformersGenerator(short, Decoding(mode="free", cut="left"), catalogue)
+    prompts = cut.prompt_builder().build_all(examples, catalogue)
+    assert [prompt.dropped for prompt in prompts] == [0] * len(examples)
+    for prompt in prompts:
+        (all_tokens,) = whole._encode([prompt.text])
+        (kept,) = cut._encode([prompt.text])
+        assert kept == all_tokens[-room:]
+    assert [each.user for each in cut.generate(prompts[:3])] == [p.user for p in prompts[:3]]

@@ -91,6 +91,12 @@ def generate(
     length_penalty: Annotated[
         float, typer.Option(help="0: a title's probability; 1: its mean over tokens.")
     ] = 0.0,
+    cut: Annotated[
+        Literal["purchases", "left"],
+        typer.Option(
+            help="What too long a prompt loses: oldest purchases, or tokens on the left (paper)."
+        ),
+    ] = "purchases",
     batch_tokens: Annotated[
         int | None, typer.Option(min=1, help="Cache entries held at once (default: what fits).")
     ] = None,
@@ -136,6 +142,7 @@ def generate(
         returned=returned,
         max_new_tokens=max_new_tokens,
         length_penalty=length_penalty,
+        cut=cut,
         batch_tokens=batch_tokens,
         shard_users=shard_users,
     )

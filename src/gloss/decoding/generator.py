@@ -23,6 +23,7 @@ from gloss.decoding.generations import Generation, Query
 from gloss.decoding.searching import Search, choose_search
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import ConfigError
+from gloss.language.examples import encode_prompts
 from gloss.language.loading import LanguageModel
 from gloss.progress import Progress, silent
 from gloss.prompts import Prompt, PromptBuilder
@@ -80,11 +81,12 @@ class TransformersGenerator:
         )
 
     def prompt_builder(self) -> PromptBuilder:
-        """Makes prompts that leave the model room for its answer."""
+        """Makes prompts that leave the model room for its answer, by dropping oldest purchases; if
+        they are to be cut on the left instead, they are made whole."""
         return PromptBuilder(
             self.language.template,
             count_tokens=self.count_tokens,
-            max_tokens=self._context() - self.steps,
+            max_tokens=sys.maxsize if self.settings.cut == "left" else self._room(),
         )
 
     def count_tokens(self, text: str) -> int:
@@ -177,17 +179,14 @@ class TransformersGenerator:
         return writable
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        # A special token in somebody's title is just letters, but a template may be made of one.
-        template = self.language.template.render(["x"])
-        made_of_special = any(
-            special in template for special in self.language.tokenizer.all_special_tokens
+        longest = self._room() if self.settings.cut == "left" else None
+        return encode_prompts(
+            self.language.tokenizer, self.language.template, texts, longest=longest
         )
-        encoded: list[list[int]] = self.language.tokenizer(
-            list(texts), split_special_tokens=not made_of_special
-        )["input_ids"]
-        return encoded
+
+    def _room(self) -> int:
+        """Tokens that a prompt may have."""
+        return self._context() - self.steps
 
     def _context(self) -> int:
         most = int(self.language.model.config.get_text_config().max_position_embeddings)

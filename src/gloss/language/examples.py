@@ -90,16 +90,23 @@ def encode(
 
 
 def encode_prompts(
-    tokenizer: Any, template: PromptTemplate, texts: Sequence[str]
+    tokenizer: Any, template: PromptTemplate, texts: Sequence[str], *, longest: int | None = None
 ) -> list[list[int]]:
     """Prompts as tokens, with what the tokenizer puts before a text.
 
-    A special token in somebody's title is just letters, but a template may be made of one.
+    longest: cut on the left to as many tokens, as the published system does; None: not at all. A
+    special token in somebody's title is just letters, but a template may be made of one.
     """
     if not texts:
         return []
     special = any(token in template.render(["x"]) for token in tokenizer.all_special_tokens)
-    encoded: list[list[int]] = tokenizer(list(texts), split_special_tokens=not special)["input_ids"]
+    tokenizer.truncation_side = "left"
+    encoded: list[list[int]] = tokenizer(
+        list(texts),
+        split_special_tokens=not special,
+        truncation=longest is not None,
+        max_length=longest,
+    )["input_ids"]
     return encoded
 
 
