@@ -175,7 +175,7 @@ def test_interrupted_again_and_again_it_ends_with_the_same_bytes(
 ):
     # Saved wherever the loss is logged, not only after an epoch.
     monkeypatch.setattr("gloss.language.finetune._CHECKPOINT_SECONDS", -1.0)
-    for step in (3, 7, 11, 14):
+    for step in (4, 13):
         with pytest.raises(Interrupted):
             trained(shop, lora, tmp_path / "adapter", progress=stopping_at(step))
     assert checkpoints.latest(tmp_path / ".adapter.partial" / "checkpoints") is not None
