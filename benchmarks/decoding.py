@@ -10,7 +10,8 @@ and `gc.collect` after each), `generate` at its best batch size, and on a CPU CT
 
 The limit counts the matrix products only: every prompt token once, every beam's token once, the
 output head where a next token is chosen, at the rate of a large matrix product measured in the same
-run. Prints a table and writes JSON.
+run. On a CPU everybody takes turns, several rounds, and processor seconds are counted too: they say
+more where others use the machine at the same time. Prints a table and writes JSON.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ import argparse
 import gc
 import json
 import platform
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +94,33 @@ def main() -> None:
     parser.add_argument("--peer-batches", type=int, nargs="*", default=[64, 128])
     parser.add_argument("--entries", type=int, default=None, help="cache entries of ours")
     parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each on a CPU")
     args = parser.parse_args()
     model = _model(args.shape, args.device)
     prompts = _prompts(args.data, args.users)
+    if args.device == "cpu":
+        rows = _on_a_cpu(args, model, prompts)
+    else:
+        rows = _on_a_gpu(args, model, prompts)
+    report = _report(args, model, prompts, rows)
+    print(json.dumps(report, indent=1))
+    if args.out:
+        args.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+Run = Callable[[Sequence[Sequence[int]]], None]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """users: a second; cpu: processor seconds a user, of all threads; None on a GPU."""
+
+    users: float
+    cpu: float | None = None
+
+
+def _on_a_gpu(args: argparse.Namespace, model: Any, prompts: list[list[int]]) -> dict[str, Rate]:
+    """One after the other: the device is ours alone."""
     rows = {"ours": _rate(_ours(model, args.entries), prompts, args.device)}
     few = _spread(prompts, args.peer_users)
     rows["generate, published loop"] = _rate(_generate(model, 8, tidy=True), few, args.device)
@@ -104,15 +132,44 @@ def main() -> None:
             )
         except torch.cuda.OutOfMemoryError:
             print(f"generate, batch {batch}: out of memory")
-    if args.device == "cpu":
-        rows["CTranslate2"] = _rate(_ctranslate2(model), few, args.device)
-    report = _report(args, model, prompts, rows)
-    print(json.dumps(report, indent=1))
-    if args.out:
-        args.out.write_text(json.dumps(report, indent=1) + "\n")
+    return rows
 
 
-Run = Callable[[Sequence[Sequence[int]]], None]
+def _on_a_cpu(args: argparse.Namespace, model: Any, prompts: list[list[int]]) -> dict[str, Rate]:
+    """In turns, several rounds, medians: others may use the machine at the same time.
+
+    Everybody gets the same prompts, one of them beforehand to warm up.
+    """
+    few = _spread(prompts, args.peer_users)
+    translator = _Translator(model)
+    runs = {"ours": _ours(model, args.entries)}
+    runs["generate, published loop"] = _generate(model, 8, tidy=True)
+    for batch in args.peer_batches:
+        runs[f"generate, batch {batch}"] = _generate(model, batch, tidy=False)
+        runs[f"CTranslate2, batch {batch}"] = partial(translator.run, batch=batch, prefix=0)
+        # It can keep what all prompts begin with, as ours does.
+        runs[f"CTranslate2, batch {batch}, prefix kept"] = partial(
+            translator.run, batch=batch, prefix=_common(prompts)
+        )
+    measured: dict[str, list[Rate]] = {name: [] for name in runs}
+    for number in range(args.rounds):
+        for name, run in runs.items():
+            if not number:
+                run(few[:1])
+            measured[name].append(_timed(run, few, args.device))
+            print(number, name, measured[name][-1], flush=True)
+    return {
+        name: Rate(
+            statistics.median(rate.users for rate in rates),
+            statistics.median(rate.cpu or 0.0 for rate in rates),
+        )
+        for name, rates in measured.items()
+    }
+
+
+def _common(prompts: list[list[int]]) -> int:
+    shortest = min(map(len, prompts)) - 1
+    return next(n for n in range(shortest, -1, -1) if len({tuple(p[:n]) for p in prompts}) == 1)
 
 
 def _model(shape: str, device: str) -> Any:
@@ -186,29 +243,35 @@ def _generate(model: Any, batch: int, *, tidy: bool) -> Run:
     return run
 
 
-def _ctranslate2(model: Any) -> Run:
-    import ctranslate2
-    from ctranslate2.converters import TransformersConverter
+class _Translator:
+    """CTranslate2 with the same weights in fp32."""
 
-    folder = Path(tempfile.mkdtemp())
-    model.save_pretrained(folder / "hf")
-    _plain_tokenizer(model.config.vocab_size, folder / "hf")
-    TransformersConverter(str(folder / "hf")).convert(str(folder / "ct2"))
-    generator = ctranslate2.Generator(str(folder / "ct2"), intra_threads=torch.get_num_threads())
-    names = [f"<{token}>" for token in range(model.config.vocab_size)]
+    def __init__(self, model: Any) -> None:
+        import ctranslate2
+        from ctranslate2.converters import TransformersConverter
 
-    def run(prompts: Sequence[Sequence[int]]) -> None:
-        generator.generate_batch(
-            [[names[token] for token in prompt] for prompt in sorted(prompts, key=len)],
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_pretrained(f"{folder}/hf")
+            _plain_tokenizer(model.config.vocab_size, Path(folder) / "hf")
+            TransformersConverter(f"{folder}/hf").convert(f"{folder}/ct2")
+            self.generator = ctranslate2.Generator(
+                f"{folder}/ct2", intra_threads=torch.get_num_threads(), compute_type="float32"
+            )
+        self.names = [f"<{token}>" for token in range(model.config.vocab_size)]
+
+    def run(self, prompts: Sequence[Sequence[int]], *, batch: int, prefix: int) -> None:
+        texts = [[self.names[token] for token in p] for p in sorted(prompts, key=len)]
+        self.generator.generate_batch(
+            [text[prefix:] for text in texts],
+            static_prompt=texts[0][:prefix] or None,
+            cache_static_prompt=True,
             beam_size=BEAMS,
             num_hypotheses=BEAMS,
             min_length=NEW_TOKENS,
             max_length=NEW_TOKENS,
             include_prompt_in_result=False,
-            max_batch_size=16,
+            max_batch_size=batch,
         )
-
-    return run
 
 
 def _plain_tokenizer(size: int, folder: Path) -> None:
@@ -226,20 +289,26 @@ def _plain_tokenizer(size: int, folder: Path) -> None:
     fast.save_pretrained(folder)
 
 
-def _rate(run: Run, prompts: Sequence[Sequence[int]], device: str) -> float:
-    """Users a second, after a warm-up that has met the longest prompt."""
+def _rate(run: Run, prompts: Sequence[Sequence[int]], device: str) -> Rate:
+    """After a warm-up that has met the longest prompt."""
     run([max(prompts, key=len), *prompts[:15]])
     _wait(device)
-    if device != "cpu":
-        torch.cuda.empty_cache()
-    started = time.perf_counter()
+    torch.cuda.empty_cache()
+    return Rate(_timed(run, prompts, device).users)
+
+
+def _timed(run: Run, prompts: Sequence[Sequence[int]], device: str) -> Rate:
+    started, worked = time.perf_counter(), time.process_time()
     run(prompts)
     _wait(device)
-    return len(prompts) / (time.perf_counter() - started)
+    return Rate(
+        len(prompts) / (time.perf_counter() - started),
+        (time.process_time() - worked) / len(prompts),
+    )
 
 
 def _report(
-    args: argparse.Namespace, model: Any, prompts: list[list[int]], rows: dict[str, float]
+    args: argparse.Namespace, model: Any, prompts: list[list[int]], rows: dict[str, Rate]
 ) -> dict[str, Any]:
     rate = _matrix_rate(args.device)
     copy = _copy_rate(args.device)
@@ -249,22 +318,39 @@ def _report(
     generated = BEAMS * (NEW_TOKENS - 1)
     work = 2 * body * (mean + generated) + 2 * head * (1 + generated)
     limit = rate / work
-    return {
-        "machine": torch.cuda.get_device_name() if args.device != "cpu" else platform.processor(),
+    peers = {name: each for name, each in rows.items() if name != "ours"}
+    ours = rows["ours"]
+    report = {
+        "machine": torch.cuda.get_device_name() if args.device != "cpu" else _processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "shape": args.shape,
-        "users": len(prompts),
+        "users": args.peer_users if args.device == "cpu" else len(prompts),
         "mean prompt tokens": round(mean, 1),
         "matrix product, TFLOP/s": round(rate / 1e12, 3),
         "copy, GB/s": round(copy / 1e9, 1),
         "limit, users/s": round(limit, 1),
-        "users/s": {name: round(each, 2) for name, each in rows.items()},
-        "ours, share of the limit": round(rows["ours"] / limit, 3),
-        "ours over": {
-            name: round(rows["ours"] / each, 2) for name, each in rows.items() if name != "ours"
-        },
+        "users/s": {name: round(each.users, 2) for name, each in rows.items()},
+        "ours, share of the limit": round(ours.users / limit, 3),
+        "ours over": {name: round(ours.users / each.users, 2) for name, each in peers.items()},
     }
+    if ours.cpu:
+        report["rounds"] = args.rounds
+        report["processor seconds a user"] = {
+            name: round(each.cpu or 0.0, 3) for name, each in rows.items()
+        }
+        report["ours over, by processor seconds"] = {
+            name: round((each.cpu or 0.0) / ours.cpu, 2) for name, each in peers.items()
+        }
+    return report
+
+
+def _processor() -> str:
+    """What Linux calls it; `platform.processor()` is empty there."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {len(names)} cores" if names else platform.processor()
 
 
 def _matrix_rate(device: str) -> float:

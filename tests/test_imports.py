@@ -35,10 +35,12 @@ TORCH = {"torch", "transformers", "tokenizers", "safetensors"}
 MAY_NEED_TORCH = {
     "decoding/beam_search.py",
     "decoding/beams.py",
+    "decoding/exhaustive.py",
     "decoding/generator.py",
     "decoding/searching.py",
     "decoding/title_trie.py",
     "decoding/vllm.py",
+    "evaluation/baselines/sasrec.py",
     "retrieval/dense.py",
     "recommender.py",
 }

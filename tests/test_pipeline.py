@@ -15,6 +15,7 @@ from gloss.artifacts import MANIFEST, open_artifact
 from gloss.config import load_experiment, with_overrides
 from gloss.errors import ConfigError, InputError
 from gloss.runs import OURS, RunFolder
+from gloss.stages.reporting import report_on
 from processes import ENVIRONMENT, Processes, kill_until_done, visible_bytes
 
 STAGES = ("prepare", "train", "generate", "index", "rank", "evaluate", "report")
@@ -219,7 +220,7 @@ def test_users_can_be_limited(processes, config, copied):
 def test_a_run_can_be_the_papers(processes, config, tmp_path):
     ended = processes.gloss("run", config, "protocol=paper", "-o", tmp_path / "run", "--json")
     assert ended.code == 0, ended.stderr
-    assert json.loads(ended.stdout)["GLoSS"].keys() == {
+    assert json.loads(ended.stdout)["GLoSS + BM25"].keys() == {
         "users",
         "recall@5",
         "ndcg@5",
@@ -259,7 +260,7 @@ def test_a_run_is_announced_stage_by_stage(run, experiment, tmp_path):
 def test_a_run_that_is_not_evaluated_has_no_report(tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"name": "a", "data": {"source": "shop"}}))
     with pytest.raises(InputError, match="has no evaluation yet: finish it with `gloss run`"):
-        pipeline.report_on([RunFolder.open(tmp_path)])
+        report_on([tmp_path])
 
 
 def test_drafts_and_what_was_replaced_are_no_evaluations(copied):

@@ -32,16 +32,21 @@ __all__ = [
     "AmazonData",
     "Decoding",
     "Experiment",
+    "FusionRule",
     "Loading",
     "LoraModel",
     "LoraTraining",
     "ModelSettings",
     "Ranking",
+    "SASRec",
     "ScratchModel",
     "ShopData",
+    "SignalName",
+    "Signals",
     "TableData",
     "Training",
     "TrainingSettings",
+    "Transitions",
     "checked",
     "load_experiment",
     "with_overrides",
@@ -196,10 +201,11 @@ AS_IT_IS = Loading()
 
 
 class Decoding(_Settings):
-    """mode: "catalogue" writes titles that exist, "free" anything. batch_tokens: cache entries held
-    at once, users x (prompt + steps x beams), what bounds memory; without it, what fits."""
+    """mode: "catalogue" writes titles that exist, "free" anything, "exact" scores every title that
+    exists and keeps the best (slow, nothing is lost). batch_tokens: cache entries held at once,
+    users x (prompt + steps x beams), what bounds memory; without it, what fits."""
 
-    mode: Literal["catalogue", "free"] = "catalogue"
+    mode: Literal["catalogue", "free", "exact"] = "catalogue"
     beams: PositiveInt = 10
     returned: PositiveInt | None = None
     max_new_tokens: PositiveInt = 50
@@ -215,14 +221,77 @@ class Decoding(_Settings):
 
 
 class Ranking(_Settings):
-    """From generated titles to a list of items; what is not set comes from the protocol."""
+    """From generated titles to a list of items; what is not set comes from the protocol.
 
+    encoder: what "dense" and "hybrid" search with: a preset, a folder or hub:OWNER/NAME."""
+
+    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
+    encoder: str = "all-MiniLM-L6-v2"
     per_query: PositiveInt | None = None
     fusion: Literal["best-score", "last", "beam-order", "rrf"] | None = None
     length: PositiveInt | None = None
     exclude_seen: bool | None = None
     cutoffs: tuple[PositiveInt, ...] | None = None
     segments: tuple[PositiveInt, PositiveInt] | None = None
+
+
+class Transitions(_Settings):
+    """The graph of what was bought near what (evaluation/baselines/transitions.py).
+
+    window: purchases that far apart are joined, with weight fading^(gap - 1); degree_power: weights
+    are divided by both items' degrees to this power; first_hop, second_hop: weights of what lies
+    one step and two steps away. A user is the last `recent` items, weighted decay^0, decay^1, …
+    from the last one back; similarity of titles takes these two as well."""
+
+    window: PositiveInt = 8
+    fading: float = Field(0.7, gt=0, le=1)
+    degree_power: float = Field(0.1, ge=0, le=1)
+    first_hop: float = Field(1.0, ge=0)
+    second_hop: float = Field(0.1, ge=0)
+    recent: PositiveInt = 10
+    decay: float = Field(0.5, gt=0, le=1)
+
+
+class SASRec(_Settings):
+    """A small transformer over items (evaluation/baselines/sasrec.py). networks: trained with
+    seeds in a row, their log-probabilities averaged; text: whether title vectors are part of an
+    item's vector; batch_users: users a step; length: purchases it looks back."""
+
+    networks: PositiveInt = 1
+    layers: PositiveInt = 2
+    width: PositiveInt = 64
+    heads: PositiveInt = 2
+    dropout: Share = 0.4
+    length: PositiveInt = 50
+    text: bool = True
+    epochs: PositiveInt = 12
+    batch_users: PositiveInt = 128
+    learning_rate: float = Field(2e-3, gt=0)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> SASRec:
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        return self
+
+
+SignalName = Literal["transitions", "two-step", "text", "sasrec"]
+FusionRule = Literal["log-linear", "rank"]
+
+
+class Signals(_Settings):
+    """Rankings that need no language model, and their fusion with it. use: which ones; without any
+    there is no fusion. encoder: what makes vectors of titles (retrieval/encoders.py); length: items
+    that each signal brings to the fusion; validation_users: the weights are fitted on as many."""
+
+    use: tuple[SignalName, ...] = ()
+    fusion: FusionRule = "log-linear"
+    encoder: str = "all-MiniLM-L6-v2"
+    length: PositiveInt = 200
+    validation_users: PositiveInt = 4000
+    transitions: Transitions = Transitions()
+    two_step: Transitions = Transitions(degree_power=0.3, first_hop=0.0, second_hop=1.0)
+    sasrec: SASRec = SASRec()
 
 
 def _recipe(settings: Any) -> Any:
@@ -254,6 +323,7 @@ class Experiment(_Settings):
     training: Annotated[TrainingSettings, Field(discriminator="recipe")] = Training()
     decoding: Decoding = Decoding()
     ranking: Ranking = Ranking()
+    signals: Signals = Signals()
     limit_users: PositiveInt | None = None
 
     @model_validator(mode="before")
@@ -382,6 +452,10 @@ def _nearest(place: list[str], location: tuple[int | str, ...]) -> str:
         ("training", "lora"): LoraTraining,
         ("decoding",): Decoding,
         ("ranking",): Ranking,
+        ("signals",): Signals,
+        ("signals", "transitions"): Transitions,
+        ("signals", "two_step"): Transitions,
+        ("signals", "sasrec"): SASRec,
     }
     section = known.get(tuple(str(part) for part in location[:-1]), Experiment)
     fields = [name for name, field in section.model_fields.items() if not field.exclude]

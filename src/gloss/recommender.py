@@ -63,7 +63,7 @@ class Recommender:
         """
         folder = RunFolder.open(run)
         experiment = load_experiment(folder.config)
-        index = load_index(folder.index)
+        index, protocol = load_index(folder.index), protocol_of(experiment)
         generator = TransformersGenerator(
             load_language_model(folder.model), decoding or experiment.decoding, index.catalogue
         )
@@ -72,7 +72,7 @@ class Recommender:
             generator.prompt_builder(),
             generator,
             index.retriever,
-            protocol_of(experiment),
+            replace(protocol, fusion=protocol.fusion_of(index.settings.retriever)),
         )
 
     def recommend(
@@ -88,7 +88,7 @@ class Recommender:
         rankings = rank(
             self.generator.generate(prompts),
             self.retriever,
-            rule=protocol.fusion,
+            rule=protocol.fusion_of("bm25"),  # `load` has fixed it for another
             per_query=max(protocol.per_query, k),
             length=k,
             exclude_seen=protocol.exclude_seen,

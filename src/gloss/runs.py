@@ -1,9 +1,12 @@
 """Where things lie in a run folder. Knows names only.
 
 config.yaml                              the settings, resolved
-data/ model/ generations/ index/         one artefact a stage
+data/ model/ generations/ index/         one artefact a stage; validation-generations/ to fuse
 rankings/{gloss,last-item,popularity}/   lists of items
-evaluations/…/                           what they are worth
+vectors/ sasrec/                         what signals without a language model are made from
+signals/{validation,test}/…/             long lists of each signal, to be fused
+rankings/{signals,fused}/                all signals as one list: without the model, and with it
+evaluations/…/                           what lists are worth
 report.html
 """
 
@@ -15,10 +18,16 @@ from pathlib import Path
 from gloss.artifacts import MANIFEST
 from gloss.errors import InputError
 
-__all__ = ["OURS", "RunFolder"]
+__all__ = ["FUSED", "OURS", "SIGNALS", "RunFolder", "evaluation_at"]
 
 OURS = "gloss"
 """The name of the language model's own ranking and evaluation."""
+
+SIGNALS = "signals"
+"""The name of the ranking that fuses all signals but the language model."""
+
+FUSED = "fused"
+"""The name of the ranking that fuses the language model with all signals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,18 @@ class RunFolder:
         return self.path / "index"
 
     @property
+    def vectors(self) -> Path:
+        return self.path / "vectors"
+
+    @property
+    def networks(self) -> Path:
+        return self.path / "sasrec"
+
+    @property
+    def validation_generations(self) -> Path:
+        return self.path / "validation-generations"
+
+    @property
     def page(self) -> Path:
         return self.path / "report.html"
 
@@ -62,14 +83,30 @@ class RunFolder:
         """The ranking of ours, or of a baseline."""
         return self.path / "rankings" / name
 
+    def signal(self, split: str, name: str) -> Path:
+        """The long lists of a signal, or of the language model, to be fused."""
+        return self.path / "signals" / split / name
+
     def evaluation(self, name: str) -> Path:
         """The evaluation of ours, or of a baseline."""
         return self.path / "evaluations" / name
 
     def evaluations(self) -> dict[str, Path]:
-        """Every evaluation that is there, ours first; drafts have hidden names and do not count."""
+        """Every evaluation that is there, ours and the fused one first; drafts have hidden names
+        and do not count."""
         found = {
             manifest.parent.name: manifest.parent
             for manifest in self.path.glob(f"evaluations/[!.]*/{MANIFEST}")
         }
-        return dict(sorted(found.items(), key=lambda each: (each[0] != OURS, each[0])))
+        return dict(
+            sorted(
+                found.items(),
+                key=lambda each: (each[0] not in (OURS, FUSED), each[0] != OURS, each[0]),
+            )
+        )
+
+
+def evaluation_at(path: Path) -> Path:
+    """The evaluation that a path means: a run folder's own, or the folder itself."""
+    run = RunFolder(Path(path))
+    return run.evaluation(OURS) if run.config.is_file() else run.path

@@ -91,11 +91,29 @@ def test_a_label_does_not_run_into_its_value(browser, address):
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.goto(address)
     touching = page.evaluate(
-        """() => [...document.querySelectorAll('figure:has(figcaption) svg')].flatMap(svg => {
+        """() => [...document.querySelectorAll(
+            ['bars', 'segment', 'last-item'].map(name => `svg[aria-labelledby*="${name}-"]`).join()
+        )].flatMap(svg => {
             const texts = [...svg.querySelectorAll('text')];
             return texts.filter((text, i) => i % 2 == 0 &&
                 text.getBoundingClientRect().right >= texts[i + 1].getBoundingClientRect().left
             ).map(text => text.textContent);
+        })"""
+    )
+    assert touching == []
+    page.close()
+
+
+def test_labels_do_not_run_into_each_other(browser, address):
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(address)
+    touching = page.evaluate(
+        """() => [...document.querySelectorAll('figure svg')].flatMap(svg => {
+            const texts = [...svg.querySelectorAll('text')].map(text => [
+                text.textContent, text.getBoundingClientRect()]);
+            return texts.flatMap(([one, a], i) => texts.slice(i + 1).filter(([two, b]) =>
+                a.left < b.right && b.left < a.right && a.top + 2 < b.bottom && b.top + 2 < a.bottom
+            ).map(([two]) => `${one} | ${two}`));
         })"""
     )
     assert touching == []

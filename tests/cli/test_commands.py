@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import signal
@@ -57,7 +58,8 @@ def test_the_commands_one_by_one_do_what_a_run_does(done, tiny_config, tmp_path,
     for made in ("data", "model", "generations", "index"):
         assert fingerprint(Path(made)) == fingerprint(run.path / made), made
     for name in (OURS, "last-item", "popularity"):
-        said = done("evaluate", "-r", name, "-d", "data", *told, "--json").out
+        written = ("-g", "generations") if name == OURS else ()
+        said = done("evaluate", "-r", name, "-d", "data", *written, *told, "--json").out
         assert json.loads(said) == figures(run.evaluation(name))
         assert fingerprint(Path(name)) == fingerprint(run.ranking(name))
         assert fingerprint(Path(f"{name}-evaluation")) == fingerprint(run.evaluation(name))
@@ -119,8 +121,17 @@ def research(run, tmp_path) -> Path:
 
 def test_the_research_repositorys_file_ends_with_the_figures_of_the_run(done, run, research):
     done("rank", "-g", research, "-i", run.index, "-o", "ranking")
-    said = done("evaluate", "-r", "ranking", "-d", run.data, "--json").out
+    said = done("evaluate", "-r", "ranking", "-d", run.data, "-g", research, "--json").out
     assert json.loads(said) == figures(run.evaluation(OURS))
+
+
+def test_one_user_a_line_ranks_like_the_list(done, run, research, tmp_path):
+    entries = json.loads(research.read_bytes())
+    lines = tmp_path / "per_user.jsonl"
+    lines.write_text("".join(json.dumps({**e, "recall@5": 0.0}) + "\n" for e in entries))
+    for name, path in (("list", research), ("lines", lines)):
+        done("rank", "-g", path, "-i", run.index, "-o", name)
+    assert load_rankings(Path("lines"))[1] == load_rankings(Path("list"))[1]
 
 
 def test_the_research_repositorys_file_is_measured_as_the_paper_did(done, run, research):
@@ -281,11 +292,30 @@ def test_recommendations_are_for_people_or_for_machines(done, run, catalogue, mo
 
 def test_a_report_of_two_runs_names_both(done, run, tiny_config):
     second = done("run", tiny_config, "name=second", "data.users=300", "-o", "second", "--json")
-    assert "GLoSS" in json.loads(second.out)
+    assert "GLoSS + BM25" in json.loads(second.out)
     done("report", run.path, "second", "-o", "both.html")
     page = Path("both.html").read_text("utf-8")
     assert "GLoSS, tiny" in page
     assert "GLoSS, second" in page
+
+
+def test_runs_on_different_data_share_a_page(done, run, tiny_config):
+    done("run", tiny_config, "-o", "second")
+    told = done("report", run.path, "second", "-o", "both.html", "--tables", "tables", "--json")
+    page = Path("both.html").read_text("utf-8")
+    assert page.count('class="part"') == 2
+    assert {Path(path).name for path in json.loads(told.out)["tables"]} >= {
+        "overall.csv",
+        "overall.tex",
+        "segments.csv",
+        "beams.tex",
+    }
+    with Path("tables/overall.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    recall = figures(run.evaluation(OURS))["overall"]["metrics"]["recall@5"]
+    assert [row["model"] for row in rows if row["kind"] == "ours"] == ["GLoSS, tiny"] * 2
+    assert float(rows[0]["Recall@5"]) == pytest.approx(recall["mean"], abs=1e-6)
+    assert float(rows[0]["Recall@5 low"]) == pytest.approx(recall["low"], abs=1e-6)
 
 
 @pytest.fixture

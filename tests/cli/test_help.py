@@ -49,6 +49,7 @@ def test_these_are_the_commands():
         "rank",
         "baseline",
         "evaluate",
+        "fuse",
         "recommend",
         "doctor",
     }

@@ -242,11 +242,11 @@ def test_generations_or_baselines_on_another_index_are_refused(
     assert f"{tmp_path / 'index'} was made from another dataset" in failed.error
 
 
-def test_runs_on_other_shop_share_no_report(gloss, done, run, tiny_config, tmp_path):
-    done("run", tiny_config, "-o", tmp_path / "second")
-    failed = gloss("report", run.path, tmp_path / "second", "-o", tmp_path / "report.html")
-    assert "data" in failed.error
-    assert not (tmp_path / "report.html").exists()
+def test_an_evaluation_of_data_that_were_not_given_is_not_reported(gloss, run, tmp_path):
+    call = ("report", run.evaluation("popularity"), "-o", tmp_path / "report.html")
+    failed = gloss(*call)
+    assert "is of a data set that was not given: name it with -d" in failed.error
+    assert gloss(*call, "-d", run.data).code == 0
 
 
 def test_lists_are_not_measured_beyond_their_end(gloss, run, tmp_path):
@@ -260,7 +260,8 @@ def test_lists_are_not_measured_beyond_their_end(gloss, run, tmp_path):
 
 def test_an_unknown_baseline_is_named_beside_the_known(gloss, run, tmp_path):
     failed = gloss("baseline", "oracle", "-d", run.data, "-o", tmp_path / "out")
-    assert failed.error == "unknown baseline 'oracle', known are last-item, popularity"
+    known = "last-item, popularity, transitions, two-step, text, sasrec"
+    assert failed.error == f"unknown baseline 'oracle', known are {known}"
     assert failed.code == WRONG_CALL
 
 
@@ -286,15 +287,18 @@ def test_a_folder_that_holds_something_else_is_named(gloss, run, tmp_path):
     assert gloss("rank", "-g", run.generations, "-i", run.data, *out).code == FAILURE
 
 
-@pytest.mark.parametrize("command", ["report", "recommend"])
-def test_a_folder_that_is_no_run_is_named(gloss, run, tmp_path, command):
+def test_a_folder_that_is_no_run_is_named(gloss, run, tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere", run.model):
-        call = (
-            ("report", folder, "-o", tmp_path / "report.html")
-            if command == "report"
-            else ("recommend", "-m", folder, "--history", "Kite")
-        )
-        assert gloss(*call).error == f"{folder} is not a run folder: it has no config.yaml"
+        failed = gloss("recommend", "-m", folder, "--history", "Kite")
+        assert failed.error == f"{folder} is not a run folder: it has no config.yaml"
+
+
+def test_what_cannot_be_reported_on_is_named(gloss, run, tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        failed = gloss("report", folder, "-o", tmp_path / "report.html")
+        assert failed.error == f"{folder} is neither a run folder nor an evaluation"
+    failed = gloss("report", run.model, "-o", tmp_path / "report.html")
+    assert "is of the kind 'model', not 'evaluation'" in failed.error
 
 
 def test_a_run_that_was_only_begun_says_what_to_do(gloss, run, tmp_path):
@@ -344,6 +348,14 @@ def test_research_files_that_are_none_are_named(gloss, run, tmp_path, content):
     failed = gloss("rank", "-g", path, "-i", run.index, "-o", tmp_path / "out")
     assert failed.error.startswith(str(path))
     assert failed.code == FAILURE
+
+
+@pytest.mark.parametrize("second", ["[]", "{", '{"reviewer_id": "bob"}'])
+def test_a_wrong_line_of_a_research_file_is_named(gloss, run, tmp_path, second):
+    path = tmp_path / "per_user.jsonl"
+    path.write_text(f"{json.dumps(ENTRY)}\n{second}\n")
+    failed = gloss("rank", "-g", path, "-i", run.index, "-o", tmp_path / "out")
+    assert failed.error.startswith(f"{path}, line 2")
 
 
 def test_a_research_file_of_other_users_cannot_be_measured(gloss, done, run, tmp_path):

@@ -6,11 +6,13 @@ from gloss.errors import ConfigError
 from gloss.evaluation.protocol import FAIR, PAPER, protocol_named
 from gloss.retrieval.fusion import FUSIONS
 
+RETRIEVERS = ("bm25", "dense", "hybrid")
+
 
 def test_paper_is_the_published_way():
     assert dataclasses.astuple(PAPER) == (
-        *("paper", "paper", True, False),
-        *(1, "best-score", 5, False, (5,)),
+        *("paper", "paper", True, False, False),
+        *(1, None, 5, False, (5,)),
     )
 
 
@@ -22,12 +24,22 @@ def test_fair_leaves_out_what_was_bought_and_fills_the_list():
 def test_a_protocol_says_how_its_index_is_made():
     settings = PAPER.index_settings()
     assert (settings.title_style, settings.marker, settings.exact_first) == ("paper", True, False)
+    dense = PAPER.index_settings("dense", encoder="e5-small-v2")
+    assert (dense.retriever, dense.encoder, dense.marker) == ("dense", "e5-small-v2", True)
+    assert not dense.prefixes
+    assert FAIR.index_settings("hybrid").prefixes
+
+
+def test_paper_fuses_as_published_for_each_retriever_and_fair_always_alike():
+    assert [PAPER.fusion_of(each) for each in RETRIEVERS] == ["best-score", "last", "best-score"]
+    assert [FAIR.fusion_of(each) for each in RETRIEVERS] == ["beam-order"] * 3
+    assert dataclasses.replace(PAPER, fusion="rrf").fusion_of("dense") == "rrf"
 
 
 @pytest.mark.parametrize("protocol", [PAPER, FAIR])
 def test_protocols_are_found_by_name_and_use_rules_that_exist(protocol):
     assert protocol_named(protocol.name) is protocol
-    assert protocol.fusion in FUSIONS
+    assert {protocol.fusion_of(each) for each in RETRIEVERS} <= FUSIONS.keys()
 
 
 def test_an_unknown_name_gets_the_nearest():

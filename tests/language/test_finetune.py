@@ -103,7 +103,7 @@ def test_an_adapter_merged_into_a_folder_loads_as_a_whole_model(adapter, tmp_pat
     assert torch.equal(logits(whole), logits(load_language_model(adapter, device="cpu")))
 
 
-@pytest.mark.filterwarnings("ignore:.*past_key_values:FutureWarning")
+@pytest.mark.filterwarnings("ignore:decoding takes the slower path:RuntimeWarning")
 def test_an_adapter_decodes_inside_the_catalogue(adapter, shop, tmp_path):
     settings = Decoding(beams=3)
     options = {"split": "test", "settings": settings, "limit_users": 2}

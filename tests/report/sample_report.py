@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from gloss.report.page import Report, Row, Sample, Segment, SegmentTable, Suggestion
+from gloss.evaluation.beams import Beam
+from gloss.evaluation.beyond import TitleFigures
+from gloss.evaluation.significance import Comparison
+from gloss.report.page import (
+    Beyond,
+    Duel,
+    Report,
+    Row,
+    Sample,
+    Segment,
+    SegmentTable,
+    Suggestion,
+)
 from gloss.report.published import published_rows, published_segments
 
 OURS = "Llama 29M from scratch, catalogue decoding"
-LAST_ITEM = "Last-item search, BM25"
-POPULARITY = "Most popular"
+LAST_ITEM = "Last-item search"
+POPULARITY = "Popularity"
+RETRIEVERS = {OURS: "BM25", LAST_ITEM: "BM25"}
 TEST_USERS = 19395
 HALF_WIDTH = {"recall": 0.0037, "ndcg": 0.0028, "mrr": 0.0025}
 RECALL = {
     OURS: (0.0349, 0.0827, 0.1025, 0.1262),
-    "Llama 29M from scratch, free decoding + E5-small": (0.0331, 0.0774, 0.0931, 0.1088),
+    "Llama 29M from scratch, free decoding": (0.0331, 0.0774, 0.0931, 0.1088),
     LAST_ITEM: (0.0188, 0.0521, 0.0702, 0.0880),
     POPULARITY: (0.0021, 0.0083, 0.0141, 0.0233),
 }
@@ -20,6 +33,8 @@ NDCG = {model: tuple(round(0.716 * r, 4) for r in recall) for model, recall in R
 SEGMENTS = {"Cold, up to 5": 6688, "Regular, 6 to 13": 10632, "Power, 14 and more": 2075}
 TILT = (1.09, 0.97, 0.88)
 CUTOFFS = (1, 5, 10, 20)
+LENGTHS = {"≤3": 250, "4": 6438, "5": 3300, "6–7": 4104, "8–10": 2500, "11–15": 1500, "16+": 1303}
+BEAM_HITS = (0.0349, 0.0181, 0.0122, 0.0097, 0.0080, 0.0055, 0.0043, 0.0036, 0.0032, 0.0028)
 
 
 def sample_report(*, synthetic: bool = False, protocol: str = "FAIR") -> Report:
@@ -36,6 +51,8 @@ def sample_report(*, synthetic: bool = False, protocol: str = "FAIR") -> Report:
         samples=SAMPLES,
         facts=FACTS,
         synthetic=synthetic,
+        histories=tuple(histories(row) for row in rows),
+        duel=Duel(rows[0].label, rows[2].label, COMPARISON),
         command="gloss report runs/toys-scratch runs/toys-last-item runs/toys-popular "
         "--title 'Toys & Games' -o report.html",
     )
@@ -50,7 +67,51 @@ def measured(model: str) -> Row:
     intervals = {metric: around(metric, value) for metric, value in values.items()}
     kind = "baseline" if model in (LAST_ITEM, POPULARITY) else "ours"
     note = {OURS: "8 layers, 512 wide, 10 beams", LAST_ITEM: "the item itself removed"}
-    return Row(model, values, intervals, TEST_USERS, kind, note.get(model, ""))
+    return Row(
+        model,
+        values,
+        intervals,
+        TEST_USERS,
+        kind,
+        note.get(model, ""),
+        RETRIEVERS.get(model, ""),
+        beyond(model),
+    )
+
+
+COMPARISON = Comparison(
+    metric="recall@5",
+    users=TEST_USERS,
+    first=0.0827,
+    second=0.0521,
+    difference=0.0306,
+    low=0.0264,
+    high=0.0348,
+    p_value=0.0001,
+    better=1210,
+    worse=617,
+)
+
+
+def beyond(model: str) -> Beyond:
+    lists = {"coverage@5": 0.71, "coverage@20": 0.93, "novelty@5": 10.2, "novelty@20": 10.6}
+    if model in (LAST_ITEM, POPULARITY):
+        return Beyond(lists, 1)
+    beams = tuple(
+        Beam(n, 1.0, 0.98 * hit, hit, sum(BEAM_HITS[: n + 1]), 0.1)
+        for n, hit in enumerate(BEAM_HITS)
+    )
+    return Beyond(lists, 0, TitleFigures(193950, 0.9412, 0.0031, 9.97), 17, beams)
+
+
+def histories(row: Row) -> SegmentTable:
+    parts = {}
+    for place, (name, users) in enumerate(LENGTHS.items()):
+        recall, ndcg = (row.values[m] * (1.1 - 0.05 * place) for m in ("recall@5", "ndcg@5"))
+        values = {"recall@5": recall, "ndcg@5": ndcg}
+        half = 2 * (recall * (1 - recall) / users) ** 0.5
+        parts[name] = Segment(users, values, {"recall@5": (max(0, recall - half), recall + half)})
+    return SegmentTable(row.label, parts)
 
 
 def around(metric: str, value: float) -> tuple[float, float]:
@@ -63,7 +124,7 @@ def segments(row: Row) -> SegmentTable:
         name: Segment(users, {metric: value * tilt for metric, value in row.values.items()})
         for (name, users), tilt in zip(SEGMENTS.items(), TILT, strict=True)
     }
-    return SegmentTable(row.model, parts)
+    return SegmentTable(row.label, parts)
 
 
 def renamed_published_segments() -> tuple[SegmentTable, ...]:
@@ -131,7 +192,7 @@ SAMPLES = (
             "Dominion: Intrigue </svg></style>",
         ),
         recommendations=(
-            Suggestion("Dominion: Seaside", None, False),
+            Suggestion("Dominion: Seaside", None, False, "Dominion: Intrigue </svg></style>"),
             Suggestion("Ticket to Ride", None, False),
             Suggestion(
                 "Catan: Seafarers Game Expansion 3rd Edition", "Settlers of Catan: Seafarers", False

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from gloss.report.page import Report, Row, Sample, Suggestion, render_report
+from gloss.report.page import Report, Row, Sample, Suggestion, render_report, render_reports
 from report.sample_report import OURS, POPULARITY, sample_report
 
 VOID = {"meta", "link", "br", "img"}
@@ -99,11 +99,27 @@ def test_letters_that_matplotlib_lacks_are_drawn_by_the_reader():
         assert "木の電車" in Page(render_report(small("t", "木の電車"))).text
 
 
-def test_every_row_stands_in_the_table(html):
+def test_every_measured_row_and_the_best_published_one_stand_in_the_table(html):
     table = html[html.index("<table>") : html.index("</table>")]
-    for row in sample_report().rows:
-        assert Page(table + "</table>").text.count(row.model) == 1
+    measured = [row for row in sample_report().rows if row.kind != "published"]
+    assert len(re.findall('scope="row"', table)) == len(measured) + 1
+    for row in measured:
+        assert row.label in Page(table + "</table>").text
         assert f"{row.values['recall@5']:.4f}" in table
+    assert "GLoSS, Llama-3.1-8B + E5-small" in table
+
+
+def test_every_row_stands_in_the_grid_under_its_retriever(html):
+    start = html.index('<table class="grid">')
+    grid = html[start : html.index("</table>", start) + len("</table>")]
+    columns = [retriever.strip() for retriever in re.findall('class="number">(.*?)</th>', grid)]
+    assert columns == ["BM25", "E5-small", "E5-base", "no search"]
+    lines = [line for line in grid.split("<tr>") if "GLoSS, Llama-3.1-8B" in line]
+    assert [float(v) for v in re.findall(r"number[^>]*>([\d.]+)", lines[0])] == [
+        0.0784,
+        0.0796,
+        0.0790,
+    ]
 
 
 def test_the_best_of_each_column_is_marked_once(html):
@@ -119,12 +135,14 @@ def test_the_best_of_each_column_is_marked_once(html):
 
 def test_under_paper_a_published_figure_can_be_the_best():
     weak = Row("A", {"recall@5": 0.01}, {}, 19395, "ours")
-    report = replace(sample_report(protocol="PAPER"), rows=(weak, *sample_report().rows[4:]))
+    report = replace(
+        sample_report(protocol="PAPER"), rows=(weak, *sample_report().rows[4:]), histories=()
+    )
     assert re.findall(r'class="number best">([\d.]+)', render_report(report))[0] == "0.0796"
 
 
 def test_metrics_without_room_are_named(html):
-    assert "Not shown for want of room: Recall@1, Recall@20, NDCG@1, NDCG@20." in html
+    assert "Not shown: Recall@1, Recall@20, NDCG@1, NDCG@20." in html
 
 
 def test_ids_are_used_once(html):
@@ -134,9 +152,13 @@ def test_ids_are_used_once(html):
 
 def test_pictures_say_their_numbers_in_words(html):
     descriptions = re.findall(r"<desc[^>]*>(.*?)</desc>", html)
-    assert len(descriptions) == 2 + 3 + 1  # recall and NDCG, three segments, list lengths
-    assert f"{OURS} 0.0827" in descriptions[0]
-    assert f"{POPULARITY}: Recall@1 0.0021" in descriptions[-1]
+    # Recall and NDCG, of all and of last-item search; segments; histories; list lengths; beams
+    assert len(descriptions) == 2 + 2 + 3 + 2 + 1 + 2
+    assert f"{OURS} + BM25 0.0827" in descriptions[0]
+    assert "BM25, published 0.0536" in descriptions[2]
+    assert f"{POPULARITY}: Recall@5 with a history of ≤3 0.0091" in descriptions[7]  # 1.1 x .0083
+    assert f"{POPULARITY}: Recall@1 0.0021" in descriptions[9]
+    assert f"{OURS} + BM25: 1 0.0349" in descriptions[10]
 
 
 def test_pictures_are_coloured_by_the_page(html):
@@ -148,6 +170,32 @@ def test_pictures_are_coloured_by_the_page(html):
 def test_the_target_is_marked_and_a_different_wording_is_shown(html):
     assert Page(html).text.count("bought next") == 1 + 1  # the mark, and the explanation above
     assert "wrote “Thomas And Friends Wooden Railway - Edward the Engine”" in html
+
+
+def test_a_bought_item_that_led_to_a_suggestion_is_shown(html):
+    assert "because of: Dominion: Intrigue </svg></style>" in Page(html).text
+
+
+def test_beams_and_titles_are_told(html):
+    told = " ".join(Page(html).text.split())
+    assert (
+        f"{OURS} + BM25 wrote 193,950 titles. Exact titles of the catalogue: 94.1 %. "
+        "Repeats of an earlier title of the same person: 0.3 %. Titles that found nothing: 17."
+    ) in told
+    table = html[html.index("What the beams do") :]
+    first_five = 0.0349 + 0.0181 + 0.0122 + 0.0097 + 0.0080
+    assert f"{first_five:.4f}" in table[: table.index("</table>")]
+
+
+def test_several_reports_share_a_page_with_one_overview():
+    reports = [sample_report(), sample_report(synthetic=True)]
+    html = render_reports(reports, title="Everything")
+    page = Page(html)
+    assert len(page.ids) == len(set(page.ids))
+    assert page.tags.count("h1") == 1
+    assert html.count('<table class="grid">') == 1
+    assert {"#p1", "#p2"} <= set(page.addresses)
+    assert page.text.count("another protocol, split or set of users") > 0
 
 
 def test_a_missed_target_and_an_empty_list_are_told(html):

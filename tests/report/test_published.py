@@ -19,9 +19,9 @@ def test_every_published_system_is_there(dataset, users):
 
 
 def test_figures_are_the_published_ones():
-    rows = {row.model: row.values for row in published_rows("toys", "PAPER")}
+    rows = {row.label: row.values for row in published_rows("toys", "PAPER")}
     assert rows["GLoSS, Llama-3.1-8B + E5-small"] == {"recall@5": 0.079557, "ndcg@5": 0.052897}
-    assert rows["GLoSS, Last-item search + BM25"]["mrr"] == 0.019147
+    assert rows["Last-item search + BM25"]["mrr"] == 0.019147
 
 
 @pytest.mark.parametrize("name", ["Toys_and_Games", "Toys & Games", "TOYS"])
@@ -50,7 +50,7 @@ def test_segments_add_up_to_all_users():
 
 
 def test_the_mean_of_the_segments_is_the_whole():
-    rows = {row.model: row for row in published_rows("beauty", "PAPER")}
+    rows = {row.label: row for row in published_rows("beauty", "PAPER")}
     for table in published_segments("beauty"):
         parts = table.segments.values()
         whole = sum(part.users * part.values["recall@5"] for part in parts) / 22363

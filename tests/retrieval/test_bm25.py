@@ -1,12 +1,15 @@
 import math
+import random
 
 import bm25s
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gloss.data.catalogue import Catalogue, Item
 from gloss.errors import ConfigError, InputError
-from gloss.retrieval.bm25 import BM25
+from gloss.retrieval.bm25 import BM25, known_words
 from gloss.retrieval.index import IndexSettings
 
 TITLES = ("Red kite", "Blue kite with a long tail", "Red ball", "The Of And", "Red kite")
@@ -90,3 +93,51 @@ def test_a_catalogue_without_words_is_an_error(settings):
 def test_unknown_stop_words_are_an_error_that_names_them():
     with pytest.raises(ConfigError, match="stopwords='klingon'"):
         BM25.build(catalogue(), IndexSettings(stopwords="klingon"))
+
+
+@given(st.text(alphabet=st.one_of(st.characters(), st.sampled_from("aAİıßé_0  the'-\u0301\u200d"))))
+def test_words_are_those_of_bm25s_in_any_script(text):
+    words = bm25s.tokenize([text], stopwords="en", return_ids=False, show_progress=False)[0]
+    vocabulary = {word: number for number, word in enumerate(dict.fromkeys(words))}
+    assert known_words(text, vocabulary) == [vocabulary[word] for word in words]
+
+
+def as_bm25s(titles, texts, settings, k):
+    """(row, score) of the k best above 0, from every score that bm25s gives."""
+    start = "Title: " if settings.marker else ""
+    library = bm25s.BM25()
+    tokens = bm25s.tokenize([start + title for title in titles], show_progress=False)
+    library.index(tokens, create_empty_token=False, show_progress=False)
+    lists = []
+    for text in texts:
+        (words,) = bm25s.tokenize([start + text], return_ids=False, show_progress=False)
+        known = [word for word in words if word in library.vocab_dict]
+        scores = library.get_scores(known).tolist() if known[bool(start) :] else []
+        order = sorted(range(len(scores)), key=lambda row: -scores[row])
+        lists.append([(row, scores[row]) for row in order[:k] if scores[row] > 0])
+    return lists
+
+
+@pytest.mark.parametrize("settings", [PAPER, FAIR], ids=["marker", "no marker"])
+@pytest.mark.parametrize("k", [1, 20, 700])
+def test_of_many_texts_and_titles_bm25s_gives_the_same_lists(settings, k):
+    rng = random.Random(k)
+    words = [f"w{number}" for number in range(60)] + ["the", "unknown?"]
+    titles = [" ".join(rng.choices(words[:50], k=rng.randint(1, 9))) for _ in range(1300)]
+    texts = [" ".join(rng.choices(words, k=rng.randint(0, 7))) for _ in range(150)]
+    found = BM25.build(catalogue(titles), settings).search(texts, k)
+    assert [[hit[1:] for hit in hits] for hits in found] == as_bm25s(titles, texts, settings, k)
+
+
+few_words = st.lists(st.sampled_from(["red", "kite", "ball", "the", "tea"]), max_size=6)
+
+
+@given(
+    st.lists(few_words.map(lambda words: " ".join(["pot", *words])), min_size=1, max_size=8),
+    st.lists(few_words.map(" ".join), min_size=1, max_size=4),
+    st.sampled_from([PAPER, FAIR]),
+    st.integers(1, 9),
+)
+def test_of_a_few_words_bm25s_gives_the_same_lists(titles, texts, settings, k):
+    found = BM25.build(catalogue(titles), settings).search(texts, k)
+    assert [[hit[1:] for hit in hits] for hits in found] == as_bm25s(titles, texts, settings, k)

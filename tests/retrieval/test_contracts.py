@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from contracts import TITLES, RetrieverContract, catalogue_of
+from contracts import TITLES, EncoderContract, RetrieverContract, catalogue_of
 from gloss.retrieval.bm25 import BM25
 from gloss.retrieval.exact import Exact, ExactFirst
 from gloss.retrieval.index import IndexSettings
+from gloss.retrieval.indexing import build_index
 
 PAPER = IndexSettings(title_style="paper", marker=True, exact_first=False)
 
@@ -33,3 +34,29 @@ class TestExactFirst(RetrieverContract):
     def retriever(self):
         catalogue = catalogue_of(TITLES)
         return ExactFirst(Exact(catalogue), BM25.build(catalogue, IndexSettings()))
+
+
+class InMemory(EncoderContract):
+    @pytest.fixture
+    def retriever(self, minilm):
+        return build_index(catalogue_of(TITLES), self.settings)
+
+
+class TestDense(InMemory):
+    settings = IndexSettings(retriever="dense", exact_first=False)
+
+
+class TestDenseWithTheMarkerAndExactTitlesFirst(InMemory):
+    settings = IndexSettings(retriever="dense", marker=True)
+
+
+class TestDenseWithFaissHNSW(InMemory):
+    settings = IndexSettings(retriever="dense", neighbours="hnsw", exact_first=False)
+
+
+class TestHybridByRanks(InMemory):
+    settings = IndexSettings(retriever="hybrid", exact_first=False)
+
+
+class TestHybridByScores(InMemory):
+    settings = IndexSettings(retriever="hybrid", blend="weighted", weight=0.7, exact_first=False)

@@ -88,7 +88,8 @@ def test_an_unknown_rule_names_the_nearest():
         order("best_score", hits(a=1))
 
 
-found = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from([1.0, 2.0, 3.0]), max_size=5)
+letters = st.sampled_from("abcdef")
+found = st.dictionaries(letters, st.sampled_from([1.0, 2.0, 3.0]), max_size=5)
 
 
 @given(st.lists(found, max_size=4), st.sampled_from(sorted(FUSIONS)))
@@ -101,6 +102,42 @@ def test_every_rule_lists_everything_that_was_found_once(scores, rule):
 def test_a_shorter_list_is_the_beginning_of_a_longer_one(scores, rule, length):
     per_query = [hits(**each) for each in scores]
     assert order(rule, *per_query, length=length) == order(rule, *per_query)[:length]
+
+
+def as_written(rule: str, found: list[tuple[float, int, int, int, str]]) -> list[str]:
+    """The rules as their descriptions say, on (score, beam, depth, row, item) of all hits."""
+    if rule == "beam-order":
+        listed = [each[-1] for each in sorted(found, key=lambda f: (f[2], f[1], f[3]))]
+        return list(dict.fromkeys(listed))
+    placed: dict[str, tuple[float, int, int]] = {}
+    for item in {each[-1] for each in found}:
+        of_item = [each for each in found if each[-1] == item]
+        if rule == "best-score":
+            score, beam, _, row, _ = min(of_item, key=lambda f: (-f[0], f[1]))
+        elif rule == "last":
+            score, beam, _, row, _ = max(of_item, key=lambda f: f[1])
+        else:
+            _, beam, _, row, _ = min(of_item, key=lambda f: (f[2], f[1]))
+            score = sum(1 / (61 + depth) for _, _, depth, _, _ in of_item)
+        placed[item] = (-score, beam, row)
+    return sorted(placed, key=placed.__getitem__)
+
+
+@given(st.lists(found, max_size=4), st.sampled_from(sorted(FUSIONS)), st.sets(letters))
+def test_every_rule_orders_as_it_is_written(scores, rule, exclude):
+    per_query = [hits(**each) for each in scores]
+    everything = [
+        (
+            hit.score,
+            beam,
+            sorted({h.score for h in found}, reverse=True).index(hit.score),
+            *hit[1::-1],
+        )
+        for beam, found in enumerate(per_query)
+        for hit in found
+    ]
+    wanted = [item for item in as_written(rule, everything) if item not in exclude]
+    assert list(order(rule, *per_query, exclude=exclude)) == wanted
 
 
 class Letters:

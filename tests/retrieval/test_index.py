@@ -1,32 +1,31 @@
-import polars as pl
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from gloss.data.dataset import Dataset, PurchaseLog, prepare, save
-from gloss.errors import ArtifactError
+from gloss.artifacts import MANIFEST
+from gloss.errors import ArtifactError, ConfigError
 from gloss.retrieval.index import IndexSettings
 from gloss.retrieval.indexing import build_index, load_index, save_index
-
-TITLES = {"b1": "Salt &amp; Pepper", "b2": "Pepper mill", "b3": "Tea pot"}
-
-
-@pytest.fixture
-def dataset(tmp_path) -> Dataset:
-    bought = [(user, item, time) for user in "uv" for time, item in enumerate(TITLES)]
-    log = PurchaseLog(
-        pl.DataFrame(bought, schema=["user", "item", "time"], orient="row"),
-        pl.DataFrame({"item": list(TITLES), "title": list(TITLES.values())}),
-        {},
-    )
-    save(prepare(log, split="paper"), tmp_path / "data", config={})
-    return Dataset.load(tmp_path / "data")
 
 
 @pytest.mark.parametrize(
     "settings",
-    [IndexSettings(), IndexSettings(title_style="paper", marker=True, exact_first=False)],
-    ids=["fair", "paper"],
+    [
+        IndexSettings(),
+        IndexSettings(title_style="paper", marker=True, exact_first=False),
+        IndexSettings(retriever="dense"),
+        IndexSettings(title_style="paper", marker=True, prefixes=False, retriever="dense"),
+        IndexSettings(retriever="dense", neighbours="hnsw"),
+        IndexSettings(retriever="hybrid"),
+        IndexSettings(retriever="hybrid", blend="weighted", weight=0.8),
+    ],
+    ids=["fair", "paper", "dense", "dense-paper", "hnsw", "hybrid", "weighted"],
 )
-def test_a_saved_index_finds_what_it_found_before(dataset, tmp_path, settings):
+def test_a_saved_index_finds_what_it_found_before(dataset, tmp_path, settings, minilm):
     save_index(dataset, tmp_path / "index", settings)
     index = load_index(tmp_path / "index")
     catalogue = dataset.catalogue(settings.title_style)
@@ -73,3 +72,48 @@ def test_a_damaged_index_names_the_file(dataset, tmp_path):
 def test_a_data_set_is_not_an_index(dataset):
     with pytest.raises(ArtifactError, match=r"of the kind .dataset., not .index."):
         load_index(dataset.path)
+
+
+DENSE = IndexSettings(retriever="dense")
+
+
+def test_an_index_by_meaning_is_bound_to_its_encoder(dataset, tmp_path, minilm):
+    folder = tmp_path / "encoder"
+    shutil.copytree(minilm.folder, folder)
+    save_index(dataset, tmp_path / "index", replace(DENSE, encoder=str(folder)))
+    index = load_index(tmp_path / "index")
+    assert index.artifact.inputs == {
+        "dataset": dataset.fingerprint,
+        "encoder": minilm.fingerprint,
+    }
+    with (folder / "tokenizer.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(ArtifactError, match=r"made from another encoder .* than the encoder "):
+        load_index(tmp_path / "index")
+    shutil.rmtree(folder)
+    with pytest.raises(ConfigError, match=r"no encoder .*encoder"):
+        load_index(tmp_path / "index")
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "catalogue.parquet"])
+def test_a_truncated_or_flipped_index_by_meaning_names_the_file(dataset, tmp_path, minilm, name):
+    save_index(dataset, tmp_path / "index", DENSE)
+    file = tmp_path / "index" / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    said = f"{name} is damaged: {len(whole) - 1} bytes instead of {len(whole)}"
+    with pytest.raises(ArtifactError, match=said):
+        load_index(tmp_path / "index")
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ArtifactError, match=f"{name} is damaged: its content is not what"):
+        load_index(tmp_path / "index")
+    file.write_bytes(whole)
+    (tmp_path / "index" / MANIFEST).unlink()
+    with pytest.raises(ArtifactError, match="is not a whole artefact"):
+        load_index(tmp_path / "index")
+
+
+def test_an_index_by_meaning_holds_no_pickle(dataset, tmp_path, minilm):
+    save_index(dataset, tmp_path / "index", DENSE)
+    vectors = np.load(tmp_path / "index" / "vectors.npy", allow_pickle=False)
+    assert (vectors.dtype, vectors.shape) == (np.float32, (3, 384))

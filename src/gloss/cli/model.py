@@ -77,8 +77,11 @@ def generate(
     out: Out,
     split: SplitOf = "test",
     decoding: Annotated[
-        Literal["catalogue", "free"],
-        typer.Option(help="catalogue: only titles that exist; free: whatever the model writes."),
+        Literal["catalogue", "free", "exact"],
+        typer.Option(
+            help="catalogue: only titles that exist; free: whatever the model writes; exact: score "
+            "every title, slow."
+        ),
     ] = "catalogue",
     beams: Annotated[int, typer.Option(min=1, help="Beams to search with.")] = 10,
     returned: Annotated[
@@ -91,6 +94,9 @@ def generate(
     batch_tokens: Annotated[
         int | None, typer.Option(min=1, help="Cache entries held at once (default: what fits).")
     ] = None,
+    shard_users: Annotated[
+        int, typer.Option(min=1, help="Users a file: what an interrupted run redoes at most.")
+    ] = 2048,
     titles: Annotated[
         Literal["fair", "paper"], typer.Option(help="Title style, for models that are not ours.")
     ] = "fair",
@@ -108,7 +114,7 @@ def generate(
     ] = None,
     limit_users: LimitUsers = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how many users, tokens and seconds; do nothing.")
+        bool, typer.Option("--dry-run", help="Say how many users, tokens, seconds and bytes.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -131,6 +137,7 @@ def generate(
         max_new_tokens=max_new_tokens,
         length_penalty=length_penalty,
         batch_tokens=batch_tokens,
+        shard_users=shard_users,
     )
     if dry_run:
         expected = stages.estimate(

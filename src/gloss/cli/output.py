@@ -17,6 +17,7 @@ from gloss.progress import Progress
 
 if TYPE_CHECKING:
     from gloss.artifacts import Artifact
+    from gloss.evaluation.significance import Comparison
     from gloss.recommender import Recommendation
     from gloss.report.content import Report, Row
 
@@ -24,6 +25,8 @@ __all__ = [
     "announce",
     "err",
     "out",
+    "print_beyond",
+    "print_comparisons",
     "print_figures",
     "print_json",
     "print_line",
@@ -111,7 +114,8 @@ def print_people(report: Report) -> None:
         table.add_column("the model wrote", style="dim")
         for each in sample.recommendations:
             mark = " [green](bought next)[/green]" if each.is_target else ""
-            table.add_row(escape(each.title) + mark, escape(each.why or ""))
+            because = f"because of: {each.because}" if each.because else ""
+            table.add_row(escape(each.title) + mark, escape(each.why or because))
         out.print(table)
         out.print(f"  Bought next: {escape(sample.target)}\n")
 
@@ -142,10 +146,52 @@ def print_figures(title: str, figures: Mapping[str, Any]) -> None:
         interval = f"{each['low']:.4f} to {each['high']:.4f}"
         table.add_row(metric, _figure(each["mean"]), interval, *parts)
     out.print(table)
+    print_beyond(figures.get("beyond", {}))
+
+
+def print_comparisons(first: str, second: str, comparisons: Sequence[Comparison]) -> None:
+    """What differs between two evaluations, A and B, metric by metric."""
+    print_line(f"A  {first}")
+    print_line(f"B  {second}")
+    print_line(f"{comparisons[0].users:,} users")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("metric", no_wrap=True)
+    for name in ("A", "B", "A - B", "95 %", "p", "A wins", "B wins"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in comparisons:
+        table.add_row(
+            each.metric,
+            _figure(each.first),
+            _figure(each.second),
+            f"{each.difference:+.4f}",
+            f"{each.low:+.4f} to {each.high:+.4f}",
+            f"{each.p_value:.4f}",
+            *(f"{count:,}" for count in (each.better, each.worse)),
+        )
+    out.print(table)
+
+
+def print_beyond(beyond: Mapping[str, Any]) -> None:
+    """What lists, titles and beams are like besides."""
+    if "lists" in beyond:
+        print_summary("lists", {name: _rounded(value) for name, value in beyond["lists"].items()})
+    if "titles" in beyond:
+        print_summary("titles", {name: _rounded(value) for name, value in beyond["titles"].items()})
+    if "beams" in beyond:
+        table = Table()
+        for name in ("beam", "wrote", "exact", "hit", "so far", "entries"):
+            table.add_column(name, justify="right")
+        for beam, *shares in (each.values() for each in beyond["beams"]):
+            table.add_row(str(beam), *map(_figure, shares))
+        out.print(table)
+
+
+def _rounded(value: float) -> float | str:
+    return f"{value:.4f}" if isinstance(value, float) else value
 
 
 def _label(row: Row) -> str:
-    name = escape(row.model)
+    name = escape(row.label)
     return f"[bold]{name}[/bold]" if row.kind == "ours" else f"[dim]{row.kind}[/dim] {name}"
 
 
@@ -188,15 +234,24 @@ def _bar(stage: str) -> Iterator[Progress]:
 @contextmanager
 def _lines(stage: str) -> Iterator[Progress]:
     last = time.monotonic()
+    first: tuple[int, float] | None = None  # what an earlier run had done tells nothing of the pace
 
     def show(done: int, total: int | None, note: str = "") -> None:
-        nonlocal last
-        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
+        nonlocal last, first
+        now = time.monotonic()
+        first = first or (done, now)
+        if now - last >= _SECONDS_BETWEEN_LINES:
+            last = now
             of = f" of {total:,}" if total is not None else ""
-            err.print(f"{stage:<10} {done:,}{of}  {escape(note)}", highlight=False)
+            left = _left(done - first[0], now - first[1], (total or done) - done)
+            err.print(f"{stage:<10} {done:,}{of}  {escape(note)}{left}", highlight=False)
 
     yield show
+
+
+def _left(done: int, seconds: float, to_do: int) -> str:
+    """About how long the rest will take; nothing while that cannot be known."""
+    return f", about {_clock(to_do * seconds / done)} left" if done and to_do else ""
 
 
 def _clock(seconds: float) -> str:

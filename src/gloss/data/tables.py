@@ -33,7 +33,7 @@ from gloss.data.lines import (
 )
 from gloss.errors import InputError
 
-__all__ = ["read_tables"]
+__all__ = ["read_item_table", "read_tables"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -80,6 +80,22 @@ def read_tables(
         "bad lines": bad.count,
     }
     return PurchaseLog(log, catalogue, counts)
+
+
+def read_item_table(path: Path, *, item: str = "item", title: str = "title") -> pl.DataFrame:
+    """Read items alone, every row whole and titled: columns item, title, in the file's order.
+
+    Formats and errors as for `read_tables`.
+    """
+    bad = BadLines(0)
+    table, _ = _read_items(Path(path), item, title, bad)
+    bad.check()
+    if table.is_empty():
+        raise InputError(f"{path} has no rows")
+    untitled = table.filter(pl.col("title").is_null())["item"].to_list()
+    if untitled:
+        raise InputError(f"{path}: {untitled[0]} has no title, and nothing else to be found by")
+    return table
 
 
 def _read_interactions(

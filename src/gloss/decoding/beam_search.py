@@ -14,6 +14,7 @@ Knows token ids only; knows no text and no users' names.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,7 +32,14 @@ from gloss.decoding.beams import (
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import ConfigError
 
-__all__ = ["BeamSettings", "Hypothesis", "beam_search"]
+__all__ = [
+    "BeamSettings",
+    "Hypothesis",
+    "beam_search",
+    "cache_argument",
+    "left_padded",
+    "require_full_attention",
+]
 
 
 @torch.inference_mode()
@@ -49,7 +57,7 @@ def beam_search(
     Raises ConfigError for a model whose attention cannot look at the whole context.
     """
     steps = trie.depth if trie else settings.max_new_tokens
-    _require_full_attention(model, max(map(len, prompts)) + steps)
+    require_full_attention(model, max(map(len, prompts)) + steps)
     feed = _Feed(model, prompts, settings.beams)
     state = BeamState.begin(len(prompts), settings, steps=steps, device=feed.device)
     found: list[tuple[Hypothesis, ...]] = [()] * len(prompts)
@@ -80,8 +88,9 @@ class _Feed:
         self.model = model
         self.device = model.device
         self.cache = DynamicCache()
+        self.cache_name = cache_argument(model)
         self.beams = beams
-        self.tokens, self.seen = _left_padded(prompts, self.device)
+        self.tokens, self.seen = left_padded(prompts, self.device)
         self.lengths = self.seen.sum(1, keepdim=True)
         # ancestors[u, b, s]: which place of step s beam b of user u descends from.
         self.ancestors = torch.empty(len(prompts), beams, 0, dtype=torch.long, device=self.device)
@@ -129,12 +138,18 @@ class _Feed:
             input_ids=tokens,
             position_ids=positions,
             attention_mask=mask,
-            past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1 if last_only else 0,
+            **{self.cache_name: self.cache},
         )
         logits: torch.Tensor = out.logits
         return logits.float().log_softmax(-1)
+
+
+def cache_argument(model: Any) -> str:
+    """What a model's forward pass calls its cache: transformers 5.24 gave it a new name."""
+    names = inspect.signature(model.forward).parameters
+    return "cache" if "cache" in names else "past_key_values"
 
 
 def _candidates(
@@ -160,9 +175,7 @@ def _inside(trie: TitleTrie, nodes: torch.Tensor, log_probs: torch.Tensor) -> to
     return inside.view_as(log_probs)
 
 
-def _left_padded(
-    prompts: Sequence[Sequence[int]], device: Any
-) -> tuple[torch.Tensor, torch.Tensor]:
+def left_padded(prompts: Sequence[Sequence[int]], device: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids (users, longest), zero where padded, and the mask of what is real."""
     longest = max(map(len, prompts))
     tokens = torch.zeros(len(prompts), longest, dtype=torch.long)
@@ -173,7 +186,7 @@ def _left_padded(
     return tokens.to(device), seen.to(device)
 
 
-def _require_full_attention(model: Any, length: int) -> None:
+def require_full_attention(model: Any, length: int) -> None:
     """A sliding window narrower than the context would see other tokens here than in `generate`."""
     window = getattr(model.config.get_text_config(), "sliding_window", None)
     if window is not None and window < length:

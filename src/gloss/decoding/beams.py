@@ -106,6 +106,12 @@ class BeamState:
         """These users only."""
         return BeamState(*(getattr(self, field.name)[rows] for field in fields(self)))
 
+    def joined(self, other: BeamState) -> BeamState:
+        """These users, then others."""
+        return BeamState(
+            *(torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self))
+        )
+
     def put(self, rows: torch.Tensor | slice, other: BeamState) -> None:
         """Overwrite these users in place."""
         for field in fields(self):

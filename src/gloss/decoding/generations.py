@@ -62,18 +62,13 @@ def read_generations(path: Path) -> tuple[Generation, ...]:
 
 
 def read_research_file(path: Path) -> tuple[Generation, ...]:
-    """Read the JSON list that the GLoSS research repository writes.
+    """Read what the GLoSS research repository writes: a JSON list, or `.jsonl`, one user a line.
 
     Each entry has `reviewer_id`, `asin` (the target), `seen_asins` and `generated_sequences`, each
-    sequence reading "Title: …"; the marker is removed and beams carry no probability.
+    sequence reading "Title: …"; the marker is removed and beams carry no probability. Whatever else
+    an entry holds (metrics, say) is left alone.
     """
-    try:
-        entries = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    if not isinstance(entries, list):
-        raise InputError(f"{path} is not the research repository's list of generations")
-    return tuple(_from_research(entry, f"{path}, entry {n}") for n, entry in enumerate(entries, 1))
+    return tuple(_from_research(entry, f"{path}, {place}") for place, entry in _entries(path))
 
 
 def to_row(generation: Generation) -> dict[str, Any]:
@@ -98,6 +93,31 @@ def _read_shards(shards: Iterable[Path]) -> Iterator[Generation]:
                     )
                 )
                 yield Generation(row["user"], tuple(row["history"]), queries)
+
+
+def _entries(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each entry of a research file, and where it stands."""
+    if path.suffix == ".jsonl":
+        # Not str.splitlines: titles may hold U+2028, which JSON does not escape.
+        lines = path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield f"line {number}", _parsed(line, f"{path}, line {number}")
+        return
+    entries = _parsed(path.read_bytes(), str(path))
+    if not isinstance(entries, list):
+        raise InputError(
+            f"{path} is not the research repository's list of generations; one object a line is "
+            "read from a file named .jsonl"
+        )
+    yield from ((f"entry {number}", entry) for number, entry in enumerate(entries, 1))
+
+
+def _parsed(text: bytes, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{where} is not JSON: {error}") from None
 
 
 def _from_research(entry: Any, where: str) -> Generation:

@@ -5,16 +5,22 @@ Knows prompts and titles; leaves token-level search to `beam_search`.
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
+
+import numpy as np
+import torch
 
 from gloss.config import Decoding
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import UserId
 from gloss.decoding.beams import BeamSettings, Hypothesis
+from gloss.decoding.exhaustive import ExhaustiveSearch
 from gloss.decoding.generations import Generation, Query
-from gloss.decoding.searching import choose_search
+from gloss.decoding.searching import Search, choose_search
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import ConfigError
 from gloss.language.loading import LanguageModel
@@ -53,11 +59,12 @@ class TransformersGenerator:
         settings: Decoding,
         catalogue: Catalogue | None = None,
     ) -> None:
-        """`catalogue` is needed in mode "catalogue" only."""
+        """`catalogue` is needed in the modes "catalogue" and "exact" only."""
         self.language = language
         self.settings = settings
         self.end = int(language.tokenizer.eos_token_id)
-        self.trie = self._title_trie(catalogue) if settings.mode == "catalogue" else None
+        self.catalogue = catalogue
+        self.trie = self._title_trie() if settings.mode != "free" else None
         self.steps = self.trie.depth if self.trie else settings.max_new_tokens
         beams = BeamSettings(
             beams=settings.beams,
@@ -66,7 +73,11 @@ class TransformersGenerator:
             length_penalty=settings.length_penalty,
             end=self.end,
         )
-        self.search = choose_search(language.model, beams, self.trie, entries=settings.batch_tokens)
+        self.search: Search = (
+            ExhaustiveSearch(language.model, beams, self.trie)
+            if settings.mode == "exact" and self.trie
+            else choose_search(language.model, beams, self.trie, entries=settings.batch_tokens)
+        )
 
     def prompt_builder(self) -> PromptBuilder:
         """Makes prompts that leave the model room for its answer."""
@@ -80,16 +91,31 @@ class TransformersGenerator:
         """Tokens of a text, with what the tokenizer puts before it."""
         return len(self._encode([text])[0])
 
+    def tokens_a_user(self) -> int:
+        """Tokens that the model reads for a user after the prompt, at most."""
+        if self.trie and self.settings.mode == "exact":
+            return self.trie.dead - len(self.trie.leaves) - 1  # every node that goes on, no root
+        return self.steps * self.settings.beams
+
+    def peak_megabytes(self) -> int:
+        """The most memory held so far: of the model's CUDA device, else of the whole process."""
+        if self.language.model.device.type == "cuda":
+            return torch.cuda.max_memory_allocated() // 2**20
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return held // (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, else KiB
+
     def generate(
         self, prompts: Sequence[Prompt], *, progress: Progress = silent
     ) -> list[Generation]:
         """Titles for every prompt, likeliest first, with their log-probabilities."""
         encoded = self._encode([prompt.text for prompt in prompts])
+        tokens = sum(map(len, encoded)) / max(1, len(encoded))
         started = time.monotonic()
 
         def told(done: int) -> None:
             rate = done / max(1e-9, time.monotonic() - started)
-            progress(done, len(prompts), f"{rate:,.0f} users/s")
+            note = f"{rate:,.1f} users/s, {rate * tokens:,.0f} prompt tokens/s"
+            progress(done, len(prompts), note)
 
         found = self.search.search(encoded, told=told)
         return [
@@ -107,18 +133,40 @@ class TransformersGenerator:
             for beam, (title, hypothesis) in enumerate(zip(titles, hypotheses, strict=True))
         )
 
-    def _title_trie(self, catalogue: Catalogue | None) -> TitleTrie:
-        if catalogue is None:
-            raise ConfigError('decoding mode "catalogue" needs the catalogue')
-        template = self.language.template
-        answers = [template.render_answer(title) for title in catalogue.titles]
-        # A title may hold what a model means by "end of text"; in a title it is just letters.
-        ids = self.language.tokenizer(answers, add_special_tokens=False, split_special_tokens=True)[
-            "input_ids"
-        ]
+    def title_scores(self, prompts: Sequence[Prompt]) -> np.ndarray:
+        """The log-probability of every title of the catalogue: float32 (prompts, titles).
+
+        Columns stand in the order of `catalogue.titles`; a title too long for the model gets -inf.
+        Raises ConfigError in another mode than "exact".
+        """
+        if self.trie is None or not isinstance(self.search, ExhaustiveSearch):
+            raise ConfigError('the score of every title needs decoding mode "exact"')
+        ended = self.trie.follow(self._titles(), end=self.end)
+        columns = torch.full((self.trie.dead + 1,), -1, device=ended.device)
+        columns[self.trie.leaves] = torch.arange(len(self.trie.leaves), device=ended.device)
+        scores = self.search.score(self._encode([prompt.text for prompt in prompts]))
+        known = columns[ended] >= 0
+        aligned = torch.where(known, scores[:, columns[ended].clamp_min(0)], -torch.inf)
+        found: np.ndarray = aligned.float().cpu().numpy()
+        return found
+
+    def _title_trie(self) -> TitleTrie:
         vocabulary = self.language.model.config.get_text_config().vocab_size
-        trie = TitleTrie.build(self._writable(ids), end=self.end, vocabulary=vocabulary)
+        titles = self._writable(self._titles())
+        trie = TitleTrie.build(titles, end=self.end, vocabulary=vocabulary)
         return trie.to(self.language.model.device)
+
+    def _titles(self) -> list[list[int]]:
+        """The catalogue's titles as the model would write them."""
+        if self.catalogue is None:
+            raise ConfigError(f'decoding mode "{self.settings.mode}" needs the catalogue')
+        template = self.language.template
+        answers = [template.render_answer(title) for title in self.catalogue.titles]
+        # A title may hold what a model means by "end of text"; in a title it is just letters.
+        ids: list[list[int]] = self.language.tokenizer(
+            answers, add_special_tokens=False, split_special_tokens=True
+        )["input_ids"]
+        return ids
 
     def _writable(self, titles: Sequence[list[int]]) -> list[list[int]]:
         """Titles that take less than half of the context: a longer one, which no model of this

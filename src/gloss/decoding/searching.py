@@ -1,7 +1,8 @@
 """Which beam search a model gets, and how much it may hold at once.
 
-On a CUDA device Llama-like models take the fast path; everything else takes `beam_search` in
-batches. Either way running out of memory halves what is held at once, and the work goes on.
+Llama-like models take a fast path, one for CUDA devices and one for CPUs; everything else takes
+`beam_search` in batches. Either way running out of memory halves what is held at once, and the work
+goes on.
 
 Knows token ids only.
 """
@@ -19,13 +20,15 @@ from gloss.decoding.beams import BeamSettings, Hypothesis
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import GlossError
 
-__all__ = ["BatchedSearch", "Search", "SlottedSearch", "choose_search"]
+__all__ = ["BatchedSearch", "CpuSlottedSearch", "Search", "SlottedSearch", "choose_search"]
 
 Told = Callable[[int], None]
 Found = list[tuple[Hypothesis, ...]]
 
 CPU_ENTRIES = 65_536
-"""Cache entries held at once where nothing else is said: about 1 GB at eight layers of 512."""
+"""Cache entries held at once where nothing else is said: about 2 GB at eight layers of 512."""
+_CPU_SLOTS = 32
+"""More beams at once than this many users have make no product faster, only caches colder."""
 _MEMORY_SHARE = 0.7
 _MOST_SLOTS = 512
 _ROOM = 128
@@ -46,15 +49,24 @@ def choose_search(
 
     entries: cache entries to hold at once, users x (prompt + steps x beams); None: what fits.
     """
-    if model.device.type != "cuda":
-        return BatchedSearch(model, settings, trie, entries=entries or CPU_ENTRIES)
-    from gloss.decoding.fast.llama import why_not
-
-    reason = why_not(model)
+    kind = model.device.type
+    reason = _why_not(model)
+    if reason is None and kind == "cpu":
+        return CpuSlottedSearch(model, settings, trie, entries=entries or CPU_ENTRIES)
     if reason is None:
         return SlottedSearch(model, settings, trie, entries=entries)
     warnings.warn(f"decoding takes the slower path: {reason}", RuntimeWarning, stacklevel=2)
-    return BatchedSearch(model, settings, trie, entries=entries or _fitting(model))
+    entries = entries or (_fitting(model) if kind == "cuda" else CPU_ENTRIES)
+    return BatchedSearch(model, settings, trie, entries=entries)
+
+
+def _why_not(model: Any) -> str | None:
+    """Why no fast path can run this model where it is; None if one can."""
+    if model.device.type == "cuda":
+        from gloss.decoding.fast.llama import why_not
+    else:
+        from gloss.decoding.fast.cpu_llama import why_not
+    return why_not(model)
 
 
 class BatchedSearch:
@@ -77,7 +89,9 @@ class BatchedSearch:
                 results = beam_search(
                     self.model, [prompts[row] for row in batch], self.settings, trie=self.trie
                 )
-            except torch.cuda.OutOfMemoryError:
+            except RuntimeError as error:
+                if not _ran_out(error):
+                    raise
                 self.entries = _half_of(self.entries, at_least=1 if len(batch) > 1 else None)
                 continue
             for row, hypotheses in zip(batch, results, strict=True):
@@ -99,6 +113,43 @@ class BatchedSearch:
         return waiting[:size]
 
 
+class CpuSlottedSearch:
+    """The fast path on a CPU: slots for some users, each refilled when its user is done."""
+
+    def __init__(
+        self, model: Any, settings: BeamSettings, trie: TitleTrie | None, *, entries: int
+    ) -> None:
+        from gloss.decoding.fast.cpu_llama import CpuLlama
+
+        self.settings, self.trie, self.entries = settings, trie, entries
+        self.steps = trie.depth if trie else settings.max_new_tokens
+        context = int(model.config.max_position_embeddings)
+        self.model = CpuLlama(model, positions=context + self.steps)
+        self.most_slots = _CPU_SLOTS
+
+    def search(self, prompts: Sequence[Sequence[int]], *, told: Told) -> Found:
+        """See `Search.search`."""
+        while prompts:
+            longest = max(map(len, prompts))
+            each = longest + self.steps * self.settings.beams
+            slots = max(1, min(self.most_slots, len(prompts), self.entries // each))
+            try:
+                return self._search(prompts, slots=slots, longest=longest, told=told)
+            except RuntimeError as error:
+                if not _ran_out(error):
+                    raise
+                self.entries = _half_of(slots, at_least=1) * each
+        return []
+
+    def _search(
+        self, prompts: Sequence[Sequence[int]], *, slots: int, longest: int, told: Told
+    ) -> Found:
+        from gloss.decoding.fast.cpu_engine import CpuSearch
+
+        engine = CpuSearch(self.model, self.settings, self.trie, slots=slots, longest=longest)
+        return engine.search(prompts, told=told)
+
+
 class SlottedSearch:
     """The fast path: as many slots as memory allows, kept from call to call."""
 
@@ -117,7 +168,7 @@ class SlottedSearch:
 
     def search(self, prompts: Sequence[Sequence[int]], *, told: Told) -> Found:
         """See `Search.search`."""
-        while True:
+        while prompts:
             try:
                 found: Found = self._ready_for(prompts).search(prompts, told=told)
                 return found
@@ -125,6 +176,7 @@ class SlottedSearch:
                 self.most_slots = _half_of(min(self.most_slots, self._slots()), at_least=1)
                 self._engine = None
                 torch.cuda.empty_cache()
+        return []
 
     def _ready_for(self, prompts: Sequence[Sequence[int]]) -> Any:
         from gloss.decoding.fast.engine import FastSearch
@@ -148,10 +200,15 @@ class SlottedSearch:
         return max(1, min(self.most_slots, entries // each))
 
 
+def _ran_out(error: RuntimeError) -> bool:
+    """Whether a device or, on a CPU, the system had no more memory to give."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def _half_of(budget: int, *, at_least: int | None) -> int:
     if at_least is None or budget // 2 < at_least:
         raise GlossError(
-            "the GPU's memory does not hold a single user: use fewer beams, shorter prompts or a "
+            "the memory does not hold a single user: use fewer beams, shorter prompts or a "
             "smaller model"
         ) from None
     return budget // 2

@@ -1,7 +1,8 @@
 """From rankings and answers to figures, and figures on disk.
 
 per_user.parquet     user, and a column for each metric
-metrics.json         means and bootstrap intervals, of all users and of each segment
+metrics.json         means and bootstrap intervals, of all users and of each segment; what the
+                     lists and the generated titles are like besides (beyond.py, beams.py)
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "KIND",
     "Evaluation",
     "evaluate",
+    "examples_of",
     "figures",
     "load_evaluation",
     "read_figures",
@@ -97,11 +99,16 @@ def evaluate(
     order; `len(evaluation.users)` says how many were covered. The users of the result stand in the
     order of the examples. Raises InputError naming a user who is missing, unknown or ranked twice.
     """
+    asked = examples_of(rankings, examples)
     by_user = {ranking.user: ranking for ranking in rankings}
-    asked = examples[: len(rankings)]
-    _check_users(rankings, by_user, examples)
     ranks = target_ranks([by_user[e.user] for e in asked], [e.target for e in asked])
     return Evaluation(protocol, tuple(e.user for e in asked), all_metrics(ranks, cutoffs))
+
+
+def examples_of(rankings: Sequence[Ranking], examples: Sequence[Example]) -> Sequence[Example]:
+    """The examples that the rankings answer: all, or the first N; errors as of `evaluate`."""
+    _check_users(rankings, {ranking.user: ranking for ranking in rankings}, examples)
+    return examples[: len(rankings)]
 
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
@@ -123,16 +130,19 @@ def save_evaluation(
     config: Mapping[str, Any],
     inputs: Mapping[str, str],
     summary: Mapping[str, Any],
+    beyond: Mapping[str, Any] | None = None,
 ) -> None:
     """Write an evaluation as the artefact `path`.
 
-    segments: masks over `evaluation.users` (`segments_of(examples[:covered], bounds)`). The
-    protocol is added to the configuration, and number of users and means to the summary.
+    segments: masks over `evaluation.users` (`segments_of(examples[:covered], bounds)`). beyond:
+    figures beyond accuracy, as JSON. The protocol is added to the configuration, and number of
+    users and means to the summary.
     """
     report = {
         "protocol": evaluation.protocol,
         "overall": figures(evaluation),
         "segments": {name: figures(_segment(evaluation, mask)) for name, mask in segments.items()},
+        "beyond": dict(beyond or {}),
     }
     config = {**config, "protocol": evaluation.protocol}
     with creating(path, kind=KIND, config=config, inputs=inputs) as draft:
@@ -143,7 +153,7 @@ def save_evaluation(
 
 
 def read_figures(artifact: Artifact) -> dict[str, Any]:
-    """What `save_evaluation` wrote: "protocol", "overall", and "segments" by name, as `figures`."""
+    """What `save_evaluation` wrote: "protocol", "overall" and "segments" as `figures`, "beyond"."""
     document: dict[str, Any] = json.loads((artifact.path / _METRICS).read_bytes())
     return document
 

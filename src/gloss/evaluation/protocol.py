@@ -10,7 +10,7 @@ from difflib import get_close_matches
 
 from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError
-from gloss.retrieval.index import IndexSettings
+from gloss.retrieval.index import ENCODER, IndexSettings, RetrieverName
 
 __all__ = [
     "FAIR",
@@ -26,9 +26,10 @@ __all__ = [
 class EvaluationProtocol:
     """How titles become lists, and how lists are measured.
 
-    title_style, marker, exact_first: how the index is made (retrieval/index.py).
+    title_style, marker, exact_first, prefixes: how the index is made (retrieval/index.py).
     per_query: items taken for each generated title.
-    fusion: how the items of several titles are joined (retrieval/fusion.py).
+    fusion: how the items of several titles are joined (retrieval/fusion.py); None: as the published
+    system does for each retriever, see `fusion_of`.
     length: items in a list, at most.
     exclude_seen: whether items that were already bought are left out.
     cutoffs: where the lists are cut for the metrics.
@@ -38,17 +39,29 @@ class EvaluationProtocol:
     title_style: TitleStyle
     marker: bool
     exact_first: bool
+    prefixes: bool
     per_query: int
-    fusion: str
+    fusion: str | None
     length: int
     exclude_seen: bool
     cutoffs: tuple[int, ...]
 
-    def index_settings(self) -> IndexSettings:
-        """The index that this protocol searches with BM25."""
+    def index_settings(
+        self, retriever: RetrieverName = "bm25", *, encoder: str = ENCODER
+    ) -> IndexSettings:
+        """The index that this protocol searches."""
         return IndexSettings(
-            title_style=self.title_style, marker=self.marker, exact_first=self.exact_first
+            title_style=self.title_style,
+            marker=self.marker,
+            exact_first=self.exact_first,
+            prefixes=self.prefixes,
+            retriever=retriever,
+            encoder=encoder,
         )
+
+    def fusion_of(self, retriever: RetrieverName) -> str:
+        """The rule that joins what a retriever finds."""
+        return self.fusion or ("last" if retriever == "dense" else "best-score")
 
 
 PAPER = EvaluationProtocol(
@@ -56,20 +69,21 @@ PAPER = EvaluationProtocol(
     title_style="paper",
     marker=True,
     exact_first=False,
+    prefixes=False,
     per_query=1,
-    fusion="best-score",
+    fusion=None,
     length=5,
     exclude_seen=False,
     cutoffs=(5,),
 )
-"""GLoSS, arXiv 2506.01910 and its research repository, with BM25; with dense retrieval `fusion` is
-"last"."""
+"""GLoSS, arXiv 2506.01910 and its research repository."""
 
 FAIR = EvaluationProtocol(
     name="fair",
     title_style="fair",
     marker=False,
     exact_first=True,
+    prefixes=True,
     per_query=20,
     fusion="beam-order",
     length=20,

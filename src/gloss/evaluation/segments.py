@@ -1,4 +1,4 @@
-"""Groups of users by how much they bought, as GLoSS reports them (arXiv 2506.01910)."""
+"""Groups of users by how much they bought, as GLoSS reports them (arXiv 2506.01910), and finer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from gloss.data.histories import Example
 from gloss.errors import ConfigError
 
-__all__ = ["SegmentBounds", "default_bounds", "segments_of"]
+__all__ = ["SegmentBounds", "default_bounds", "history_lengths_of", "segments_of"]
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -52,3 +52,48 @@ def segments_of(examples: Sequence[Example], bounds: SegmentBounds) -> dict[str,
         "regular": (purchases > bounds.cold) & (purchases <= bounds.regular),
         "power": purchases > bounds.regular,
     }
+
+
+_HISTORY_UP_TO = (2, 3, 4, 5, 7, 10, 15, 25, 50)
+"""Where history lengths are cut: narrow where most users are."""
+
+_LEAST_SHARE = 0.01
+"""Of the users, in a range of lengths: fewer have no mean worth showing, and go with the next."""
+
+
+def history_lengths_of(examples: Sequence[Example]) -> dict[str, Mask]:
+    """Who has how long a history, the test item not included: a mask over the examples for each
+    range of lengths, by its name ("≤4", "5", "8–10", "26+").
+
+    >>> from gloss.data.histories import Example
+    >>> list(history_lengths_of([Example("u", ("a",) * 9, "c"), Example("v", ("a",) * 3, "c")]))
+    ['≤3', '4+']
+    """
+    lengths = np.array([len(example.history) for example in examples], dtype=np.int64)
+    if not len(lengths):
+        return {}
+    cuts = _cuts(lengths)
+    groups = np.searchsorted(cuts, lengths)
+    return {_range(cuts, group): groups == group for group in np.unique(groups).tolist()}
+
+
+def _cuts(lengths: np.ndarray[Any, np.dtype[np.int64]]) -> list[int]:
+    """The longest history of each range but the last, which has no end."""
+    least = _LEAST_SHARE * len(lengths)
+    cuts: list[int] = []
+    for cut in _HISTORY_UP_TO:
+        beyond = lengths > (cuts[-1] if cuts else -1)
+        if (beyond & (lengths <= cut)).sum() > least:
+            cuts.append(cut)
+    while cuts and (lengths > cuts[-1]).sum() <= least:
+        cuts.pop()
+    return cuts
+
+
+def _range(cuts: Sequence[int], group: int) -> str:
+    if not group:
+        return f"≤{cuts[0]}" if cuts else "all"
+    first = cuts[group - 1] + 1
+    if group == len(cuts):
+        return f"{first}+"
+    return str(first) if first == cuts[group] else f"{first}–{cuts[group]}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,15 +15,44 @@ from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset, SplitName
 from gloss.data.histories import Example
 from gloss.errors import InputError
-from gloss.evaluation.evaluate import load_evaluation, read_figures
-from gloss.report.content import Report, Row, Sample, Segment, SegmentTable, Suggestion
+from gloss.evaluation.beams import Beam
+from gloss.evaluation.beyond import TitleFigures
+from gloss.evaluation.evaluate import Evaluation, figures, load_evaluation, read_figures
+from gloss.evaluation.segments import history_lengths_of
+from gloss.evaluation.significance import compare
+from gloss.report.content import (
+    Beyond,
+    Duel,
+    Report,
+    Row,
+    Sample,
+    Segment,
+    SegmentTable,
+    Suggestion,
+    best_row,
+    main_metric,
+)
+from gloss.report.names import baseline_name, retriever_name
 from gloss.report.published import published_rows, published_segments
-from gloss.retrieval.fusion import Ranking
+from gloss.retrieval.fusion import RankedItem, Ranking
 from gloss.retrieval.rankings import load_rankings
 
 __all__ = ["assemble", "draw_samples"]
 
-_BASELINES = {"last-item": "Last-item search, BM25", "popularity": "Popularity"}
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An evaluation with the row that it fills."""
+
+    artifact: Artifact
+    evaluation: Evaluation
+    row: Row
+
+    @property
+    def split(self) -> SplitName:
+        """Which questions were asked."""
+        split: SplitName = self.artifact.config["split"]
+        return split
 
 
 def assemble(
@@ -34,30 +66,38 @@ def assemble(
 ) -> Report:
     """A report of evaluations (label -> folder) of one data set, published figures beside them.
 
-    Raises InputError when the evaluations are of different protocols.
+    Labels count for models; baselines are called by their own names, and of two with one name the
+    first stays. Raises InputError when the evaluations are of different protocols.
     """
-    opened = {label: load_evaluation(path)[0] for label, path in evaluations.items()}
-    protocols = {artifact.config["protocol"] for artifact in opened.values()}
+    opened = _opened(evaluations)
+    protocols = {each.artifact.config["protocol"] for each in opened}
     if len(protocols) != 1:
         raise InputError(
             f"one report needs one protocol, these have {', '.join(sorted(protocols))}"
         )
-    for artifact in opened.values():
-        artifact.require_input("dataset", dataset.fingerprint, f"the data set {dataset.path}")
+    for each in opened:
+        each.artifact.require_input("dataset", dataset.fingerprint, f"the data set {dataset.path}")
     protocol = protocols.pop()
-    ours = [_row(label, artifact) for label, artifact in opened.items()]
-    parts = [_segments(label, artifact) for label, artifact in opened.items()]
+    rows = tuple(each.row for each in opened)
+    metric = main_metric(rows)
+    examples = {each.split: dataset.examples(each.split) for each in opened}
     return Report(
         title=title,
         dataset=dataset.name,
         protocol=protocol.upper(),
         split=dataset.split,
-        rows=(*ours, *published_rows(dataset.name, protocol)),
-        segments=(*parts, *published_segments(dataset.name)),
+        rows=(*rows, *published_rows(dataset.name, protocol)),
+        segments=(*map(_segments, opened), *published_segments(dataset.name)),
         samples=tuple(samples),
         facts={**dataset_facts(dataset), **(facts or {})},
         synthetic=dataset.is_synthetic,
         command=command,
+        histories=tuple(
+            _histories(each, examples[each.split], metric)
+            for each in opened
+            if metric in each.row.values
+        ),
+        duel=_duel(opened, metric),
     )
 
 
@@ -80,35 +120,101 @@ def draw_samples(
 
 
 def _sample(ranking: Ranking, example: Example, catalogue: Catalogue, shown: int = 5) -> Sample:
-    suggestions = tuple(
-        Suggestion(catalogue.title(e.item), e.query, is_target=e.item == example.target)
-        for e in ranking.entries[:shown]
-    )
+    suggestions = tuple(_suggestion(entry, example, catalogue) for entry in ranking.entries[:shown])
     history = tuple(map(catalogue.title, example.history))
     return Sample(example.user, history, suggestions, catalogue.title(example.target))
 
 
+def _suggestion(entry: RankedItem, example: Example, catalogue: Catalogue) -> Suggestion:
+    because = entry.because
+    return Suggestion(
+        title=catalogue.title(entry.item),
+        why=entry.query,
+        is_target=entry.item == example.target,
+        because=catalogue.title(because) if because is not None else None,
+    )
+
+
+def _opened(evaluations: Mapping[str, Path]) -> list[_Opened]:
+    found: dict[str, _Opened] = {}
+    for label, path in evaluations.items():
+        artifact, evaluation = load_evaluation(path)
+        row = _row(label, artifact)
+        found.setdefault(row.label, _Opened(artifact, evaluation, row))
+    return list(found.values())
+
+
 def _row(label: str, artifact: Artifact) -> Row:
-    overall = read_figures(artifact)["overall"]
-    metrics = overall["metrics"]
-    name = artifact.config["baseline"]
+    document = read_figures(artifact)
+    baseline = artifact.config.get("baseline")
+    everyone = _segment(document["overall"])
     return Row(
-        model=_BASELINES.get(name, label),
+        model=baseline_name(baseline) if baseline else label,
+        values=everyone.values,
+        intervals=everyone.intervals,
+        users=everyone.users,
+        kind="ours" if _has_language_model(artifact.config) else "baseline",
+        retriever=retriever_name(artifact.config),
+        beyond=_beyond(document.get("beyond", {})),
+    )
+
+
+def _has_language_model(config: Mapping[str, Any]) -> bool:
+    """Whether generated titles had a part in the lists, alone or among other signals."""
+    return not config.get("baseline") and "gloss" in (config.get("signals") or ("gloss",))
+
+
+def _segment(document: Mapping[str, Any]) -> Segment:
+    metrics = document["metrics"]
+    return Segment(
+        users=document["users"],
         values={metric: each["mean"] for metric, each in metrics.items()},
         intervals={metric: (each["low"], each["high"]) for metric, each in metrics.items()},
-        users=overall["users"],
-        kind="baseline" if name else "ours",
     )
 
 
-def _segments(label: str, artifact: Artifact) -> SegmentTable:
+def _beyond(document: Mapping[str, Any]) -> Beyond | None:
+    """None for an evaluation of before these figures were measured."""
+    if not document:
+        return None
+    lists = dict(document["lists"])
+    without_list = lists.pop("users without a list")
+    if "titles" not in document:
+        return Beyond(lists, without_list)
+    titles = dict(document["titles"])
+    found_nothing = titles.pop("found_nothing")
+    beams = tuple(Beam(**each) for each in document["beams"])
+    return Beyond(lists, without_list, TitleFigures(**titles), found_nothing, beams)
+
+
+def _segments(opened: _Opened) -> SegmentTable:
+    parts = read_figures(opened.artifact)["segments"]
+    return SegmentTable(opened.row.label, {name: _segment(each) for name, each in parts.items()})
+
+
+def _histories(opened: _Opened, examples: Sequence[Example], metric: str) -> SegmentTable:
+    """A metric, and NDCG beside Recall, by the length of the history."""
+    whole = opened.evaluation
+    wanted = {metric, metric.replace("recall", "ndcg")}
+    few = {name: values for name, values in whole.values.items() if name in wanted}
+    alone = Evaluation(whole.protocol, whole.users, few)
     return SegmentTable(
-        model=_row(label, artifact).model,
-        segments={
-            name: Segment(
-                users=each["users"],
-                values={metric: value["mean"] for metric, value in each["metrics"].items()},
-            )
-            for name, each in read_figures(artifact)["segments"].items()
+        opened.row.label,
+        {
+            name: _segment(figures(alone.restrict(tuple(compress(whole.users, mask)))))
+            for name, mask in history_lengths_of(examples[: len(whole.users)]).items()
         },
     )
+
+
+def _duel(opened: Iterable[_Opened], metric: str) -> Duel | None:
+    """The best of ours against the best baseline; None without one of them or the same users."""
+    by_label = {each.row.label: each for each in opened}
+    rows = [each.row for each in by_label.values()]
+    ours, baseline = (best_row(rows, kind, metric) for kind in ("ours", "baseline"))
+    if ours is None or baseline is None:
+        return None
+    mine, theirs = (by_label[row.label].evaluation for row in (ours, baseline))
+    if mine.users != theirs.users:
+        return None
+    return Duel(ours.label, baseline.label, compare(mine, theirs, metric))

@@ -6,12 +6,18 @@ Metrics are named as in the evaluation: "recall@5", "ndcg@10", "mrr"; values are
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from gloss.errors import UsageError
+from gloss.evaluation.beams import Beam
+from gloss.evaluation.beyond import TitleFigures
+from gloss.evaluation.significance import Comparison
 
 __all__ = [
+    "LAST_ITEM",
+    "Beyond",
+    "Duel",
     "Kind",
     "Report",
     "Row",
@@ -21,6 +27,7 @@ __all__ = [
     "Suggestion",
     "best_row",
     "cutoff_of",
+    "drawn_rows",
     "is_comparable",
     "main_metric",
     "metric_label",
@@ -34,9 +41,31 @@ _FAMILIES = ("recall", "ndcg", "mrr")
 _LABELS = {"recall": "Recall", "ndcg": "NDCG", "mrr": "MRR"}
 
 
+LAST_ITEM = "Last-item search"
+"""What the baseline is called, ours and the published one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """What lists and titles are like besides.
+
+    lists: means over users ("coverage@5", "novelty@5"). titles, found_nothing, beams: of what was
+    written, of models that write; found_nothing counts titles.
+    """
+
+    lists: Mapping[str, float]
+    without_list: int = 0
+    titles: TitleFigures | None = None
+    found_nothing: int = 0
+    beams: tuple[Beam, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A model's figures. intervals: (low, high) at 95 %, for the metrics that have one."""
+    """A model's figures. intervals: (low, high) at 95 %, for the metrics that have one.
+
+    retriever: how titles are searched, empty where nothing is searched.
+    """
 
     model: str
     values: Mapping[str, float]
@@ -44,19 +73,27 @@ class Row:
     users: int
     kind: Kind
     note: str = ""
+    retriever: str = ""
+    beyond: Beyond | None = None
+
+    @property
+    def label(self) -> str:
+        """The model with its retriever: what tells this row from the others of its kind."""
+        return f"{self.model} + {self.retriever}" if self.retriever else self.model
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A model's figures on some of the users."""
+    """A model's figures on some of the users, with 95 % intervals where they are known."""
 
     users: int
     values: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentTable:
-    """A model's figures by the name of the segment, in the order to show them in."""
+    """A row's figures, by its label, for each segment by name, in the order to show them in."""
 
     model: str
     segments: Mapping[str, Segment]
@@ -64,11 +101,22 @@ class SegmentTable:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A recommended title. why: the generated title that found it, None where there is none."""
+    """A recommended title. why: the generated title that found it; because: the title of the
+    bought item that did; None where there is none."""
 
     title: str
     why: str | None
     is_target: bool
+    because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Duel:
+    """The best of ours against the best baseline, by label, user by user."""
+
+    ours: str
+    baseline: str
+    comparison: Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +131,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that the page says.
+    """Everything that is said about one data set under one protocol.
 
     protocol: "PAPER" or "FAIR". split: "paper" or "leave-one-out". facts: label to text, in order.
     synthetic: the data are invented. command: what made the report, as it would be typed.
+    samples_of: the model whose lists the samples show.
+    histories: figures of measured rows by the number of items in a user's history, as segments.
     """
 
     title: str
@@ -99,6 +149,9 @@ class Report:
     facts: Mapping[str, str] | None = None
     synthetic: bool = False
     command: str = ""
+    samples_of: str = ""
+    histories: tuple[SegmentTable, ...] = ()
+    duel: Duel | None = None
 
 
 def metrics_of(rows: Iterable[Row]) -> tuple[str, ...]:
@@ -128,6 +181,12 @@ def best_row(rows: Iterable[Row], kind: Kind, metric: str) -> Row | None:
     """The row of a kind with the highest value, the first of equals; None without the metric."""
     having = [row for row in rows if row.kind == kind and metric in row.values]
     return max(having, key=lambda row: row.values[metric], default=None)
+
+
+def drawn_rows(report: Report) -> tuple[Row, ...]:
+    """The rows that are shown beside each other: all measured here, and the best published one."""
+    best = best_row(report.rows, "published", main_metric(report.rows))
+    return tuple(row for row in report.rows if row.kind != "published" or row is best)
 
 
 def is_comparable(report: Report) -> bool:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from gloss.report.content import Kind, Row, cutoff_of, metric_label, recall_metrics
+from gloss.report.content import Kind, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["bars", "curves", "key_of"]
+__all__ = ["Curve", "bars", "curves", "keys_of"]
 
 _WIDTH = 400
 """Width in CSS pixels at which a picture is drawn: on a phone it shrinks by a seventh at most."""
@@ -37,14 +37,31 @@ _VARIABLES = {
 }
 """Colours that matplotlib draws with, and what they become on the page."""
 
-_DASHES: tuple[tuple[float, ...], ...] = ((), (7, 3), (2, 2.5), (9, 3, 2, 3))
-_MARKERS = ("o", "s", "^", "D")
+_DASHES: tuple[tuple[float, ...], ...] = (
+    (),
+    (7, 3),
+    (2, 2.5),
+    (9, 3, 2, 3),
+    (4, 1.5),
+    (9, 2, 2, 2, 2, 2),
+)
+_MARKERS = ("o", "s", "^", "D", "v", "P")
 _LETTER_WIDTH = 7.3
 """Pixels that a letter of a label takes in the widest usual font; longer labels are shortened."""
 
 _VALUE_WIDTH = 52
 _ROW_HEIGHT = 38
 _BAR_HEIGHT = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A model's line: its value at each place that it has one for, intervals where known."""
+
+    label: str
+    kind: Kind
+    values: Mapping[float, float]
+    intervals: Mapping[float, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +89,7 @@ def bars(
     """
     shown = [row for row in rows if metric in row.values]
     height = _ROW_HEIGHT * len(shown) + 4
-    words = "; ".join(f"{row.model} {row.values[metric]:.4f}" for row in shown)
+    words = "; ".join(f"{row.label} {row.values[metric]:.4f}" for row in shown)
 
     def draw(axes: Axes) -> None:
         for place, row in enumerate(shown):
@@ -81,25 +98,36 @@ def bars(
     return _picture(draw, height, name=name, heading=heading, words=words, width=width)
 
 
-def curves(rows: Sequence[Row], *, name: str, heading: str) -> str:
-    """Recall against the length of the list, one curve a row, as an SVG element."""
-    metrics = recall_metrics(rows)
-    cutoffs = [cutoff_of(metric) or 0 for metric in metrics]
-    top = max(row.values.get(metric, 0) for row in rows for metric in metrics)
-    words = "; ".join(f"{row.model}: {_in_words(row, metrics)}" for row in rows)
+def curves(
+    lines: Sequence[Curve],
+    ticks: Mapping[float, str],
+    *,
+    name: str,
+    heading: str,
+    along: str,
+    spoken: str = "",
+) -> str:
+    """Values at numbered places, one line a model, as an SVG element.
+
+    ticks: the places that are labelled. along: what the places are. spoken: what comes before a
+    place's label where the picture is told in words.
+    """
+    words = "; ".join(f"{line.label}: {_in_words(line, ticks, spoken)}" for line in lines)
 
     def draw(axes: Axes) -> None:
-        _draw_frame(axes, cutoffs, top)
-        for row, style in zip(rows, _styles(rows), strict=True):
-            _draw_curve(axes, row, metrics, style)
+        _draw_frame(axes, lines, ticks, along)
+        for line, style, shift in zip(lines, _styles(lines), _shifts(lines), strict=True):
+            _draw_curve(axes, line, style, shift)
 
     return _picture(draw, 300, name=name, heading=heading, words=words, plain=False)
 
 
-def key_of(rows: Sequence[Row], place: int, *, name: str) -> str:
-    """The sample of a curve's line and marker that stands beside its name in a table."""
-    style = _styles(rows)[place]
+def keys_of(lines: Sequence[Curve], *, name: str) -> tuple[str, ...]:
+    """The sample of each curve's line and marker that stands beside its name in a table."""
+    return tuple(_key(style, name=f"{name}-{place}") for place, style in enumerate(_styles(lines)))
 
+
+def _key(style: _Style, *, name: str) -> str:
     def draw(axes: Axes) -> None:
         _line(axes, [2, 32], [6, 6], style, markevery=[])
         _line(axes, [17], [6], style)
@@ -112,7 +140,7 @@ def _draw_bar(axes: Axes, row: Row, metric: str, y: float, *, width: float, top:
     value = row.values[metric]
     scale = width / top if top > 0 else 0
     middle = y + 20 + _BAR_HEIGHT / 2
-    label = _shortened(row.model, int((width - _VALUE_WIDTH) / _LETTER_WIDTH))
+    label = _shortened(row.label, int((width - _VALUE_WIDTH) / _LETTER_WIDTH))
     axes.text(0, y + 14, label, color=_INK, size=13)
     axes.text(width, y + 14, f"{value:.4f}", color=_INK, size=13, ha="right")
     # Hollow for published figures: they were not measured here, and print has no colours.
@@ -132,15 +160,20 @@ def _draw_bar(axes: Axes, row: Row, metric: str, y: float, *, width: float, top:
         axes.plot([end, high], [middle, middle], color=_INK, linewidth=2, solid_capstyle="butt")
 
 
-def _draw_frame(axes: Axes, cutoffs: Sequence[int], top: float) -> None:
+def _draw_frame(axes: Axes, lines: Sequence[Curve], ticks: Mapping[float, str], along: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_position((0.11, 0.16, 0.86, 0.8))
-    axes.set_xlim(min(cutoffs) - 0.04 * max(cutoffs), 1.04 * max(cutoffs))
-    axes.set_ylim(0, 1.08 * top if top > 0 else 1)
-    axes.set_xticks(cutoffs, [str(cutoff) for cutoff in cutoffs])
+    first, last = _ends([place for line in lines for place in line.values])
+    margin = 0.04 * (last - first or 1) + max(_shifts(lines), default=0)
+    tops = [v for line in lines for v in line.values.values()]
+    tops += [high for line in lines for _, high in line.intervals.values()]
+    top = max(tops, default=0)
+    axes.set_position((0.13, 0.16, 0.81, 0.81))
+    axes.set_xlim(first - margin, last + margin)
+    axes.set_ylim(0, 1.04 * top if top > 0 else 1)
+    axes.set_xticks(list(ticks), list(ticks.values()))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel("length of the list", color=_MUTED, size=13, labelpad=6)
+    axes.set_xlabel(along, color=_MUTED, size=13, labelpad=6)
     axes.tick_params(colors=_RULE, labelcolor=_MUTED, labelsize=13, length=0, pad=6)
     axes.grid(axis="y", color=_RULE, linewidth=1)
     axes.set_axisbelow(True)
@@ -149,9 +182,18 @@ def _draw_frame(axes: Axes, cutoffs: Sequence[int], top: float) -> None:
     axes.spines["bottom"].set_color(_RULE)
 
 
-def _draw_curve(axes: Axes, row: Row, metrics: Sequence[str], style: _Style) -> None:
-    points = [(cutoff_of(m) or 0, row.values[m]) for m in metrics if m in row.values]
-    _line(axes, [x for x, _ in points], [y for _, y in points], style)
+def _draw_curve(axes: Axes, line: Curve, style: _Style, shift: float) -> None:
+    for place, ends in line.intervals.items():
+        axes.plot([place + shift] * 2, ends, color=style.colour, linewidth=1.2, alpha=0.6)
+    _line(axes, [place + shift for place in line.values], list(line.values.values()), style)
+
+
+def _shifts(lines: Sequence[Curve]) -> list[float]:
+    """How far each line stands beside its places, so that intervals do not hide each other."""
+    if len(lines) < 2 or not any(line.intervals for line in lines):
+        return [0.0] * len(lines)
+    step = min(0.1, 0.5 / (len(lines) - 1))
+    return [step * (place - (len(lines) - 1) / 2) for place in range(len(lines))]
 
 
 def _line(axes: Axes, x: Sequence[float], y: Sequence[float], style: _Style, **more: Any) -> None:
@@ -168,16 +210,20 @@ def _line(axes: Axes, x: Sequence[float], y: Sequence[float], style: _Style, **m
     )
 
 
-def _styles(rows: Sequence[Row]) -> tuple[_Style, ...]:
-    """Colour by kind; dash and marker by the place among rows of the kind."""
+def _styles(lines: Sequence[Curve]) -> tuple[_Style, ...]:
+    """Colour by kind; dash and marker by the place among lines of the kind."""
     styles = []
     met: dict[Kind, int] = {}
-    for row in rows:
-        place = met.get(row.kind, 0)
-        met[row.kind] = place + 1
+    for line in lines:
+        place = met.get(line.kind, 0)
+        met[line.kind] = place + 1
         at = place % len(_DASHES)
-        styles.append(_Style(_COLOURS[row.kind], _DASHES[at], _MARKERS[at]))
+        styles.append(_Style(_COLOURS[line.kind], _DASHES[at], _MARKERS[at]))
     return tuple(styles)
+
+
+def _ends(places: Sequence[float]) -> tuple[float, float]:
+    return min(places, default=0), max(places, default=1)
 
 
 def _picture(
@@ -258,9 +304,12 @@ def _adapt(value: str, name: str) -> str:
     return value.replace("url(#", f"url(#{name}-")
 
 
-def _in_words(row: Row, metrics: Sequence[str]) -> str:
-    known = [metric for metric in metrics if metric in row.values]
-    return ", ".join(f"{metric_label(metric)} {row.values[metric]:.4f}" for metric in known)
+def _in_words(line: Curve, ticks: Mapping[float, str], spoken: str) -> str:
+    return ", ".join(
+        f"{spoken}{ticks[place]} {value:.4f}"
+        for place, value in line.values.items()
+        if place in ticks
+    )
 
 
 def _shortened(text: str, letters: int) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from gloss.evaluation.significance import Comparison
 from gloss.report.content import (
+    Duel,
     Report,
     Row,
     best_row,
@@ -13,6 +15,8 @@ from gloss.report.content import (
 )
 
 __all__ = ["headline", "remarks"]
+
+_LEVEL_OF_TEST = 0.05
 
 _LEVEL_WITHIN = 0.005
 """Without intervals, values closer than this share of the larger one are called level."""
@@ -28,7 +32,7 @@ def headline(report: Report) -> str:
         return f"{_finds(alone, metric)}. No model of ours is in this report."
     if baseline is None:
         return f"{_finds(ours, metric)}. No baseline is in this report to hold it against."
-    return _duel(ours, baseline, metric)
+    return _duel(ours, baseline, metric, report.duel)
 
 
 def remarks(report: Report) -> tuple[str, ...]:
@@ -36,22 +40,31 @@ def remarks(report: Report) -> tuple[str, ...]:
     metric = main_metric(report.rows)
     ours = best_row(report.rows, "ours", metric)
     found = (
-        _on_chance(ours, best_row(report.rows, "baseline", metric), metric),
+        _on_chance(ours, best_row(report.rows, "baseline", metric), metric, report.duel),
         _on_published(report, ours, metric),
         _on_synthetic(report),
     )
     return tuple(remark for remark in found if remark)
 
 
-def _duel(ours: Row, baseline: Row, metric: str) -> str:
+def _duel(ours: Row, baseline: Row, metric: str, duel: Duel | None) -> str:
     mine, theirs = ours.values[metric], baseline.values[metric]
     verdicts = {
         "ahead": _more(mine, theirs),
         "level": "too close to call",
         "behind": "ours does not beat it",
     }
-    against = f"against {_share(theirs, metric)} for the best baseline ({baseline.model})"
-    return f"{_finds(ours, metric)}, {against}: {verdicts[_verdict(ours, baseline, metric)]}."
+    against = f"against {_share(theirs, metric)} for the best baseline ({baseline.label})"
+    verdict = _tested(duel) if duel else _verdict(ours, baseline, metric)
+    return f"{_finds(ours, metric)}, {against}: {verdicts[verdict]}."
+
+
+def _tested(duel: Duel) -> str:
+    """The same as `_verdict`, by the paired test: sharper, for both were asked the same users."""
+    found = duel.comparison
+    if found.p_value > _LEVEL_OF_TEST or found.low <= 0 <= found.high:
+        return "level"
+    return "ahead" if found.difference > 0 else "behind"
 
 
 def _verdict(ours: Row, other: Row, metric: str) -> str:
@@ -71,8 +84,8 @@ def _finds(row: Row, metric: str) -> str:
     if metric.startswith("recall@") and cutoff:
         within = f"among the first {cutoff} suggestions" if cutoff > 1 else "the first suggestion"
         share = _share(row.values[metric], metric)
-        return f"The next purchase is {within} for {share} of users ({row.model})"
-    return f"{metric_label(metric)} is {row.values[metric]:.4f} ({row.model})"
+        return f"The next purchase is {within} for {share} of users ({row.label})"
+    return f"{metric_label(metric)} is {row.values[metric]:.4f} ({row.label})"
 
 
 def _share(value: float, metric: str) -> str:
@@ -87,9 +100,11 @@ def _more(mine: float, theirs: float) -> str:
     return f"{100 * (mine / theirs - 1):.0f}\u00a0% higher"
 
 
-def _on_chance(ours: Row | None, baseline: Row | None, metric: str) -> str:
+def _on_chance(ours: Row | None, baseline: Row | None, metric: str, duel: Duel | None) -> str:
     if ours is None or baseline is None:
         return ""
+    if duel:
+        return _in_pairs(duel.comparison)
     if metric not in ours.intervals or metric not in baseline.intervals:
         return "No intervals were computed, so chance is not excluded."
     (low, high), (other_low, other_high) = ours.intervals[metric], baseline.intervals[metric]
@@ -97,11 +112,23 @@ def _on_chance(ours: Row | None, baseline: Row | None, metric: str) -> str:
     return "Their 95\u00a0% intervals " + ("overlap." if overlap else "do not overlap.")
 
 
+def _in_pairs(found: Comparison) -> str:
+    share = found.metric.startswith("recall@")
+    unit, factor, digits = (" percentage points", 100, 1) if share else ("", 1, 4)
+    low, high = (f"{factor * end:+.{digits}f}" for end in (found.low, found.high))
+    p = "p\u00a0<\u00a00.001" if found.p_value < 0.001 else f"p\u00a0=\u00a0{found.p_value:.3f}"
+    return (
+        f"User by user the difference is {factor * found.difference:+.{digits}f}{unit} "
+        f"(95\u00a0%: {low} to {high}; paired randomisation test, {p}): "
+        f"better for {found.better:,} users, worse for {found.worse:,}."
+    )
+
+
 def _on_published(report: Report, ours: Row | None, metric: str) -> str:
     best = best_row(report.rows, "published", metric)
     if best is None or ours is None:
         return ""
-    figure = f"({best.model}) reached {metric_label(metric)} {best.values[metric]:.4f}"
+    figure = f"({best.label}) reached {metric_label(metric)} {best.values[metric]:.4f}"
     if not is_comparable(report):
         return (
             f"The best published system {figure} under another protocol, split or set of users: "

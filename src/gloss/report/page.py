@@ -7,7 +7,7 @@ markup, and only the pictures of `figures.py` and the style sheet are.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
@@ -16,25 +16,50 @@ from markupsafe import Markup
 
 from gloss.report import figures
 from gloss.report.content import (
+    LAST_ITEM,
+    Beyond,
+    Duel,
     Report,
     Row,
     Sample,
     Segment,
     SegmentTable,
     Suggestion,
-    best_row,
+    cutoff_of,
+    drawn_rows,
     is_comparable,
     main_metric,
     metric_label,
     recall_metrics,
 )
+from gloss.report.figures import Curve
 from gloss.report.headline import headline, remarks
 from gloss.report.published import published_source
-from gloss.report.tables import Table, cutoff_table, headline_table
+from gloss.report.tables import (
+    Table,
+    beam_table,
+    cutoff_table,
+    grid_table,
+    headline_table,
+    history_table,
+    list_table,
+)
 
-__all__ = ["Report", "Row", "Sample", "Segment", "SegmentTable", "Suggestion", "render_report"]
+__all__ = [
+    "Beyond",
+    "Duel",
+    "Report",
+    "Row",
+    "Sample",
+    "Segment",
+    "SegmentTable",
+    "Suggestion",
+    "render_report",
+    "render_reports",
+]
 
 _HISTORY_SHOWN = 8
+_TICKS_SHOWN = 10
 _WIDE, _NARROW = 400, 290
 """Widths of pictures in CSS pixels: two and three of them in a row on a desk."""
 
@@ -46,39 +71,87 @@ class _Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lengths:
-    """Recall against list length: the picture, and the table that is also its key."""
+class _Keyed:
+    """Curves, and the table of their values that is also their key."""
 
-    svg: Markup
+    pictures: tuple[_Picture, ...]
     table: Table
     keys: tuple[Markup, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is shown of one report. prefix: distinguishes its ids on the page."""
+
+    prefix: str
+    report: Report
+    headline: str
+    remarks: tuple[str, ...]
+    table: Table
+    metric: str
+    comparable: bool
+    bars: tuple[_Picture, ...]
+    last_item: tuple[_Picture, ...]
+    segments: tuple[_Picture, ...]
+    lengths: _Keyed | None
+    histories: _Keyed | None
+    lists: Table | None
+    writers: tuple[Row, ...]
+    beams: _Keyed | None
+
+    @property
+    def name(self) -> str:
+        """What tells this part from the others of a page."""
+        return f"{self.report.dataset}, {self.report.protocol}, {self.report.split} split"
+
+
 def render_report(report: Report) -> str:
-    """The page as text, to be written as UTF-8.
+    """The page about one data set as text, to be written as UTF-8.
 
     Raises UsageError when no row of this run has a value.
     """
+    return render_reports([report], title=report.title, command=report.command)
+
+
+def render_reports(reports: Sequence[Report], *, title: str, command: str = "") -> str:
+    """One page about several data sets or protocols: an overview of all, then each by itself."""
     text = (
         _environment()
         .get_template("page.html")
         .render(
-            report=report,
+            title=title,
+            command=command,
             css=Markup(_template("page.css")),
-            headline=headline(report),
-            remarks=remarks(report),
-            table=headline_table(report),
-            metric=metric_label(main_metric(report.rows)),
-            comparable=is_comparable(report),
+            parts=[_part(report, f"p{place}") for place, report in enumerate(reports, 1)],
+            grid=grid_table(reports),
+            metric=metric_label(main_metric(row for report in reports for row in report.rows)),
+            published=any(row.kind == "published" for each in reports for row in each.rows),
             source=published_source(),
-            bars=_bars(report),
-            segments=_segments(report),
-            lengths=_lengths(report),
             shown=_HISTORY_SHOWN,
         )
     )
     # A lone surrogate in somebody's title cannot be written as UTF-8.
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _part(report: Report, prefix: str) -> _Part:
+    return _Part(
+        prefix=prefix,
+        report=report,
+        headline=headline(report),
+        remarks=remarks(report),
+        table=headline_table(report),
+        metric=metric_label(main_metric(report.rows)),
+        comparable=is_comparable(report),
+        bars=_bars(drawn_rows(report), f"{prefix}-bars"),
+        last_item=_last_item(report, f"{prefix}-last-item"),
+        segments=_segments(report, f"{prefix}-segment"),
+        lengths=_lengths(report, f"{prefix}-lengths"),
+        histories=_histories(report, f"{prefix}-histories"),
+        lists=list_table(report),
+        writers=tuple(row for row in report.rows if row.beyond and row.beyond.titles),
+        beams=_beams(report, f"{prefix}-beams"),
+    )
 
 
 @cache
@@ -97,31 +170,38 @@ def _template(name: str) -> str:
     return files("gloss.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _drawn(report: Report) -> tuple[Row, ...]:
-    """The rows that pictures show: all of this run, and the best of the published ones."""
-    best = best_row(report.rows, "published", main_metric(report.rows))
-    return tuple(row for row in report.rows if row.kind != "published" or row is best)
-
-
-def _bars(report: Report) -> tuple[_Picture, ...]:
+def _bars(rows: Sequence[Row], prefix: str) -> tuple[_Picture, ...]:
     """Recall and NDCG at the main cutoff."""
-    rows = _drawn(report)
     main = main_metric(rows)
     metrics = (main, main.replace("recall", "ndcg")) if "recall" in main else (main,)
     return tuple(
-        _bar_picture(rows, metric, f"bars-{place}", metric_label(metric), _top(rows, metric), _WIDE)
+        _bar_picture(rows, metric, f"{prefix}-{place}", metric_label(metric), _top(rows, metric))
         for place, metric in enumerate(metrics)
         if any(metric in row.values for row in rows)
     )
 
 
-def _segments(report: Report) -> tuple[_Picture, ...]:
+def _last_item(report: Report, prefix: str) -> tuple[_Picture, ...]:
+    """Last-item search by retriever, measured here beside the published figures."""
+    rows = [row for row in report.rows if row.model == LAST_ITEM]
+    if len({row.kind for row in rows}) < 2:
+        return ()
+    named = [
+        replace(
+            row, model=f"{row.retriever}{', published' * (row.kind == 'published')}", retriever=""
+        )
+        for row in rows
+    ]
+    return _bars(named, prefix)
+
+
+def _segments(report: Report, prefix: str) -> tuple[_Picture, ...]:
     """The main metric by segment, one picture a segment, all to one scale."""
     metric = main_metric(report.rows)
     by_segment = _rows_by_segment(report)
     top = max((_top(rows, metric) for rows in by_segment.values()), default=0)
     return tuple(
-        _bar_picture(rows, metric, f"segment-{place}", _segment_heading(name, rows), top, _NARROW)
+        _bar_picture(rows, metric, f"{prefix}-{place}", _segment_heading(name, rows), top, _NARROW)
         for place, (name, rows) in enumerate(by_segment.items())
     )
 
@@ -131,12 +211,12 @@ def _rows_by_segment(report: Report) -> dict[str, list[Row]]:
     metric = main_metric(report.rows)
     tables: Mapping[str, SegmentTable] = {table.model: table for table in report.segments}
     found: dict[str, list[Row]] = {}
-    for row in _drawn(report):
-        parts = tables[row.model].segments if row.model in tables else {}
+    for row in drawn_rows(report):
+        parts = tables[row.label].segments if row.label in tables else {}
         for name, part in parts.items():
             if metric in part.values:
-                values = Row(row.model, part.values, {}, part.users, row.kind)
-                found.setdefault(name, []).append(values)
+                there = Row(row.label, part.values, part.intervals, part.users, row.kind)
+                found.setdefault(name, []).append(there)
     return found
 
 
@@ -146,25 +226,131 @@ def _segment_heading(name: str, rows: Sequence[Row]) -> str:
 
 
 def _bar_picture(
-    rows: Sequence[Row], metric: str, name: str, heading: str, top: float, width: float
+    rows: Sequence[Row], metric: str, name: str, heading: str, top: float, width: float = _WIDE
 ) -> _Picture:
     spoken = heading if heading == metric_label(metric) else f"{metric_label(metric)}, {heading}"
     svg = figures.bars(rows, metric, name=name, heading=spoken, top=top, width=width)
     return _Picture(heading, Markup(svg))
 
 
-def _lengths(report: Report) -> _Lengths | None:
+def _lengths(report: Report, prefix: str) -> _Keyed | None:
     """None unless a row of this run has Recall at two lengths at least."""
     rows = [
         row for row in report.rows if row.kind != "published" and len(recall_metrics([row])) > 1
     ]
-    if not rows:
-        return None
-    svg = figures.curves(rows, name="lengths", heading="Recall against the length of the list")
-    keys = tuple(
-        Markup(figures.key_of(rows, place, name=f"key-{place}")) for place in range(len(rows))
+    metrics = {float(cutoff_of(metric) or 0): metric for metric in recall_metrics(rows)}
+    lines = [
+        Curve(
+            row.label, row.kind, {at: row.values[m] for at, m in metrics.items() if m in row.values}
+        )
+        for row in rows
+    ]
+    ticks = {at: f"{at:.0f}" for at in metrics}
+    svg = _curves(
+        lines,
+        ticks,
+        prefix,
+        heading="Recall against the length of the list",
+        along="length of the list",
+        spoken="Recall@",
     )
-    return _Lengths(Markup(svg), cutoff_table(rows), keys)
+    return _keyed([svg], cutoff_table(rows), lines, prefix) if rows else None
+
+
+def _histories(report: Report, prefix: str) -> _Keyed | None:
+    """The main metric, and NDCG beside Recall, by the number of items in the history."""
+    table = history_table(report)
+    if table is None:
+        return None
+    main = main_metric(report.rows)
+    measured = {
+        m for each in report.histories for part in each.segments.values() for m in part.values
+    }
+    metrics = [m for m in dict.fromkeys((main, main.replace("recall", "ndcg"))) if m in measured]
+    lines = {metric: _by_history(report, table, metric) for metric in metrics}
+    ticks = {float(at): name for at, name in enumerate(table.columns)}
+    pictures = [
+        _curves(
+            lines[metric],
+            ticks,
+            f"{prefix}-{place}",
+            heading=metric_label(metric),
+            along="items in the history",
+            spoken=f"{metric_label(metric)} with a history of ",
+        )
+        for place, metric in enumerate(metrics)
+    ]
+    return _keyed(pictures, table, lines[main], prefix)
+
+
+def _by_history(report: Report, table: Table, metric: str) -> list[Curve]:
+    kinds = {row.label: row.kind for row in report.rows if row.kind != "published"}
+    found = []
+    for each in report.histories:
+        parts = {
+            float(at): each.segments[name]
+            for at, name in enumerate(table.columns)
+            if name in each.segments and metric in each.segments[name].values
+        }
+        values = {at: part.values[metric] for at, part in parts.items()}
+        intervals = {
+            at: part.intervals[metric] for at, part in parts.items() if metric in part.intervals
+        }
+        found.append(Curve(each.model, kinds[each.model], values, intervals))
+    return found
+
+
+def _beams(report: Report, prefix: str) -> _Keyed | None:
+    """Which beams find the next purchase, one by one and the first of them together."""
+    rows = [(row, row.beyond.beams) for row in report.rows if row.beyond and row.beyond.beams]
+    table = beam_table(report)
+    if table is None:
+        return None
+    each, together = (
+        [
+            Curve(row.label, row.kind, {beam.beam + 1.0: getattr(beam, share) for beam in beams})
+            for row, beams in rows
+        ]
+        for share in ("hit", "so_far")
+    )
+    ticks = _few(max(len(beams) for _, beams in rows))
+    pictures = [
+        _curves(each, ticks, f"{prefix}-each", heading="Users whom each beam serves", along="beam"),
+        _curves(
+            together,
+            ticks,
+            f"{prefix}-together",
+            heading="Users whom the first beams serve together",
+            along="beams",
+        ),
+    ]
+    return _keyed(pictures, table, each, prefix)
+
+
+def _few(beams: int) -> dict[float, str]:
+    """Labels for beams: every one, or every fifth, tenth, … so that they have room."""
+    step = next(step for step in (1, 5, 10, 50, beams) if beams <= step * _TICKS_SHOWN)
+    return {float(at): str(at) for at in (1, *range(step, beams + 1, step))}
+
+
+def _curves(
+    lines: Sequence[Curve],
+    ticks: Mapping[float, str],
+    name: str,
+    *,
+    heading: str,
+    along: str,
+    spoken: str = "",
+) -> _Picture:
+    svg = figures.curves(lines, ticks, name=name, heading=heading, along=along, spoken=spoken)
+    return _Picture(heading, Markup(svg))
+
+
+def _keyed(
+    pictures: Sequence[_Picture], table: Table, lines: Sequence[Curve], prefix: str
+) -> _Keyed:
+    keys = figures.keys_of(lines, name=f"{prefix}-key")
+    return _Keyed(tuple(pictures), table, tuple(map(Markup, keys)))
 
 
 def _top(rows: Sequence[Row], metric: str) -> float:

@@ -8,15 +8,15 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from gloss.report.content import Row, Segment, SegmentTable
+from gloss.report.content import LAST_ITEM, Row, Segment, SegmentTable
 
 __all__ = ["published_rows", "published_segments", "published_source"]
 
 _MODELS = {
-    "llama-1b": "Llama-3.2-1B",
-    "llama-3b": "Llama-3.2-3B",
-    "llama-8b": "Llama-3.1-8B",
-    "last-item-search": "Last-item search",
+    "llama-1b": "GLoSS, Llama-3.2-1B",
+    "llama-3b": "GLoSS, Llama-3.2-3B",
+    "llama-8b": "GLoSS, Llama-3.1-8B",
+    "last-item-search": LAST_ITEM,
 }
 _RETRIEVERS = {"bm25": "BM25", "e5-small-v2": "E5-small", "e5-base-v2": "E5-base"}
 _ALL = "all"
@@ -42,8 +42,8 @@ def published_rows(dataset: str, protocol: str) -> tuple[Row, ...]:
     """
     note = "" if protocol.casefold() == "paper" else "measured under PAPER, not " + protocol.upper()
     return tuple(
-        Row(model, everyone.values, {}, everyone.users, "published", note)
-        for model, segments in _published(dataset)
+        Row(model, everyone.values, {}, everyone.users, "published", note, retriever)
+        for model, retriever, segments in _published(dataset)
         for everyone in (segments[_ALL],)
     )
 
@@ -51,8 +51,11 @@ def published_rows(dataset: str, protocol: str) -> tuple[Row, ...]:
 def published_segments(dataset: str) -> tuple[SegmentTable, ...]:
     """The published figures by segment (cold, regular, power), where they were published."""
     tables = (
-        SegmentTable(model, {name: part for name, part in segments.items() if name != _ALL})
-        for model, segments in _published(dataset)
+        SegmentTable(
+            f"{model} + {retriever}",
+            {name: part for name, part in segments.items() if name != _ALL},
+        )
+        for model, retriever, segments in _published(dataset)
     )
     return tuple(table for table in tables if table.segments)
 
@@ -63,12 +66,13 @@ def published_source() -> str:
     return f"{document['source']}; {document['protocol']}"
 
 
-def _published(dataset: str) -> Iterator[tuple[str, dict[str, Segment]]]:
+def _published(dataset: str) -> Iterator[tuple[str, str, dict[str, Segment]]]:
+    """Model, retriever, and figures by segment."""
     name = _NAMES.get("".join(filter(str.isalpha, dataset.casefold())), "")
     for model, retrievers in _document()["results"].get(name, {}).items():
         for retriever, segments in retrievers.items():
-            label = f"GLoSS, {_MODELS[model]} + {_RETRIEVERS[retriever]}"
-            yield label, {segment: _segment(figures) for segment, figures in segments.items()}
+            found = {segment: _segment(figures) for segment, figures in segments.items()}
+            yield _MODELS[model], _RETRIEVERS[retriever], found
 
 
 def _segment(figures: list[Any]) -> Segment:

@@ -41,14 +41,20 @@ class ExactFirst:
 
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
         """See `Retriever.search`."""
-        exact, other = self._exact.search(texts, k), self._other.search(texts, k)
-        return [_joined(first, rest)[:k] for first, rest in zip(exact, other, strict=True)]
+        distinct = list(dict.fromkeys(texts))
+        exact, other = self._exact.search(distinct, k), self._other.search(distinct, k)
+        pairs = zip(distinct, exact, other, strict=True)
+        joined = {text: _joined(first, rest)[:k] for text, first, rest in pairs}
+        return [joined[text] for text in texts]
 
 
 def _joined(exact: tuple[Hit, ...], other: tuple[Hit, ...]) -> tuple[Hit, ...]:
     if not exact:
         return other
     best = other[0].score if other else 0.0
-    rows = {hit.row for hit in exact}
-    lifted = (Hit(hit.item, hit.row, best + hit.score) for hit in exact)
-    return (*lifted, *(hit for hit in other if hit.row not in rows))
+    lifted = tuple([Hit(item, row, best + score) for item, row, score in exact])
+    rows = [hit.row for hit in exact]
+    first = len(exact)
+    if [hit.row for hit in other[:first]] == rows:  # nearly always: spares a look at all the rest
+        return lifted + other[first:]
+    return lifted + tuple([hit for hit in other if hit.row not in rows])

@@ -5,10 +5,12 @@ Every rule breaks ties the same way: score, then beam, then row in the catalogue
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import groupby
+from itertools import islice, zip_longest
+from operator import attrgetter
+from typing import NamedTuple
 
 from gloss.data.catalogue import ItemId
 from gloss.data.histories import UserId
@@ -18,9 +20,7 @@ from gloss.retrieval.index import Hit, Retriever
 
 __all__ = [
     "FUSIONS",
-    "Found",
     "Fuse",
-    "Placed",
     "RankedItem",
     "Ranking",
     "fuse",
@@ -33,9 +33,10 @@ __all__ = [
 _RRF_CONSTANT = 60
 """Cormack, Clarke and Büttcher, SIGIR 2009."""
 
+_ROW = attrgetter("row")
 
-@dataclass(frozen=True, slots=True)
-class RankedItem:
+
+class RankedItem(NamedTuple):
     """An item in a user's list, and why it is there.
 
     query: the generated title that put it there, if one did. because: the bought item that did.
@@ -55,74 +56,80 @@ class Ranking:
     entries: tuple[RankedItem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A hit with the query that found it. depth: 0 for its best score, 1 for the next lower, …"""
+Asked = tuple[Query, Sequence[Hit]]
+"""A query and what it found, best first."""
 
-    hit: Hit
-    query: Query
-    depth: int
+Placed = tuple[float, Query, Hit]
+"""The score that a rule gives to an item, and the query and the hit that it is credited to."""
 
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """An item with the score that a rule gives it, and the finding that it is credited to."""
-
-    score: float
-    found: Found
-
-    @property
-    def key(self) -> tuple[float, int, int]:
-        return -self.score, self.found.query.beam, self.found.hit.row
+Fuse = Callable[[Sequence[Asked]], Iterable[Placed]]
+"""A user's queries in beam order -> every item once, best first, made as far as it is read."""
 
 
-Fuse = Callable[[Sequence[Found]], list[Placed]]
-"""All findings of a user, in beam order, each query's best first -> every item once, best first."""
-
-
-def _best_score(found: Sequence[Found]) -> list[Placed]:
+def _best_score(asked: Sequence[Asked]) -> Iterable[Placed]:
     """An item's best score over the queries, as PAPER does for BM25 (although scores of different
     queries do not compare)."""
     best: dict[ItemId, Placed] = {}
-    for each in found:
-        placed = Placed(each.hit.score, each)
-        item = each.hit.item
-        if item not in best or placed.key < best[item].key:
-            best[item] = placed
-    return sorted(best.values(), key=lambda placed: placed.key)
+    for query, hits in asked:
+        for hit in hits:
+            placed = hit.score, query, hit
+            if hit.item not in best or _place(placed) < _place(best[hit.item]):
+                best[hit.item] = placed
+    return sorted(best.values(), key=_place)
 
 
-def _last(found: Sequence[Found]) -> list[Placed]:
+def _last(asked: Sequence[Asked]) -> Iterable[Placed]:
     """An item's score for the last query that found it, as PAPER does for dense retrieval."""
-    last = {each.hit.item: Placed(each.hit.score, each) for each in found}
-    return sorted(last.values(), key=lambda placed: placed.key)
+    last = {hit.item: (hit.score, query, hit) for query, hits in asked for hit in hits}
+    return sorted(last.values(), key=_place)
 
 
-def _beam_order(found: Sequence[Found]) -> list[Placed]:
+def _beam_order(asked: Sequence[Asked]) -> Iterable[Placed]:
     """Every query's best hits in beam order, then every query's second-best, and so on (FAIR).
 
     Hits of equal score for one query share a depth. The score is the query's log-probability;
     where it is unknown, minus the beam's number. It does not fall from entry to entry: depth
     comes first.
     """
-    first: dict[ItemId, Found] = {}
-    for each in sorted(found, key=lambda f: (f.depth, f.query.beam, f.hit.row)):
-        first.setdefault(each.hit.item, each)
-    return [Placed(_likelihood(each.query), each) for each in first.values()]
+    queries = [(query, _likelihood(query)) for query, _ in asked]
+    listed: set[ItemId] = set()
+    for depth in zip_longest(*(_by_depth(hits) for _, hits in asked), fillvalue=()):
+        for (query, likelihood), hits in zip(queries, depth, strict=True):
+            for hit in hits:
+                if hit.item not in listed:
+                    listed.add(hit.item)
+                    yield likelihood, query, hit
 
 
-def _reciprocal_rank(found: Sequence[Found]) -> list[Placed]:
+def _reciprocal_rank(asked: Sequence[Asked]) -> Iterable[Placed]:
     """The sum over the queries of 1 / (60 + rank), equal scores sharing a rank; credited to the
     query that ranks the item highest."""
     sums: dict[ItemId, float] = {}
-    highest: dict[ItemId, Found] = {}
-    for each in found:
-        item = each.hit.item
-        sums[item] = sums.get(item, 0.0) + 1 / (_RRF_CONSTANT + each.depth + 1)
-        if item not in highest or each.depth < highest[item].depth:
-            highest[item] = each
-    placed = [Placed(sums[item], each) for item, each in highest.items()]
-    return sorted(placed, key=lambda each: each.key)
+    highest: dict[ItemId, tuple[int, Query, Hit]] = {}
+    for query, hits in asked:
+        for rank, ties in enumerate(_by_depth(hits), 1):
+            for hit in ties:
+                item = hit.item
+                sums[item] = sums.get(item, 0.0) + 1 / (_RRF_CONSTANT + rank)
+                if item not in highest or rank < highest[item][0]:
+                    highest[item] = rank, query, hit
+    placed = [(sums[item], query, hit) for item, (_, query, hit) in highest.items()]
+    return sorted(placed, key=_place)
+
+
+def _place(placed: Placed) -> tuple[float, int, int]:
+    score, query, hit = placed
+    return -score, query.beam, hit.row
+
+
+def _by_depth(hits: Sequence[Hit]) -> Iterator[Sequence[Hit]]:
+    """The hits of the best score, by row, then those of the next lower one, …"""
+    start = 0
+    for end in range(1, len(hits) + 1):
+        if end == len(hits) or hits[end].score != hits[start].score:
+            ties = hits[start:end]
+            yield ties if len(ties) == 1 else sorted(ties, key=_ROW)
+            start = end
 
 
 FUSIONS: Mapping[str, Fuse] = {
@@ -147,12 +154,15 @@ def fuse(
     rule has ordered them; the first `length` of the rest stay. Raises ConfigError for an unknown
     rule.
     """
-    found = _findings(generation.queries, hits_per_query)
-    placed = (each for each in _rule(rule)(found) if each.found.hit.item not in exclude)
-    entries = (
-        RankedItem(each.found.hit.item, each.score, each.found.query.text) for each in placed
+    asked = sorted(
+        zip(generation.queries, hits_per_query, strict=True), key=lambda pair: pair[0].beam
     )
-    return Ranking(generation.user, tuple(entries)[:length])
+    entries = (
+        RankedItem(hit.item, score, query.text)
+        for score, query, hit in _rule(rule)(asked)
+        if hit.item not in exclude
+    )
+    return Ranking(generation.user, tuple(islice(entries, length)))
 
 
 def ground(
@@ -214,16 +224,6 @@ def _rule(name: str) -> Fuse:
     near = get_close_matches(name, FUSIONS, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ConfigError(f"unknown fusion {name!r}, known are {', '.join(FUSIONS)}{hint}")
-
-
-def _findings(queries: Sequence[Query], hits_per_query: Sequence[Sequence[Hit]]) -> list[Found]:
-    pairs = sorted(zip(queries, hits_per_query, strict=True), key=lambda pair: pair[0].beam)
-    return [
-        Found(hit, query, depth)
-        for query, hits in pairs
-        for depth, (_, ties) in enumerate(groupby(hits, key=lambda hit: hit.score))
-        for hit in ties
-    ]
 
 
 def _likelihood(query: Query) -> float:

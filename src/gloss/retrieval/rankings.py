@@ -8,9 +8,11 @@ queries are the generated titles that led to the items, because the bought items
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from gloss.artifacts import Artifact, creating, open_artifact
@@ -21,13 +23,9 @@ __all__ = ["KIND", "load_rankings", "save_rankings"]
 KIND = "ranking"
 
 _FILE = "ranking.parquet"
-_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    "user": pl.String,
-    "items": pl.List(pl.String),
-    "scores": pl.List(pl.Float64),
-    "queries": pl.List(pl.String),
-    "because": pl.List(pl.String),
-}
+_USER = {"user": pl.String}
+_LISTS = {"items": pl.String, "scores": pl.Float64, "queries": pl.String, "because": pl.String}
+"""What each list holds; in the order of the fields of a RankedItem."""
 
 
 def save_rankings(
@@ -51,20 +49,24 @@ def save_rankings(
 def load_rankings(path: Path) -> tuple[Artifact, tuple[Ranking, ...]]:
     """Open the folder that `gloss rank` or `gloss baseline` made; ArtifactError if not whole."""
     artifact = open_artifact(path, KIND)
-    rows = pl.read_parquet(artifact.path / _FILE, glob=False).iter_rows()
-    return artifact, tuple(_ranking(*row) for row in rows)
+    frame = pl.read_parquet(artifact.path / _FILE, glob=False)
+    entries = map(RankedItem, *(frame[name].explode(empty_as_null=False) for name in _LISTS))
+    lengths = zip(frame["user"], frame["items"].list.len(), strict=True)
+    return artifact, tuple(Ranking(user, tuple(islice(entries, n))) for user, n in lengths)
 
 
 def _frame(rankings: Sequence[Ranking]) -> pl.DataFrame:
-    columns = {
-        "user": [ranking.user for ranking in rankings],
-        "items": [[entry.item for entry in ranking.entries] for ranking in rankings],
-        "scores": [[entry.score for entry in ranking.entries] for ranking in rankings],
-        "queries": [[entry.query for entry in ranking.entries] for ranking in rankings],
-        "because": [[entry.because for entry in ranking.entries] for ranking in rankings],
-    }
-    return pl.DataFrame(columns, schema=_SCHEMA)
-
-
-def _ranking(user: Any, *columns: list[Any]) -> Ranking:
-    return Ranking(user, tuple(map(RankedItem, *columns)))
+    """One row a user. The lists are flat until polars has them: nested ones are slow to pass."""
+    lengths = [len(ranking.entries) for ranking in rankings]
+    entries = [entry for ranking in rankings for entry in ranking.entries]
+    columns = {name: [entry[place] for entry in entries] for place, name in enumerate(_LISTS)}
+    flat = pl.DataFrame(columns, schema=_LISTS).with_columns(
+        pl.Series("row", np.repeat(np.arange(len(rankings)), lengths), pl.UInt32)
+    )
+    users = pl.DataFrame({"user": [ranking.user for ranking in rankings]}, schema=_USER)
+    lists = flat.group_by("row", maintain_order=True).agg(*_LISTS)
+    return (
+        users.with_row_index("row")
+        .join(lists, on="row", how="left", maintain_order="left")
+        .select("user", pl.col(*_LISTS).fill_null([]))
+    )

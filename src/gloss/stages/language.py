@@ -191,14 +191,18 @@ def estimate(
     limit_users: int | None = None,
     loading: Loading = AS_IT_IS,
 ) -> dict[str, int]:
-    """What `generate` would do: users, tokens, and about how many seconds, from a few users."""
+    """What `generate` would do: users, tokens, and about how many seconds and how much memory.
+
+    Seconds and memory are measured on a few users, the longest prompt among them; memory is the
+    largest that this process (on a GPU: its device) has held.
+    """
     _require_torch("generating")
     data = Dataset.load(dataset)
     _, titles = _model_for(data, model, titles)
     generator, prompts = _generator_for(data, model, settings, titles, split, limit_users, loading)
     lengths = [generator.count_tokens(prompt.text) for prompt in prompts]
     by_length = sorted(range(len(prompts)), key=lengths.__getitem__)
-    few = [prompts[place] for place in by_length[:: max(1, len(prompts) // _PROBED)]]
+    few = [prompts[place] for place in by_length[:: -max(1, len(prompts) // _PROBED)]]
     generator.generate(few[:2])
     started = time.monotonic()
     generator.generate(few)
@@ -207,8 +211,9 @@ def estimate(
         "users": len(prompts),
         "prompt tokens": sum(lengths),
         "longest prompt": max(lengths, default=0),
-        "new tokens at most": len(prompts) * generator.steps * settings.beams,
+        "new tokens at most": len(prompts) * generator.tokens_a_user(),
         "about seconds": round(seconds),
+        "about megabytes": generator.peak_megabytes(),
     }
 
 

@@ -12,6 +12,7 @@ from gloss.decoding.generations import read_generations
 from gloss.errors import ConfigError
 from gloss.evaluation.baselines import last_item_search, popularity
 from gloss.evaluation.protocol import EvaluationProtocol
+from gloss.progress import Progress, silent
 from gloss.retrieval import indexing, rankings
 from gloss.retrieval.fusion import fuse_all, ground, ungrounded
 from gloss.retrieval.index import IndexSettings
@@ -23,12 +24,15 @@ __all__ = ["BASELINES", "baseline", "index", "rank"]
 BASELINES = ("last-item", "popularity")
 
 
-def index(dataset: Path, out: Path, *, settings: IndexSettings) -> Artifact:
+def index(
+    dataset: Path, out: Path, *, settings: IndexSettings, progress: Progress = silent
+) -> Artifact:
     """Index the catalogue of a data set: the index at `out`."""
-    inputs = {"dataset": Dataset.load(dataset).fingerprint}
+    encoder = indexing.encoder_input(indexing.encoder_of(settings))
+    inputs = {"dataset": Dataset.load(dataset).fingerprint, **encoder}
 
     def make() -> None:
-        save_index(Dataset.load(dataset), out, settings)
+        save_index(Dataset.load(dataset), out, settings, progress=progress)
 
     return made_once(out, indexing.KIND, asdict(settings), inputs, make)
 
@@ -40,12 +44,14 @@ def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProto
     """
     found = load_index(index)
     source, split = _generations_source(generations, found.artifact)
+    rule = protocol.fusion_of(found.settings.retriever)
     config = {
         "split": split,
         "per_query": protocol.per_query,
-        "fusion": protocol.fusion,
+        "fusion": rule,
         "length": protocol.length,
         "exclude_seen": protocol.exclude_seen,
+        "index": asdict(found.settings),
     }
     inputs = {
         "dataset": found.artifact.inputs["dataset"],
@@ -59,7 +65,7 @@ def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProto
         lists = fuse_all(
             written,
             hits,
-            rule=protocol.fusion,
+            rule=rule,
             length=protocol.length,
             exclude_seen=protocol.exclude_seen,
         )
@@ -78,16 +84,20 @@ def baseline(
     protocol: EvaluationProtocol,
     split: SplitName = "test",
     index: Path | None = None,
+    settings: IndexSettings | None = None,
     limit_users: int | None = None,
+    progress: Progress = silent,
 ) -> Artifact:
     """Rank without a language model, by "last-item" search or "popularity": the ranking at `out`.
 
-    Last-item search takes an index, or builds the protocol's own in memory.
+    Last-item search takes an index, or builds one in memory: by its settings, if they are given,
+    or the protocol's own.
     """
     if name not in BASELINES:
         raise ConfigError(f"unknown baseline {name!r}, known are {', '.join(BASELINES)}")
     data = Dataset.load(dataset)
     found = load_index(index) if index else None
+    settings = found.settings if found else settings or protocol.index_settings()
     config = {
         "baseline": name,
         "split": split,
@@ -95,9 +105,10 @@ def baseline(
         "length": protocol.length,
         "exclude_seen": protocol.exclude_seen,
         "limit_users": limit_users,
-        "index": asdict(found.settings if found else protocol.index_settings()),
+        "index": asdict(settings),
     }
-    inputs = {"dataset": data.fingerprint}
+    encoder = indexing.encoder_input(indexing.encoder_of(settings))
+    inputs = {"dataset": data.fingerprint, **encoder}
     if found:
         found.artifact.require_input("dataset", data.fingerprint, f"the data set {dataset}")
         inputs["index"] = found.fingerprint
@@ -114,7 +125,7 @@ def baseline(
             retriever = (
                 found.retriever
                 if found
-                else indexing.build_index(catalogue, protocol.index_settings())
+                else indexing.build_index(catalogue, settings, progress=progress)
             )
             lists = last_item_search(
                 examples, catalogue, retriever, length=length, exclude_seen=exclude

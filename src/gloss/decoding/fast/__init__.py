@@ -1,1 +1,1 @@
-"""The fast path on a CUDA device: Llama-like models, captured decode steps, slots that refill."""
+"""The fast paths: Llama-like models on a CUDA device or on a CPU, slots that refill."""

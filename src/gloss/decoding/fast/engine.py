@@ -10,7 +10,6 @@ The results are those of `beam_search`, up to the rounding of other kernels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import takewhile
 
 import torch
 
@@ -23,7 +22,8 @@ from gloss.decoding.beams import (
     best_candidates,
 )
 from gloss.decoding.fast.kernels import row_maxima, trie_maxima
-from gloss.decoding.fast.llama import Cache, FastLlama
+from gloss.decoding.fast.llama import FastLlama
+from gloss.decoding.fast.weights import Cache, common_prefix, groups
 from gloss.decoding.title_trie import TitleTrie
 
 __all__ = ["FastSearch"]
@@ -31,7 +31,6 @@ __all__ = ["FastSearch"]
 _LOOK_EVERY = 4
 """Steps between two looks at who is done: a look waits for the device."""
 _PREFILL_TOKENS = 32768
-_SHORTEST_PREFIX = 16
 
 Told = Callable[[int], None]
 """Called with how many users are done."""
@@ -57,6 +56,8 @@ class FastSearch:
         beams, device = settings.beams, model.device
         capacity = -(-(longest + self.steps * beams) // 64) * 64
         self.cache: Cache = model.new_cache(slots, capacity)
+        for side in self.cache.keys + self.cache.values:
+            side.zero_()  # slots that hold nobody are read too
         self.state = BeamState.begin(slots, settings, steps=self.steps, device=device)
         self.state.improvable.zero_()
         self.state.taken.fill_(1)
@@ -73,7 +74,7 @@ class FastSearch:
         """The best continuations of each prompt, best first; see `beam_search`."""
         found: list[tuple[Hypothesis, ...]] = [()] * len(prompts)
         waiting = sorted(range(len(prompts)), key=lambda user: (-len(prompts[user]), user))
-        prefix = _common_prefix(prompts)
+        prefix = common_prefix(prompts)
         if prefix:
             self.model.read_prefix(prompts[0][:prefix], self.cache)
         holders: dict[int, int] = {}
@@ -81,7 +82,7 @@ class FastSearch:
         while waiting or holders:
             free = [slot for slot in range(self.slots) if slot not in holders]
             coming, waiting = waiting[: len(free)], waiting[len(free) :]
-            for group in _groups(coming, prompts, prefix):
+            for group in groups(coming, prompts, prefix, tokens=_PREFILL_TOKENS):
                 slots, free = free[: len(group)], free[len(group) :]
                 self._admit([prompts[user] for user in group], slots, prefix=prefix)
                 holders |= zip(slots, group, strict=True)
@@ -173,27 +174,3 @@ class FastSearch:
         with torch.cuda.graph(graph):
             self._step()
         return graph
-
-
-def _common_prefix(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts begin with, leaving each at least one; 0 if hardly any."""
-    shortest = min(map(len, prompts)) - 1
-    first = prompts[0]
-    same = takewhile(
-        lambda place: all(prompt[place] == first[place] for prompt in prompts), range(shortest)
-    )
-    length = sum(1 for _ in same)
-    return length if length >= _SHORTEST_PREFIX else 0
-
-
-def _groups(users: Sequence[int], prompts: Sequence[Sequence[int]], prefix: int) -> list[list[int]]:
-    """Users in order, cut where a group's tokens would outgrow what is read at once."""
-    groups: list[list[int]] = []
-    room = 0
-    for user in users:
-        room -= len(prompts[user]) - prefix
-        if not groups or room < 0:
-            groups.append([])
-            room = _PREFILL_TOKENS - (len(prompts[user]) - prefix)
-        groups[-1].append(user)
-    return groups

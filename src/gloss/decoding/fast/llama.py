@@ -1,13 +1,11 @@
 """A Llama-like model's forward pass for decoding: fused weights, a cache of fixed places.
 
-The weights stay those of the transformers model (its projections become views of the fused ones),
-so the model goes on working. Knows slots and tokens; knows nothing of beam search.
+Knows slots and tokens; knows nothing of beam search.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,10 +20,9 @@ from gloss.decoding.fast.kernels import (
     rotate_and_store,
     tree_attention,
 )
+from gloss.decoding.fast.weights import Cache, LlamaWeights, why_not_llama
 
-__all__ = ["Cache", "FastLlama", "why_not"]
-
-_KNOWN = ("llama", "mistral")
+__all__ = ["FastLlama", "why_not"]
 
 Attend = Callable[[int, torch.Tensor], torch.Tensor]
 """(layer, qkv of (rows, heads, head)) -> what the query heads found, as many elements."""
@@ -33,70 +30,18 @@ Attend = Callable[[int, torch.Tensor], torch.Tensor]
 
 def why_not(model: Any) -> str | None:
     """Why the fast path cannot run this model; None if it can."""
+    if model.device.type != "cuda":
+        return "it is not on a CUDA device"
+    reason = why_not_llama(model)
+    if reason is not None:
+        return reason
     config = model.config
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    checks = {
-        "it is not on a CUDA device": model.device.type == "cuda",
-        f"its type is {config.model_type!r}": config.model_type in _KNOWN,
-        "its projections have biases": not getattr(config, "attention_bias", False)
-        and not getattr(config, "mlp_bias", False),
-        "its activation is not SiLU": getattr(config, "hidden_act", "") == "silu",
-        "it has a sliding window": getattr(config, "sliding_window", None) is None,
-        f"its heads are {head} wide": head in (16, 32, 64, 128, 256),
-        "its weights are quantised": getattr(model, "quantization_method", None) is None,
-        "it carries adapters": not getattr(model, "_hf_peft_config_loaded", False),
-    }
-    return next((reason for reason, fine in checks.items() if not fine), None)
+    return None if head in (16, 32, 64, 128, 256) else f"its heads are {head} wide"
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    input_norm: torch.Tensor
-    qkv: torch.Tensor
-    out: torch.Tensor
-    post_norm: torch.Tensor
-    gate_up: torch.Tensor
-    down: torch.Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Cache:
-    """Keys and values of every layer, each (slots, key heads, capacity, head)."""
-
-    keys: tuple[torch.Tensor, ...]
-    values: tuple[torch.Tensor, ...]
-
-
-class FastLlama:
+class FastLlama(LlamaWeights):
     """Reads prompts and tokens for the slots of a `Cache`."""
-
-    def __init__(self, model: Any, *, positions: int) -> None:
-        """positions: how many the rotary table holds."""
-        config = model.config
-        self.query_heads: int = config.num_attention_heads
-        self.key_heads: int = config.num_key_value_heads
-        self.head: int = getattr(config, "head_dim", None) or config.hidden_size // self.query_heads
-        self.epsilon: float = config.rms_norm_eps
-        self.device, self.dtype = model.device, model.dtype
-        decoder = model.model
-        self.embedding: torch.Tensor = decoder.embed_tokens.weight
-        self.layers = [_fuse(layer) for layer in decoder.layers]
-        self.norm: torch.Tensor = decoder.norm.weight
-        self.output: torch.Tensor = model.lm_head.weight
-        self.rotary = _rotary_table(decoder.rotary_emb, positions, self.device)
-
-    def new_cache(self, slots: int, capacity: int) -> Cache:
-        """An empty cache."""
-        shape = (slots, self.key_heads, capacity, self.head)
-        made = [
-            torch.zeros(shape, dtype=self.dtype, device=self.device)
-            for _ in range(2 * len(self.layers))
-        ]
-        return Cache(tuple(made[::2]), tuple(made[1::2]))
-
-    def entry_bytes(self) -> int:
-        """Bytes of the cache that one token of one slot takes."""
-        return int(2 * len(self.layers) * self.key_heads * self.head * self.dtype.itemsize)
 
     def read_prefix(self, tokens: Sequence[int], cache: Cache) -> None:
         """Read what all prompts begin with once, and put it at the beginning of every slot."""
@@ -187,34 +132,3 @@ def _blocks(slots: Sequence[int], lengths: np.ndarray, before: int) -> np.ndarra
             count = min(PROMPT_BLOCK, length - start)
             rows.append((slot, end - length + start, count, before + start))
     return np.array(rows, np.int64)
-
-
-def _fuse(layer: Any) -> _Layer:
-    attention, mlp = layer.self_attn, layer.mlp
-    return _Layer(
-        layer.input_layernorm.weight,
-        _join(attention.q_proj, attention.k_proj, attention.v_proj),
-        attention.o_proj.weight,
-        layer.post_attention_layernorm.weight,
-        _join(mlp.gate_proj, mlp.up_proj),
-        mlp.down_proj.weight,
-    )
-
-
-def _join(*projections: Any) -> torch.Tensor:
-    """One weight out of several; theirs become views of it, so that nothing is held twice."""
-    joined = torch.cat([projection.weight.data for projection in projections])
-    start = 0
-    for projection in projections:
-        rows = projection.weight.shape[0]
-        projection.weight.data = joined[start : start + rows]
-        start += rows
-    return joined
-
-
-def _rotary_table(rotary: Any, positions: int, device: torch.device) -> torch.Tensor:
-    """(positions, 2, head / 2) float32: cosines and sines as the model's own module gives them."""
-    places = torch.arange(positions, device=device)[None]
-    cosine, sine = rotary(torch.zeros(1, device=device, dtype=torch.float32), places)
-    half = cosine.shape[-1] // 2
-    return torch.stack([cosine[0, :, :half], sine[0, :, :half]], dim=1).contiguous()

@@ -1,6 +1,11 @@
-"""Lists that need no language model: the least that a recommender has to beat. One file each."""
+"""Lists that need no language model: the least that a recommender has to beat. One file each.
+
+Not named here is `sasrec`, which needs torch.
+"""
 
 from gloss.evaluation.baselines.last_item import last_item_search
 from gloss.evaluation.baselines.popularity import popularity
+from gloss.evaluation.baselines.text import similar_titles
+from gloss.evaluation.baselines.transitions import build_graph, transitions
 
-__all__ = ["last_item_search", "popularity"]
+__all__ = ["build_graph", "last_item_search", "popularity", "similar_titles", "transitions"]

@@ -1,0 +1,261 @@
+"""How good the lists are: ours, the baselines and the published figures, in one generated page.
+
+    python benchmarks/accuracy.py run configs/toys-fused.yaml -o runs/toys-fused data.folder=FOLDER
+    python benchmarks/accuracy.py run configs/toys-fused.yaml -o runs/toys-signals --without-model
+    python benchmarks/accuracy.py table runs/toys-fused runs/beauty-fused -o benchmarks/accuracy.md
+
+`run` does what `gloss run` does, notes how long each stage took (`times.json` in the run folder),
+and fuses once more without each signal in turn and by ranks alone, for the ablation. With
+`--without-model` it does the signals alone, which a CPU can. `table` reads run folders, each
+finished or not, and writes Markdown: nothing in it is typed in but figures that others published.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gloss import pipeline, stages
+from gloss.artifacts import Artifact, open_artifact
+from gloss.config import Experiment, load_experiment
+from gloss.data.dataset import Dataset
+from gloss.errors import ArtifactError
+from gloss.evaluation.evaluate import load_evaluation
+from gloss.progress import Progress, silent
+from gloss.report.published import published_rows
+from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
+
+TIMES = "times.json"
+COLUMNS = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
+WITHOUT, BY_RANK = "without-", "by-rank"
+
+NAMES = {
+    OURS: "GLoSS, language model alone",
+    FUSED: "GLoSS, fused with all signals",
+    SIGNALS: "All signals, no language model",
+    "last-item": "Last-item search, BM25",
+    "popularity": "Popularity",
+    "transitions": "Transition graph",
+    "two-step": "Transition graph, two steps",
+    "text": "Similar titles",
+    "sasrec": "SASRec, full softmax",
+}
+TIGER = {"beauty": (0.0454, 0.0321), "toys": (0.0521, 0.0371), "sports": (0.0264, 0.0181)}
+"""Recall@5 and NDCG@5, Rajput et al., NeurIPS 2023: leave-one-out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of the page. values: metric -> mean, or missing."""
+
+    name: str
+    split: str
+    removed: str
+    values: dict[str, float]
+    users: str = "all"
+    parameters: str = "–"
+    training: str = "–"
+    decoding: str = "–"
+
+
+def main() -> None:
+    """Parse the call and do it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run an experiment and note the time of its stages")
+    run.add_argument("config", type=Path)
+    run.add_argument("overrides", nargs="*", help="section.key=value")
+    run.add_argument("-o", "--out", type=Path, required=True)
+    run.add_argument("--without-model", action="store_true", help="signals alone")
+    table = commands.add_parser("table", help="write the page from run folders")
+    table.add_argument("runs", nargs="+", type=Path)
+    table.add_argument("-o", "--out", type=Path, default=Path("benchmarks/accuracy.md"))
+    told = parser.parse_args()
+    if told.command == "run":
+        _run(load_experiment(told.config, told.overrides), told.out, model=not told.without_model)
+    else:
+        told.out.write_text(page([RunFolder.open(path) for path in told.runs]), "utf-8")
+        print(told.out)
+
+
+class Clock:
+    """Announces stages and keeps how long each took; a stage that had nothing to do keeps its old
+    time."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[Progress]:
+        started = time.monotonic()
+        yield silent
+        seconds = time.monotonic() - started
+        print(f"{stage:20} {seconds:8.1f} s", flush=True)
+        times = json.loads(self._file.read_text()) if self._file.is_file() else {}
+        times[stage] = max(round(seconds, 1), times.get(stage, 0.0))
+        self._file.write_text(json.dumps(times, indent=1) + "\n")
+
+
+def _run(experiment: Experiment, out: Path, *, model: bool) -> None:
+    folder, clock = RunFolder(out), Clock(out / TIMES)
+    if model:
+        pipeline.run(experiment, out, announce=clock)
+    else:
+        pipeline.run_signals(experiment, out, announce=clock)
+    names = [*([OURS] if model else []), *experiment.signals.use]
+    for name in names:
+        left = [each for each in names if each != name]
+        if left:
+            _fuse(folder, experiment, left, f"{WITHOUT}{name}", rule=experiment.signals.fusion)
+    _fuse(folder, experiment, names, BY_RANK, rule="rank")
+
+
+def _fuse(
+    folder: RunFolder, experiment: Experiment, names: Sequence[str], out: str, *, rule: str
+) -> None:
+    protocol = pipeline.protocol_of(experiment)
+    stages.fuse(
+        [folder.signal("test", name) for name in names],
+        [folder.signal("validation", name) for name in names],
+        folder.data,
+        folder.path / "ablations" / out,
+        rule=rule,
+        length=protocol.length,
+    )
+    stages.evaluate(
+        folder.path / "ablations" / out,
+        folder.data,
+        folder.path / "ablations" / f"{out}-evaluation",
+        protocol=protocol,
+    )
+
+
+def page(runs: Sequence[RunFolder]) -> str:
+    """The whole page as Markdown."""
+    by_data: dict[str, list[RunFolder]] = {}
+    for run in runs:
+        by_data.setdefault(Dataset.load(run.data).name, []).append(run)
+    parts = [
+        "# Accuracy",
+        "Written by `benchmarks/accuracy.py` from evaluations on disk; test users, one seed "
+        "where nothing else is said. Settings and weights were chosen on validation users. "
+        "*Removed*: whether items that a user has already bought are left out of the list. PAPER: "
+        "most users train up to the second-last item; leave-one-out: nobody does. Published GLoSS "
+        "figures are PAPER, bought items kept; TIGER's are leave-one-out.",
+    ]
+    for name, group in by_data.items():
+        lines = [line for run in group for line in lines_of(run)]
+        parts += [f"## {name}", _table(sorted([*lines, *others(name)], key=_order))]
+        parts += [ablation(run) for run in group if (run.path / "ablations").is_dir()]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def lines_of(run: RunFolder) -> list[Line]:
+    """A line for every evaluation of a run."""
+    split, times = Dataset.load(run.data).split, _times(run)
+    lines = []
+    for name, path in run.evaluations().items():
+        ranking = _ranking(run, name)
+        lines.append(
+            Line(
+                NAMES.get(name, name),
+                split,
+                "yes" if ranking.config["exclude_seen"] else "no",
+                (found := load_evaluation(path)[1]).means(),
+                f"{len(found.users):,}",
+                _parameters(run, name),
+                _seconds(times, {OURS: "train", "sasrec": "train sasrec"}.get(name)),
+                _seconds(times, {OURS: "generate"}.get(name, f"test {name}")),
+            )
+        )
+    return lines
+
+
+def others(name: str) -> list[Line]:
+    """What was published on these data: figures of other protocols than ours."""
+    known = [Line(row.model, "paper", "no", dict(row.values)) for row in published_rows(name, "")]
+    tiger = [
+        Line("TIGER (published)", "leave-one-out", "no", dict(zip(COLUMNS, values, strict=False)))
+        for category, values in TIGER.items()
+        if category in name.casefold()
+    ]
+    return [*known, *tiger]
+
+
+def ablation(run: RunFolder) -> str:
+    """What each part of a fusion is worth: the whole, by ranks alone, and without each signal."""
+    whole = FUSED if FUSED in run.evaluations() else SIGNALS
+    if whole not in run.evaluations():
+        return ""
+    found = {NAMES[whole]: load_evaluation(run.evaluation(whole))[1].means()}
+    for path in sorted((run.path / "ablations").glob("*-evaluation")):
+        name = path.name.removesuffix("-evaluation")
+        left_out = name.removeprefix(WITHOUT)
+        label = "by ranks, no weights" if name == BY_RANK else f"without: {NAMES[left_out]}"
+        found[label] = load_evaluation(path)[1].means()
+    rows = [f"| {label} | {_values(values)} |" for label, values in found.items()]
+    weights = open_artifact(run.ranking(whole), "ranking").summary.get("weights", {})
+    told = "; ".join(
+        f"{NAMES[name]}: " + ", ".join(f"{trait} {value:+.2f}" for trait, value in row.items())
+        for name, row in weights.items()
+    )
+    head = f"### Ablation, {Dataset.load(run.data).split}"
+    title = ["| | " + " | ".join(COLUMNS) + " |", "|---|" + "---|" * len(COLUMNS)]
+    return "\n".join([head, "", *title, *rows, "", f"Fitted weights. {told}."])
+
+
+def _table(lines: Sequence[Line]) -> str:
+    head = ["", "split", "removed", *COLUMNS, "users", "parameters", "training", "lists"]
+    rows = [
+        f"| {line.name} | {line.split} | {line.removed} | {_values(line.values)} | "
+        f"{line.users} | {line.parameters} | {line.training} | {line.decoding} |"
+        for line in lines
+    ]
+    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows])
+
+
+def _values(values: dict[str, float]) -> str:
+    return " | ".join(f"{values[name]:.4f}" if name in values else "–" for name in COLUMNS)
+
+
+def _order(line: Line) -> tuple[str, float]:
+    return line.split, -line.values.get("recall@5", 0.0)
+
+
+def _ranking(run: RunFolder, name: str) -> Artifact:
+    path = run.ranking(name)
+    return open_artifact(path if path.is_dir() else run.signal("test", name), "ranking")
+
+
+def _parameters(run: RunFolder, name: str) -> str:
+    part: dict[str, tuple[Path, str]] = {
+        OURS: (run.model, "model"),
+        "sasrec": (run.networks, "sasrec"),
+    }
+    if name not in part:
+        return "–"
+    try:
+        return f"{open_artifact(*part[name]).summary['parameters']:,}"
+    except ArtifactError:
+        return "–"
+
+
+def _times(run: RunFolder) -> dict[str, float]:
+    file = run.path / TIMES
+    times: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
+    return times
+
+
+def _seconds(times: dict[str, float], stage: str | None) -> str:
+    return f"{times[stage]:.0f} s" if stage in times else "–"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""From a score for every item to a user's list. Knows no signal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gloss.data.catalogue import Catalogue, ItemId
+from gloss.data.histories import Example
+from gloss.evaluation.baselines.seen import seen_items
+from gloss.retrieval.fusion import RankedItem, Ranking
+from gloss.retrieval.index import top_rows
+
+__all__ = ["Array", "fading", "listed", "rows_of"]
+
+Array = np.ndarray[Any, Any]
+
+Shares = Callable[[Array], Array]
+"""Rows of items (found,) -> what each purchase of the history did for each, (history, found)."""
+
+
+def listed(
+    example: Example,
+    scores: Array,
+    catalogue: Catalogue,
+    *,
+    history: Sequence[ItemId],
+    shares: Shares,
+    length: int,
+    exclude_seen: bool,
+) -> Ranking:
+    """The `length` items with the highest scores, equal scores by row; -inf was not found.
+
+    scores: float (catalogue,), any sign. history: the purchases that `shares` speaks of; an item is
+    there because of the one with the largest share.
+    """
+    keys = _above_zero(scores)
+    keys[rows_of(sorted(seen_items(example, exclude_seen=exclude_seen)), catalogue)] = 0
+    rows = top_rows(keys, length)
+    if not len(rows):
+        return Ranking(example.user, ())
+    because = (history[place] for place in shares(rows).argmax(axis=0))
+    found = zip(rows.tolist(), scores[rows].tolist(), because, strict=True)
+    entries = (RankedItem(catalogue[r].id, score, because=why) for r, score, why in found)
+    return Ranking(example.user, tuple(entries))
+
+
+def _above_zero(scores: Array) -> Array:
+    """float64: the same order in numbers above 0, and 0 for -inf, as `top_rows` takes them."""
+    found = np.isfinite(scores)
+    least = scores.min(where=found, initial=np.inf)
+    return np.where(found, np.where(found, scores, 0.0).astype(np.float64) - least + 1, 0.0)
+
+
+def rows_of(items: Sequence[ItemId], catalogue: Catalogue) -> Array:
+    """int64 (items,): their places in the catalogue."""
+    return np.array([catalogue.row(item) for item in items], dtype=np.int64)
+
+
+def fading(count: int, decay: float) -> Array:
+    """float32 (count,): the weights of purchases, earliest first; the last has 1."""
+    weights: Array = (decay ** np.arange(count - 1, -1, -1.0)).astype(np.float32)
+    return weights

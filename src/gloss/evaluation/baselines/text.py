@@ -1,0 +1,76 @@
+"""Similarity of titles: what is like a user's last purchases. Knows vectors; knows no encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from gloss.config import Transitions
+from gloss.data.catalogue import Catalogue, ItemId
+from gloss.data.histories import Example
+from gloss.evaluation.baselines.scored import Array, fading, listed, rows_of
+from gloss.progress import Progress, silent
+from gloss.retrieval.fusion import Ranking
+
+__all__ = ["similar_titles"]
+
+_AT_ONCE = 512
+"""Users whose scores for the whole catalogue are held at once."""
+
+
+def similar_titles(
+    vectors: Array,
+    examples: Sequence[Example],
+    catalogue: Catalogue,
+    *,
+    settings: Transitions,
+    length: int,
+    exclude_seen: bool,
+    progress: Progress = silent,
+) -> tuple[Ranking, ...]:
+    """Each user's list by the mean cosine with the last `recent` purchases, later ones counting
+    more (`decay`).
+
+    vectors: float32 (catalogue, width), rows of length 1. An item is there because of the purchase
+    with the largest share in its mean. A user without a purchase has an empty list.
+    """
+    histories = [example.history[-settings.recent :] for example in examples]
+    rankings: list[Ranking] = []
+    for first in range(0, len(examples), _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        bought = [_weighted(vectors, each, catalogue, settings) for each in histories[some]]
+        scores = np.stack([each.sum(axis=0) for each in bought]) @ vectors.T
+        for example, history, mine, row in zip(
+            examples[some], histories[some], bought, scores, strict=True
+        ):
+            rankings.append(
+                listed(
+                    example,
+                    row,
+                    catalogue,
+                    history=history,
+                    shares=partial(_cosines, mine, vectors),
+                    length=length,
+                    exclude_seen=exclude_seen,
+                )
+                if history
+                else Ranking(example.user, ())
+            )
+        progress(first + len(scores), len(examples))
+    return tuple(rankings)
+
+
+def _weighted(
+    vectors: Array, history: Sequence[ItemId], catalogue: Catalogue, settings: Transitions
+) -> Array:
+    """float32 (purchases, width): the parts of the mean."""
+    weights = fading(len(history), settings.decay)
+    parts: Array = vectors[rows_of(history, catalogue)] * (weights / weights.sum())[:, None]
+    return parts
+
+
+def _cosines(parts: Array, vectors: Array, rows: Array) -> Array:
+    cosines: Array = parts @ vectors[rows].T
+    return cosines

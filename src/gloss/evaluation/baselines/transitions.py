@@ -1,0 +1,137 @@
+"""The transition graph: what was bought near what, one and two steps from a user's last purchases.
+
+Symmetric on purpose: purchases of one day may be stored in the order of their ids, and a directed
+"next" edge would learn that order. Training-free. Knows ids; knows no titles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+
+from gloss.config import Transitions
+from gloss.data.catalogue import Catalogue
+from gloss.data.histories import Example, History
+from gloss.evaluation.baselines.scored import Array, fading, listed, rows_of
+from gloss.progress import Progress, silent
+from gloss.retrieval.fusion import Ranking
+
+__all__ = ["Graph", "build_graph", "transitions"]
+
+_REMEMBERED = 4096
+"""Items whose surroundings are kept (100 kB each at 12,000 items): histories share their items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Compressed sparse rows of a symmetric matrix.
+
+    starts: int64 (items + 1,), where each row begins; neighbours: int64 (edges,), by row;
+    weights: float64 (edges,), above 0.
+    """
+
+    starts: Array
+    neighbours: Array
+    weights: Array
+
+    def spread(self, amounts: Array) -> Array:
+        """float64 (items,) times the matrix: what flows from each item to its neighbours."""
+        rows = np.flatnonzero(amounts)
+        counts = self.starts[rows + 1] - self.starts[rows]
+        shifts = self.starts[rows] - (np.cumsum(counts) - counts)
+        edges = np.arange(counts.sum()) + np.repeat(shifts, counts)
+        flows = np.repeat(amounts[rows], counts) * self.weights[edges]
+        return np.bincount(self.neighbours[edges], flows, minlength=len(amounts))
+
+
+def build_graph(train: Sequence[History], catalogue: Catalogue, settings: Transitions) -> Graph:
+    """Join purchases at most `window` places apart, with weight fading^(gap - 1), both ways.
+
+    The weight of an edge is the sum over all histories, divided by both items' degrees (the sums of
+    their weights) to the power `degree_power`.
+    """
+    size = len(catalogue)
+    rows = [rows_of(history.items, catalogue) for history in train]
+    keys, weights = [np.empty(0, np.int64)], [np.empty(0)]
+    for gap in range(1, settings.window + 1):
+        one = np.concatenate([np.empty(0, np.int64), *(each[:-gap] for each in rows)])
+        other = np.concatenate([np.empty(0, np.int64), *(each[gap:] for each in rows)])
+        keys += [one * size + other, other * size + one]
+        weights += [np.full(2 * len(one), settings.fading ** (gap - 1))]
+    edges, place = np.unique(np.concatenate(keys), return_inverse=True)
+    sums = np.bincount(place, np.concatenate(weights), minlength=len(edges))
+    return _normalised(edges // size, edges % size, sums, size, settings.degree_power)
+
+
+def transitions(
+    graph: Graph,
+    examples: Sequence[Example],
+    catalogue: Catalogue,
+    *,
+    settings: Transitions,
+    length: int,
+    exclude_seen: bool,
+    progress: Progress = silent,
+) -> tuple[Ranking, ...]:
+    """Each user's list: what lies around the last `recent` purchases, the later ones counting more.
+
+    The score is `first_hop` times what one step reaches, divided by its maximum, plus `second_hop`
+    times what two steps reach, divided by its own. Items that nothing reaches are left out, so
+    lists may be short.
+    An item is there because of the purchase that gives it most.
+    """
+    near = lru_cache(_REMEMBERED)(lambda row: _surroundings(graph, row))
+    rankings: list[Ranking] = []
+    for example in examples:
+        history = example.history[-settings.recent :]
+        shares = _shares([near(catalogue.row(item)) for item in history], len(catalogue), settings)
+        scores = shares.sum(axis=0)
+        rankings.append(
+            listed(
+                example,
+                np.where(scores > 0, scores, -np.inf),
+                catalogue,
+                history=history,
+                shares=partial(_at, shares),
+                length=length,
+                exclude_seen=exclude_seen,
+            )
+        )
+        progress(len(rankings), len(examples))
+    return tuple(rankings)
+
+
+def _normalised(rows: Array, columns: Array, sums: Array, size: int, power: float) -> Graph:
+    """The matrix without its diagonal, degrees divided out on both sides."""
+    off = rows != columns
+    rows, columns, sums = rows[off], columns[off], sums[off]
+    degrees = np.bincount(rows, sums, minlength=size)
+    scales = np.where(degrees > 0, degrees, 1.0) ** -power
+    starts = np.searchsorted(rows, np.arange(size + 1))
+    return Graph(starts, columns, sums * scales[rows] * scales[columns])
+
+
+def _surroundings(graph: Graph, row: int) -> Array:
+    """float32 (2, items): what one step and two steps from an item reach."""
+    start = np.zeros(len(graph.starts) - 1)
+    start[row] = 1.0
+    once = graph.spread(start)
+    return np.stack([once, graph.spread(once)]).astype(np.float32)
+
+
+def _shares(surroundings: Sequence[Array], size: int, settings: Transitions) -> Array:
+    """float32 (purchases, items): what each purchase, earliest first, adds to every score."""
+    weights = fading(len(surroundings), settings.decay)
+    hops = np.reshape(surroundings, (-1, 2, size)) * weights[:, None, None]
+    most = hops.sum(axis=0).max(axis=1)
+    scales = np.array([settings.first_hop, settings.second_hop]) / np.where(most > 0, most, 1.0)
+    shares: Array = np.einsum("phi,h->pi", hops, scales.astype(np.float32))
+    return shares
+
+
+def _at(shares: Array, rows: Array) -> Array:
+    at: Array = shares[:, rows]
+    return at

@@ -1,0 +1,104 @@
+"""What lists and generated titles are like, whoever's next purchase they hold: beyond accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gloss.data.catalogue import Catalogue
+from gloss.data.histories import History
+from gloss.decoding.generations import Generation
+from gloss.evaluation.metrics import Floats
+from gloss.retrieval.fusion import Ranking
+
+__all__ = ["TitleFigures", "catalogue_coverage", "novelty", "self_information", "title_figures"]
+
+
+@dataclass(frozen=True, slots=True)
+class TitleFigures:
+    """What was generated, over all users.
+
+    titles: how many. in_catalogue: the share that is an item's title to the letter. repeated: the
+    share that repeats an earlier title of the same user. per_user: distinct titles a user, on
+    average.
+    """
+
+    titles: int
+    in_catalogue: float
+    repeated: float
+    per_user: float
+
+
+def catalogue_coverage(
+    rankings: Iterable[Ranking], cutoffs: Sequence[int], *, items: int
+) -> dict[str, float]:
+    """The share of the catalogue's `items` that stands in anybody's first k, "coverage@k".
+
+    Herlocker, Konstan, Terveen and Riedl, TOIS 2004, section 4.1; "catalog coverage" of Ge,
+    Delgado-Battenfeld and Jannach, RecSys 2010.
+    """
+    first: dict[str, int] = {}
+    for ranking in rankings:
+        for place, entry in enumerate(ranking.entries, 1):
+            if place < first.get(entry.item, place + 1):
+                first[entry.item] = place
+    places = np.fromiter(first.values(), dtype=np.int64, count=len(first))
+    return {f"coverage@{k}": float((places <= k).sum()) / items for k in cutoffs}
+
+
+def self_information(train: Sequence[History], catalogue: Catalogue) -> Floats:
+    """How surprising each item is, in bits, float64 (items,): -log2 of the share of the training
+    users who bought it. An item that nobody bought counts as bought by one.
+
+    Zhou, Kuscsik, Liu, Medo, Wakeling and Zhang, PNAS 2010; "mean self-information" of Castells,
+    Hurley and Vargas, Recommender Systems Handbook 2015.
+    """
+    buyers = np.zeros(len(catalogue))
+    for history in train:
+        for item in set(history.items):
+            buyers[catalogue.row(item)] += 1
+    information: Floats = np.log2(max(1, len(train)) / np.maximum(buyers, 1))
+    return information
+
+
+def novelty(
+    rankings: Iterable[Ranking],
+    cutoffs: Sequence[int],
+    *,
+    information: Floats,
+    catalogue: Catalogue,
+) -> dict[str, float]:
+    """The mean self-information of a user's first k items, then of the users, "novelty@k".
+
+    Users without a list do not count; 0 where nobody has one.
+    """
+    lists = [
+        information[[catalogue.row(entry.item) for entry in ranking.entries[: max(cutoffs)]]]
+        for ranking in rankings
+        if ranking.entries
+    ]
+    return {
+        f"novelty@{k}": float(np.mean([each[:k].mean() for each in lists])) if lists else 0.0
+        for k in cutoffs
+    }
+
+
+def title_figures(
+    generations: Sequence[Generation], catalogue_titles: Collection[str]
+) -> TitleFigures:
+    """What share of the generated titles exists, and how many are repeats.
+
+    catalogue_titles: a set, cleaned in the style that the model was trained on.
+    """
+    written = [[query.text for query in each.queries] for each in generations]
+    titles = sum(map(len, written))
+    known = sum(text in catalogue_titles for texts in written for text in texts)
+    distinct = sum(len(set(texts)) for texts in written)
+    return TitleFigures(
+        titles=titles,
+        in_catalogue=known / max(1, titles),
+        repeated=(titles - distinct) / max(1, titles),
+        per_user=distinct / max(1, len(written)),
+    )

@@ -1,0 +1,187 @@
+"""One list out of several: what different signals hold likely, weighed by what validation shows.
+
+Log-linear: the score of an item is a weighted sum of what each signal says of it (its score there,
+and whether it is in the list at all), and the weights are those under which the validation users'
+next purchases are most likely among all candidates (a conditional logit: McFadden, 1974). By ranks:
+the sum of 1 / (60 + place), without any weight.
+
+An item that a list does not hold gets that list's floor: its lowest score, and nothing for its
+place. Knows rankings and answers; does not know what made them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gloss.data.catalogue import ItemId
+from gloss.data.histories import Example
+from gloss.errors import ConfigError, InputError
+from gloss.retrieval.fusion import RankedItem, Ranking
+
+__all__ = ["Blend", "blend", "fit", "rank_fusion"]
+
+Array = np.ndarray[Any, Any]
+
+TRAITS = ("score", "found")
+"""What is known of an item in a list: its score, and 1 if it is there. The logarithm of its place
+was tried as a third: it gained nothing on users that the weights were not fitted on."""
+
+_RRF_CONSTANT = 60
+"""Cormack, Clarke and Büttcher, SIGIR 2009."""
+
+_PENALTY = 1.0
+"""Ridge on the weights of standardised traits, in users: what one user's answer weighs."""
+
+_STEPS = 50
+_ENOUGH = 1e-9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blend:
+    """Fitted weights. weights: float64 (signals, 2), a row a signal, a column a trait.
+
+    users: how many validation users had their answer among the candidates, which the fit rests on.
+    """
+
+    weights: Array
+    users: int
+
+
+def fit(signals: Sequence[Sequence[Ranking]], examples: Sequence[Example]) -> Blend:
+    """Weights that make the examples' targets most likely among the candidates.
+
+    signals: for each signal everybody's list, in the order of the examples. Users none of whose
+    lists holds the target say nothing and are left out. Raises InputError when nobody is left, or
+    when lists are not of the same users.
+    """
+    cases = []
+    for (items, traits, _), example in zip(_candidates(signals), examples, strict=True):
+        if example.target in items:
+            cases.append((traits.reshape(len(items), -1), items.index(example.target)))
+    if not cases:
+        raise InputError("no validation user's next purchase is in any list: nothing to fit on")
+    return Blend(_most_likely(cases).reshape(len(signals), len(TRAITS)), len(cases))
+
+
+def blend(
+    signals: Sequence[Sequence[Ranking]], weights: Blend, *, length: int
+) -> tuple[Ranking, ...]:
+    """Everybody's one list by fitted weights; what an item's score is, see the module's head.
+
+    An item carries the query and the purchase of the signal that lifts it most above its floor.
+    Equal scores stand in the order in which the lists, first to last, name the items. Raises
+    ConfigError when the weights are for another number of signals.
+    """
+    if len(weights.weights) != len(signals):
+        raise ConfigError(
+            f"weights for {len(weights.weights)} signals cannot blend {len(signals)} rankings"
+        )
+    return _blended(signals, weights.weights, length)
+
+
+def rank_fusion(signals: Sequence[Sequence[Ranking]], *, length: int) -> tuple[Ranking, ...]:
+    """Everybody's one list by reciprocal ranks: needs no validation users."""
+    return _blended(signals, None, length)
+
+
+def _blended(
+    signals: Sequence[Sequence[Ranking]], weights: Array | None, length: int
+) -> tuple[Ranking, ...]:
+    rankings = []
+    for place, (items, traits, reciprocal) in enumerate(_candidates(signals)):
+        lists = [rankings_of[place] for rankings_of in signals]
+        parts = reciprocal if weights is None else (traits * weights).sum(axis=2)
+        scores = parts.sum(axis=1)
+        order = np.argsort(-scores, kind="stable")[:length]
+        # What a signal gives beyond what it gives to an item that it does not hold.
+        floors = parts.min(axis=0, initial=np.inf)
+        lifts = np.where(traits[:, :, 1] > 0, parts - floors, -np.inf)
+        told = [{entry.item: entry for entry in each.entries} for each in lists]
+        entries = tuple(
+            _credited(items[row], float(scores[row]), told[int(lifts[row].argmax())])
+            for row in order.tolist()
+        )
+        rankings.append(Ranking(lists[0].user, entries))
+    return tuple(rankings)
+
+
+def _credited(item: ItemId, score: float, told: dict[ItemId, RankedItem]) -> RankedItem:
+    return RankedItem(item, score, told[item].query, told[item].because)
+
+
+def _candidates(
+    signals: Sequence[Sequence[Ranking]],
+) -> Iterator[tuple[list[ItemId], Array, Array]]:
+    """For each user all items of all lists, float64 (items, signals, 2), their traits, and float64
+    (items, signals): 1 / (60 + place) where a list holds the item, else 0."""
+    if not signals:
+        raise ConfigError("a fusion needs at least one ranking")
+    if len({len(each) for each in signals}) > 1:
+        raise InputError("the rankings to fuse are of different numbers of users")
+    for lists in zip(*signals, strict=True):
+        if len({ranking.user for ranking in lists}) > 1:
+            raise InputError(f"the rankings to fuse are not of the same users: {lists[0].user}")
+        rows: dict[ItemId, int] = {}
+        for ranking in lists:
+            for entry in ranking.entries:
+                rows.setdefault(entry.item, len(rows))
+        yield list(rows), *_traits(lists, rows)
+
+
+def _traits(lists: Sequence[Ranking], rows: dict[ItemId, int]) -> tuple[Array, Array]:
+    traits = np.zeros((len(rows), len(lists), len(TRAITS)))
+    reciprocal = np.zeros((len(rows), len(lists)))
+    for signal, ranking in enumerate(lists):
+        if not ranking.entries:
+            continue
+        held = [rows[entry.item] for entry in ranking.entries]
+        scores = np.array([entry.score for entry in ranking.entries])
+        traits[:, signal, 0] = scores.min()
+        traits[held, signal, 0] = scores
+        traits[held, signal, 1] = 1
+        reciprocal[held, signal] = 1 / (_RRF_CONSTANT + np.arange(1, len(held) + 1))
+    return traits, reciprocal
+
+
+def _most_likely(cases: Sequence[tuple[Array, int]]) -> Array:
+    """float64 (traits,): Newton's method on the penalised likelihood, which is concave."""
+    spread = np.concatenate([traits for traits, _ in cases]).std(axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
+    scaled = [(traits / scale, target) for traits, target in cases]
+    weights = np.zeros(len(scale))
+    value, slope, curve = _likelihood(scaled, weights)
+    for _ in range(_STEPS):
+        step = np.linalg.solve(curve, slope)
+        size = 1.0
+        while size > _ENOUGH:  # halved until it gains, which far from the maximum it may not
+            better = _likelihood(scaled, weights + size * step)
+            if better[0] >= value:
+                break
+            size /= 2
+        gained = better[0] - value
+        if size <= _ENOUGH:
+            break
+        weights, (value, slope, curve) = weights + size * step, better
+        if gained < _ENOUGH * len(cases):
+            break
+    return weights / scale
+
+
+def _likelihood(cases: Sequence[tuple[Array, int]], weights: Array) -> tuple[float, Array, Array]:
+    """The penalised log-likelihood, its gradient, and minus its second derivatives."""
+    value = -_PENALTY / 2 * float(weights @ weights)
+    slope, curve = -_PENALTY * weights, _PENALTY * np.eye(len(weights))
+    for traits, target in cases:
+        scores = traits @ weights
+        scores -= scores.max()
+        shares = np.exp(scores)
+        shares /= shares.sum()
+        mean = shares @ traits
+        value += float(scores[target] - np.log(np.exp(scores).sum()))
+        slope += traits[target] - mean
+        curve += (traits.T * shares) @ traits - np.outer(mean, mean)
+    return value, slope, curve

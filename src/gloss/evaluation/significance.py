@@ -1,0 +1,144 @@
+"""Whether two evaluations of the same users differ by more than chance.
+
+Both tests look at the users' differences d = first - second. A metric with one relevant item takes
+few distinct values, so the differences are counted once, and a resample draws counts, not users:
+binomial ones for the signs, multinomial ones for the bootstrap. 22,363 users and 10,000 resamples
+take tenths of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from gloss.artifacts import Artifact
+from gloss.errors import ConfigError, InputError
+from gloss.evaluation.evaluate import Evaluation, load_evaluation
+from gloss.evaluation.metrics import Floats
+
+__all__ = ["Comparison", "compare", "compare_folders", "sign_flip_test"]
+
+_AT_ONCE = 64
+"""Distinct differences whose signs are drawn together: bounds memory (resamples x 64 counts)."""
+
+_SAME = 1e-9
+"""Sums this close, as a share of the total, are equal: they differ by rounding only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How one metric of the same users differs between two evaluations.
+
+    difference: first - second, with its 95 % interval from low to high. p_value: of no difference,
+    two-sided. better, worse: the users whose lists are better, worse in the first.
+    """
+
+    metric: str
+    users: int
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    better: int
+    worse: int
+
+
+def compare(
+    first: Evaluation, second: Evaluation, metric: str, *, resamples: int = 10_000, seed: int = 0
+) -> Comparison:
+    """Two evaluations of the same users, by one metric that both have.
+
+    The interval is that of a paired bootstrap: users are drawn, each with both of their values.
+    Raises InputError where the users differ, ConfigError where one lacks the metric.
+    """
+    if resamples < 1:
+        raise ConfigError(f"resamples must be a whole number from 1, not {resamples}")
+    mine, theirs = _values(first, metric), _values(_in_order_of(first, second), metric)
+    differences = mine - theirs
+    paired = replace(first, values={metric: differences})
+    low, high = paired.interval(metric, resamples=resamples, seed=seed)
+    return Comparison(
+        metric=metric,
+        users=len(first.users),
+        first=float(mine.mean()),
+        second=float(theirs.mean()),
+        difference=float(differences.mean()),
+        low=low,
+        high=high,
+        p_value=sign_flip_test(differences, resamples=resamples, seed=seed),
+        better=int((differences > 0).sum()),
+        worse=int((differences < 0).sum()),
+    )
+
+
+def compare_folders(
+    first: Path, second: Path, metrics: Sequence[str], *, resamples: int = 10_000, seed: int = 0
+) -> tuple[Comparison, ...]:
+    """The same for two folders that `gloss evaluate` made, metric by metric.
+
+    Raises InputError also where the folders are of different data sets or splits.
+    """
+    made, mine = load_evaluation(first)
+    other, theirs = load_evaluation(second)
+    _require_same_questions(made, other)
+    return tuple(compare(mine, theirs, m, resamples=resamples, seed=seed) for m in metrics)
+
+
+def sign_flip_test(differences: Floats, *, resamples: int = 10_000, seed: int = 0) -> float:
+    """The p-value of a paired randomisation test, two-sided: how often chance alone does as much.
+
+    If the two systems were the same, each user's difference could as well have the other sign.
+    Signs are drawn `resamples` times; the p-value is (1 + times that the absolute sum is at least
+    the one seen) / (1 + resamples), which is never 0 and never too small (Smucker, Allan and
+    Carterette, CIKM 2007; Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 2010).
+
+    >>> sign_flip_test(np.array([0.0, 0.0]), resamples=99)
+    1.0
+    """
+    sizes, counts = np.unique(np.abs(differences[differences != 0]), return_counts=True)
+    rng = np.random.default_rng(seed)
+    sums = np.zeros(resamples)
+    for start in range(0, len(sizes), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        # Of n equal differences, the signs that turn positive are binomial (n, 1/2).
+        positive = rng.binomial(counts[part], 0.5, size=(resamples, len(counts[part])))
+        sums += (2 * positive - counts[part]) @ sizes[part]
+    seen = abs(float(differences.sum())) - _SAME * float(sizes @ counts)
+    return float(1 + (np.abs(sums) >= seen).sum()) / (1 + resamples)
+
+
+def _values(evaluation: Evaluation, metric: str) -> Floats:
+    if metric not in evaluation.values:
+        raise ConfigError(f"no metric {metric!r}, measured were {', '.join(evaluation.values)}")
+    return evaluation.values[metric]
+
+
+def _in_order_of(first: Evaluation, second: Evaluation) -> Evaluation:
+    """The second evaluation with its users in the order of the first."""
+    if first.users == second.users:
+        return second
+    odd = set(first.users) ^ set(second.users)
+    if odd:
+        raise InputError(
+            f"not the same users were evaluated: {len(odd):,} are in one of the two only "
+            f"({min(odd)}, say)"
+        )
+    place = {user: number for number, user in enumerate(second.users)}
+    order = [place[user] for user in first.users]
+    values = {metric: values[order] for metric, values in second.values.items()}
+    return Evaluation(second.protocol, first.users, values)
+
+
+def _require_same_questions(first: Artifact, second: Artifact) -> None:
+    second.require_input("dataset", first.inputs["dataset"], f"{first.path}")
+    splits = first.config["split"], second.config["split"]
+    if splits[0] != splits[1]:
+        raise InputError(
+            f"{first.path} is of the {splits[0]} split, {second.path} of the {splits[1]} split: "
+            "their users were asked for different purchases"
+        )

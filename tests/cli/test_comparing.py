@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gloss.evaluation.evaluate import load_evaluation
+from gloss.retrieval.rankings import load_rankings
+from gloss.runs import OURS
+
+
+def test_a_run_is_compared_with_a_baseline_on_the_same_users(done, run):
+    popular = run.evaluation("popularity")
+    said = done("compare", run.path, popular, "--metric", "ndcg@5", "--metric", "mrr", "--json")
+    told = {each["metric"]: each for each in json.loads(said.out)}
+    ours, theirs = (load_evaluation(path)[1] for path in (run.evaluation(OURS), popular))
+    assert told.keys() == {"ndcg@5", "mrr"}
+    for metric, each in told.items():
+        difference = ours.means()[metric] - theirs.means()[metric]
+        assert each["difference"] == pytest.approx(difference)
+        assert each["low"] <= difference <= each["high"]
+        assert each["users"] == len(ours.users)
+
+
+def test_a_run_does_not_differ_from_itself(done, run):
+    said = done("compare", run.path, run.evaluation(OURS))
+    assert "recall@5" in said.out
+    assert "+0.0000" in said.out
+    assert "1.0000" in said.out
+
+
+def test_a_limited_evaluation_is_not_compared_with_a_whole_one(gloss, done, run):
+    done("baseline", "popularity", "-d", run.data, "--limit-users", 5, "-o", "few")
+    done("evaluate", "-r", "few", "-d", run.data, "-o", "few-evaluation")
+    failed = gloss("compare", run.path, "few-evaluation")
+    assert failed.code == 1
+    assert "not the same users were evaluated" in failed.error
+
+
+def test_an_unknown_metric_is_a_wrong_call(gloss, run):
+    failed = gloss("compare", run.path, run.path, "--metric", "recall@7")
+    assert failed.code == 2
+    assert "no metric 'recall@7'" in failed.error
+
+
+def test_a_ranking_is_exported_in_its_order(done, run):
+    done("export", run.ranking(OURS), "-d", run.data, "-o", "trec")
+    lines = [line.split(" ") for line in Path("trec/run.txt").read_text().splitlines()]
+    (first, *_) = load_rankings(run.ranking(OURS))[1]
+    listed = [item for user, _, item, *_ in lines if user == first.user]
+    assert listed == [entry.item for entry in first.entries]
+    assert len(Path("trec/qrels.txt").read_text().splitlines()) == run_users(run)
+
+
+def run_users(run) -> int:
+    return len(load_evaluation(run.evaluation(OURS))[1].users)
+
+
+def test_an_evaluation_tells_what_lists_titles_and_beams_are_like(done, run):
+    call = ("evaluate", "-r", run.ranking(OURS), "-d", run.data, "-o", "evaluation")
+    without = json.loads(done(*call, "--json").out)
+    beyond = json.loads(done(*call, "-g", run.generations, "--json").out)["beyond"]
+    assert without["beyond"] == {"lists": beyond["lists"]}
+    assert 0 < beyond["lists"]["coverage@5"] <= beyond["lists"]["coverage@20"] <= 1
+    assert beyond["lists"]["novelty@5"] > 0
+    assert beyond["titles"]["in_catalogue"] == 1.0  # decoded inside the catalogue
+    assert beyond["titles"]["found_nothing"] == 0
+    recall = without["overall"]["metrics"]["recall@20"]["mean"]
+    assert beyond["beams"][-1]["so_far"] == pytest.approx(recall)
+    assert "so far" in done(*call, "-g", run.generations).out
+
+
+def test_generations_of_another_ranking_are_refused(gloss, run, tmp_path):
+    (tmp_path / "other.json").write_text("[]")
+    call = ("evaluate", "-r", run.ranking(OURS), "-d", run.data, "-o", "evaluation")
+    failed = gloss(*call, "-g", tmp_path / "other.json")
+    assert "was made from another generations" in failed.error

@@ -1,0 +1,152 @@
+"""Signals without a language model and their fusion, by command and in one run."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from gloss import pipeline
+from gloss.artifacts import open_artifact
+from gloss.config import with_overrides
+from gloss.evaluation.evaluate import load_evaluation
+from gloss.retrieval.rankings import load_rankings
+from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
+from gloss.stages.reporting import report_on
+
+NAMES = ("transitions", "two-step", "sasrec")
+SETTINGS = {
+    "name": "tiny",
+    "data": {"source": "shop", "users": 150, "split": "leave-one-out"},
+    "model": {"vocabulary": 400, "layers": 1, "width": 32, "heads": 2, "context": 256},
+    "training": {"epochs": 1, "warmup_steps": 2, "validation_users": 10},
+    "decoding": {"beams": 4},
+    "limit_users": 60,
+    "signals": {
+        "use": [*NAMES],
+        "length": 40,
+        "sasrec": {"text": False, "epochs": 2, "width": 16},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def fused(tmp_path_factory) -> RunFolder:
+    """A run with signals whose title vectors nobody needs."""
+    folder = tmp_path_factory.mktemp("fused") / "run"
+    pipeline.run(with_overrides(SETTINGS, []), folder)
+    return RunFolder(folder)
+
+
+def ranking(folder):
+    return load_rankings(folder)[1]
+
+
+def test_a_run_leaves_every_signal_and_both_fusions(fused):
+    assert set(fused.evaluations()) == {OURS, FUSED, SIGNALS, "last-item", "popularity", *NAMES}
+    for split in ("validation", "test"):
+        for name in (OURS, *NAMES):
+            assert open_artifact(fused.signal(split, name), "ranking").config["split"] == split
+    (report,) = report_on([fused.path])
+    labels = [row.model for row in report.rows]
+    assert labels[:2] == ["GLoSS", "GLoSS, fused with signals"]
+    assert "All signals, without a language model" in labels
+
+
+def test_all_are_measured_on_lists_of_one_length(fused):
+    for name, folder in fused.evaluations().items():
+        artifact, found = load_evaluation(folder)
+        assert artifact.config["length"] == 20, name
+        assert found.values["mrr"].tolist() == found.values["mrr@20"].tolist(), name
+
+
+def test_weights_say_what_each_signal_is_worth_and_on_whom_that_rests(fused):
+    summary = open_artifact(fused.ranking(FUSED), "ranking").summary
+    assert list(summary["weights"]) == [OURS, *NAMES]
+    assert 0 < summary["fitted on users"] <= 60
+
+
+def test_items_keep_their_reasons(fused):
+    entries = [entry for each in ranking(fused.ranking(FUSED)) for entry in each.entries]
+    assert all((entry.query is None) != (entry.because is None) for entry in entries)
+    assert any(entry.because for entry in entries)
+
+
+def test_a_second_run_does_nothing_again(fused):
+    manifests = sorted(fused.path.rglob("manifest.json"))
+    before = [file.stat().st_mtime_ns for file in manifests]
+    pipeline.run(with_overrides(SETTINGS, []), fused.path)
+    assert [file.stat().st_mtime_ns for file in manifests] == before
+
+
+def test_a_change_of_one_signal_leaves_the_others(fused):
+    def made():
+        return {
+            str(file.parent.relative_to(fused.path)): file.stat().st_mtime_ns
+            for file in fused.path.rglob("manifest.json")
+        }
+
+    before = made()
+    pipeline.run(with_overrides(SETTINGS, ["signals.two_step.decay=0.6"]), fused.path)
+    after = made()
+    assert {name for name in after if after[name] != before[name]} == {
+        "signals/validation/two-step",
+        "signals/test/two-step",
+        *(f"{kind}/{name}" for kind in ("rankings", "evaluations") for name in (FUSED, SIGNALS)),
+        "evaluations/two-step",
+    }
+    pipeline.run(with_overrides(SETTINGS, []), fused.path)
+
+
+def test_the_commands_make_what_a_run_makes(done, fused):
+    for split in ("validation", "test"):
+        told = ("-d", fused.data, "--split", split, "-k", 40, "--limit-users", 60)
+        for name in ("transitions", "two-step"):
+            done("baseline", name, *told, "-o", f"{split}/{name}")
+    lists = ["test/transitions", "test/two-step"]
+    known = ["--validation", "validation/transitions", "--validation", "validation/two-step"]
+    done("fuse", *lists, *known, "-d", fused.data, "-o", "both")
+    done("fuse", *lists, "--rule", "rank", "-d", fused.data, "-o", "by-rank")
+    done("evaluate", "-r", "both", "-d", fused.data, "-o", "evaluation")
+    for split in ("validation", "test"):
+        assert ranking(f"{split}/two-step") == ranking(fused.signal(split, "two-step"))
+    assert len(ranking("by-rank")) == len(ranking("both")) == 60
+
+
+def test_sasrec_is_trained_once_for_both_splits(done, fused):
+    told = ("-d", fused.data, "--limit-users", 5, "--networks", "networks")
+    done("baseline", "sasrec", *told, "-o", "test")
+    before = open_artifact("networks", "sasrec").path.joinpath("manifest.json").stat().st_mtime_ns
+    done("baseline", "sasrec", *told, "--split", "validation", "-o", "validation")
+    after = open_artifact("networks", "sasrec").path.joinpath("manifest.json").stat().st_mtime_ns
+    assert after == before
+
+
+def test_rankings_that_are_no_pair_are_refused(gloss, fused):
+    test, validation = (
+        [fused.signal(split, name) for name in ("transitions", "two-step")]
+        for split in ("test", "validation")
+    )
+    told = ("-d", fused.data, "-o", "out")
+    swapped = [word for path in reversed(validation) for word in ("--validation", path)]
+    assert "not those of the same signals" in gloss("fuse", *test, *swapped, *told).error
+    peeked = [word for path in test for word in ("--validation", path)]
+    assert "fitted on validation users alone" in gloss("fuse", *test, *peeked, *told).error
+    assert "two-step against none" in gloss("fuse", *test, *told).error
+
+
+def test_a_signal_that_reads_titles_says_which_index_it_needs(gloss, fused):
+    failed = gloss("baseline", "text", "-d", fused.data, "-o", "out")
+    assert "name an index made with --retriever dense" in failed.error
+    failed = gloss("baseline", "text", "-d", fused.data, "-i", fused.index, "-o", "out")
+    assert "holds no vectors of 'fair' titles" in failed.error
+
+
+def test_settings_of_signals_are_checked(gloss, tmp_path):
+    for setting, message in (
+        ("signals.uses=[text]", "unknown setting signals.uses (did you mean use?)"),
+        ("signals.sasrec.layer=1", "unknown setting signals.sasrec.layer (did you mean layers?)"),
+        ("signals.use=[oracle]", "signals.use.0: Input should be 'transitions'"),
+        ("signals.sasrec.heads=3", "width (16) must be a multiple of heads (3)"),
+    ):
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
+        assert message in gloss("run", tmp_path / "config.yaml", setting, "--dry-run").error

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gloss.errors import InputError
+from gloss.evaluation.evaluate import Evaluation, load_evaluation, save_evaluation
+from gloss.report.assemble import assemble, draw_samples
+from gloss.retrieval.fusion import RankedItem, Ranking
+from gloss.retrieval.rankings import load_rankings, save_rankings
+from gloss.runs import OURS
+
+
+@pytest.fixture
+def saved(tmp_path, run, dataset):
+    """Evaluations of the run's users, whose first n are served."""
+    users = load_evaluation(run.evaluation(OURS))[1].users
+
+    def save(name: str, hits: int, *, protocol: str = "fair", **config):
+        values = {"recall@5": (np.arange(len(users)) < hits).astype(float)}
+        path = tmp_path / name
+        save_evaluation(
+            path,
+            Evaluation(protocol, users, values),
+            segments={},
+            config={"split": "test", "baseline": None, **config},
+            inputs={"dataset": dataset.fingerprint},
+            summary={},
+        )
+        return path
+
+    return save
+
+
+def test_lists_without_a_language_model_are_baselines(saved, dataset):
+    report = assemble(
+        {
+            "GLoSS": saved("a", 30),
+            "last-item": saved("b", 9, baseline="last-item", index={"retriever": "bm25"}),
+            "Fused": saved("c", 40, signals=["gloss", "sasrec"]),
+            "Signals": saved("d", 20, signals=["text", "sasrec"]),
+        },
+        dataset,
+        title="t",
+    )
+    assert {row.label: row.kind for row in report.rows} == {
+        "GLoSS": "ours",
+        "Last-item search + BM25": "baseline",
+        "Fused": "ours",
+        "Signals": "baseline",
+    }
+    assert report.duel is not None
+    assert (report.duel.ours, report.duel.baseline) == ("Fused", "Signals")
+    assert (report.duel.comparison.better, report.duel.comparison.worse) == (40 - 20, 0)
+
+
+def test_histories_are_of_every_measured_row(saved, dataset):
+    report = assemble({"A": saved("a", 30)}, dataset, title="t")
+    (table,) = report.histories
+    assert sum(part.users for part in table.segments.values()) == report.rows[0].users
+    served = sum(part.users * part.values["recall@5"] for part in table.segments.values())
+    assert served == pytest.approx(30)
+
+
+def test_protocols_do_not_mix(saved, dataset):
+    with pytest.raises(InputError, match="one report needs one protocol, these have fair, paper"):
+        assemble({"A": saved("a", 3), "B": saved("b", 4, protocol="paper")}, dataset, title="t")
+
+
+def test_a_bought_item_is_told_by_its_title(tmp_path, run, dataset, catalogue):
+    made, lists = load_rankings(run.ranking(OURS))
+    history = {example.user: example.history for example in dataset.examples("test")}
+    changed = [
+        Ranking(
+            each.user,
+            tuple(RankedItem(e.item, e.score, None, history[each.user][-1]) for e in each.entries),
+        )
+        for each in lists
+    ]
+    save_rankings(tmp_path / "r", changed, config=made.config, inputs=made.inputs, summary={})
+    for sample in draw_samples(tmp_path / "r", dataset, catalogue):
+        assert {each.because for each in sample.recommendations} == {sample.history[-1]}
+        assert {each.why for each in sample.recommendations} == {None}
