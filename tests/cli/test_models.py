@@ -15,7 +15,7 @@ from hub import COMMIT, Hub
 
 WRONG_CALL, FAILURE = 2, 1
 NAME = "someone/tiny"
-pytestmark = pytest.mark.filterwarnings("ignore:.*past_key_values:FutureWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:decoding takes the slower path:RuntimeWarning")
 
 
 @pytest.fixture

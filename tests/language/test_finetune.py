@@ -103,7 +103,7 @@ def test_an_adapter_merged_into_a_folder_loads_as_a_whole_model(adapter, tmp_pat
     assert torch.equal(logits(whole), logits(load_language_model(adapter, device="cpu")))
 
 
-@pytest.mark.filterwarnings("ignore:.*past_key_values:FutureWarning")
+@pytest.mark.filterwarnings("ignore:decoding takes the slower path:RuntimeWarning")
 def test_an_adapter_decodes_inside_the_catalogue(adapter, shop, tmp_path):
     settings = Decoding(beams=3)
     options = {"split": "test", "settings": settings, "limit_users": 2}
@@ -175,7 +175,7 @@ def test_interrupted_again_and_again_it_ends_with_the_same_bytes(
 ):
     # Saved wherever the loss is logged, not only after an epoch.
     monkeypatch.setattr("gloss.language.finetune._CHECKPOINT_SECONDS", -1.0)
-    for step in (3, 7, 11, 14):
+    for step in (4, 13):
         with pytest.raises(Interrupted):
             trained(shop, lora, tmp_path / "adapter", progress=stopping_at(step))
     assert checkpoints.latest(tmp_path / ".adapter.partial" / "checkpoints") is not None
