@@ -22,10 +22,11 @@ from pathlib import Path
 
 from gloss import pipeline, stages
 from gloss.artifacts import Artifact, open_artifact
-from gloss.config import Experiment, load_experiment
+from gloss.config import Experiment
 from gloss.data.dataset import Dataset
 from gloss.errors import ArtifactError
 from gloss.evaluation.evaluate import load_evaluation
+from gloss.experiments import load_experiment
 from gloss.progress import Progress, silent
 from gloss.report.published import published_rows
 from gloss.runs import FUSED, OURS, SIGNALS, RunFolder

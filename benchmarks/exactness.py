@@ -23,11 +23,12 @@ import torch
 import yaml
 
 from gloss import stages
-from gloss.config import Decoding, with_overrides
+from gloss.config import Decoding
 from gloss.data.dataset import Dataset
 from gloss.decoding.beams import BeamSettings, Hypothesis
 from gloss.decoding.generator import TransformersGenerator
 from gloss.decoding.searching import choose_search
+from gloss.experiments import with_overrides
 from gloss.language.loading import LanguageModel, load_language_model
 from gloss.prompts import Prompt
 

@@ -33,8 +33,9 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, TrainerCallback
 
 from decoding import SHAPES
-from gloss.config import Experiment, LoraModel, LoraTraining, load_experiment
+from gloss.config import Experiment, LoraModel, LoraTraining
 from gloss.data.dataset import Dataset
+from gloss.experiments import load_experiment
 from gloss.language.adapters import load_tokenizer
 from gloss.language.bases import Base
 from gloss.language.examples import EncodedExample, encode, questions_of

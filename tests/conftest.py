@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from gloss import pipeline
-from gloss.config import Experiment, with_overrides
+from gloss.config import Experiment
 from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
+from gloss.experiments import with_overrides
 from gloss.runs import RunFolder
 from processes import Processes
 

@@ -3,16 +3,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from gloss.config import (
-    Decoding,
-    Experiment,
-    LoraModel,
-    LoraTraining,
-    Training,
-    load_experiment,
-    with_overrides,
-)
+from gloss.config import Decoding, Experiment, LoraModel, LoraTraining, Training
 from gloss.errors import ConfigError, UsageError
+from gloss.experiments import load_experiment, with_overrides
 
 SHOP = {"name": "demo", "data": {"source": "shop"}}
 

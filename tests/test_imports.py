@@ -16,6 +16,7 @@ ORDER = (
     "progress",
     "artifacts",
     "config",
+    "experiments",
     "data",
     "prompts",
     "language",

@@ -12,8 +12,8 @@ import yaml
 
 from gloss import pipeline
 from gloss.artifacts import MANIFEST, open_artifact
-from gloss.config import load_experiment, with_overrides
 from gloss.errors import ConfigError, InputError
+from gloss.experiments import load_experiment, with_overrides
 from gloss.runs import OURS, RunFolder
 from gloss.stages.reporting import report_on
 from processes import ENVIRONMENT, Processes, kill_until_done, visible_bytes

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gloss.config import Decoding, load_experiment
+from gloss.config import Decoding
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import UserId
 from gloss.data.titles import clean_title
 from gloss.decoding.generator import Generator, TransformersGenerator
 from gloss.evaluation.protocol import EvaluationProtocol
+from gloss.experiments import load_experiment
 from gloss.language.loading import load_language_model
 from gloss.pipeline import protocol_of
 from gloss.prompts import Prompt, PromptBuilder

@@ -13,10 +13,10 @@ import pytest
 
 from gloss import pipeline
 from gloss.artifacts import open_artifact
-from gloss.config import load_experiment
 from gloss.data.dataset import Dataset
 from gloss.decoding.generations import read_generations
 from gloss.evaluation.evaluate import read_figures
+from gloss.experiments import load_experiment
 from gloss.retrieval.rankings import load_rankings
 from gloss.runs import OURS, RunFolder
 from processes import ENVIRONMENT

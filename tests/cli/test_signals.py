@@ -7,8 +7,8 @@ import yaml
 
 from gloss import pipeline
 from gloss.artifacts import open_artifact
-from gloss.config import with_overrides
 from gloss.evaluation.evaluate import load_evaluation
+from gloss.experiments import with_overrides
 from gloss.retrieval.rankings import load_rankings
 from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
 from gloss.stages.reporting import report_on

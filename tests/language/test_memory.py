@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig
 
-from gloss.config import load_experiment
+from gloss.experiments import load_experiment
 from gloss.language.examples import EncodedExample, Examples
 from gloss.language.memory import batch_tokens, needs_checkpointing, plan_memory
 from tiny_llama import TRAINING

@@ -43,7 +43,7 @@ def demo(
     """
     import yaml
 
-    from gloss.config import with_overrides
+    from gloss.experiments import with_overrides
 
     settings = yaml.safe_load((Path(__file__).parent / "demo.yaml").read_text("utf-8"))
     _run(with_overrides(settings, overrides or []), out, json=json, people=True)
@@ -63,7 +63,7 @@ def run(
 
     Example: gloss run configs/toys-scratch-cpu.yaml training.epochs=3
     """
-    from gloss.config import load_experiment
+    from gloss.experiments import load_experiment
 
     experiment = load_experiment(config, overrides or [])
     if dry_run:

@@ -44,7 +44,7 @@ def train(
     """
     from gloss import stages
     from gloss.cli import output
-    from gloss.config import load_experiment
+    from gloss.experiments import load_experiment
     from gloss.pipeline import protocol_of, quietly
 
     experiment = load_experiment(config, overrides or [])
@@ -130,7 +130,8 @@ def generate(
     """
     from gloss import stages
     from gloss.cli import output
-    from gloss.config import Decoding, Loading, checked
+    from gloss.config import Decoding, Loading
+    from gloss.experiments import checked
 
     loading = Loading(
         base=base, keep_adapters=keep_adapters, quantization=quantization, context=context

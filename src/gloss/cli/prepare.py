@@ -44,7 +44,8 @@ def amazon(
 
     Example: gloss prepare amazon --category toys --source ~/amazon2014 -o data/toys
     """
-    from gloss.config import AmazonData, checked
+    from gloss.config import AmazonData
+    from gloss.experiments import checked
 
     settings = checked(
         AmazonData,
@@ -82,7 +83,8 @@ def table(
 
     Example: gloss prepare table --interactions log.csv --items items.csv -o data/mine
     """
-    from gloss.config import TableData, checked
+    from gloss.config import TableData
+    from gloss.experiments import checked
 
     settings = checked(
         TableData,
@@ -112,7 +114,8 @@ def shop(
 
     Example: gloss prepare shop -o data/shop
     """
-    from gloss.config import ShopData, checked
+    from gloss.config import ShopData
+    from gloss.experiments import checked
 
     _prepare(checked(ShopData, users=users, seed=seed, split=split), out, json=json)
 

@@ -8,10 +8,11 @@ from itertools import groupby
 from pathlib import Path
 
 from gloss.artifacts import MANIFEST, Artifact, open_artifact, write_atomic
-from gloss.config import Experiment, load_experiment
+from gloss.config import Experiment
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation import evaluate as evaluations
+from gloss.experiments import load_experiment
 from gloss.report.assemble import assemble, draw_samples
 from gloss.report.content import Report, Sample
 from gloss.report.names import baseline_name
