@@ -181,9 +181,12 @@ def lines_of(run: RunFolder) -> list[Line]:
 
 def others(name: str) -> list[Line]:
     """What was published on these data: figures of other protocols than ours."""
-    known = [Line(row.model, "paper", "no", dict(row.values)) for row in published_rows(name, "")]
+    known = [
+        Line(f"{row.model}, {row.retriever} (published)", "paper", "no", dict(row.values))
+        for row in published_rows(name, "")
+    ]
     tiger = [
-        Line("TIGER (published)", "leave-one-out", "no", dict(zip(COLUMNS, values, strict=False)))
+        Line("TIGER (published)", "leave-one-out", "–", dict(zip(COLUMNS, values, strict=False)))
         for category, values in TIGER.items()
         if category in name.casefold()
     ]
