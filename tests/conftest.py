@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see gloss/cli/main.py; before torch
+os.environ.pop("COLUMNS", None)  # tests choose a width; one of the test runner's would stay
 
 from collections.abc import Iterator
 from pathlib import Path

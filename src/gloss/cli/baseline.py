@@ -31,7 +31,7 @@ __all__ = ["register"]
 
 _KNOWN = {
     "last-item": ("index", "retriever", "encoder"),
-    "popularity": (),
+    "popularity": ("index",),
     "transitions": (),
     "two-step": (),
     "text": ("index",),
@@ -54,8 +54,8 @@ def baseline(
         typer.Option(
             "-i",
             "--index",
-            help="last-item: index to search (default: made in memory); text, sasrec: one made "
-            "with --retriever dense, whose title vectors are read.",
+            help="last-item: index to search (default: made in memory); popularity: whose items to "
+            "rank; text, sasrec: one made with --retriever dense, whose title vectors are read.",
         ),
     ] = None,
     retriever: Annotated[
