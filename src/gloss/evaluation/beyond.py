@@ -74,15 +74,19 @@ def novelty(
 
     Users without a list do not count; 0 where nobody has one.
     """
-    lists = [
-        information[[catalogue.row(entry.item) for entry in ranking.entries[: max(cutoffs)]]]
-        for ranking in rankings
-        if ranking.entries
-    ]
-    return {
-        f"novelty@{k}": float(np.mean([each[:k].mean() for each in lists])) if lists else 0.0
-        for k in cutoffs
-    }
+    lists = [each.entries[: max(cutoffs)] for each in rankings if each.entries]
+    if not lists:
+        return {f"novelty@{k}": 0.0 for k in cutoffs}
+    lengths = np.array([len(entries) for entries in lists])
+    bits = information[[catalogue.row(entry.item) for entries in lists for entry in entries]]
+    user = np.repeat(np.arange(len(lists)), lengths)
+    place = np.arange(len(bits)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+    def mean(k: int) -> float:
+        sums = np.bincount(user[place < k], weights=bits[place < k])
+        return float((sums / np.minimum(lengths, k)).mean())
+
+    return {f"novelty@{k}": mean(k) for k in cutoffs}
 
 
 def title_figures(

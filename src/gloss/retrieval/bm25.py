@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from gloss.errors import ConfigError, InputError
 from gloss.retrieval.index import Hit, IndexSettings
 from gloss.retrieval.selection import best_rows, group_count, round_up
 
-__all__ = ["BM25", "MARKER", "known_words"]
+__all__ = ["BM25", "COMPILED_FROM", "MARKER", "known_words"]
 
 MARKER = "Title: "
 """What the published system writes before every title, in its index and in its queries."""
@@ -40,7 +41,17 @@ _split = re.compile(r"(?u)\b\w\w+\b").findall
 _BATCH = 64
 """Texts scored at a time: 3 MB of scores for 12,000 items, in cache when they are chosen from."""
 
+COMPILED_FROM = 10_000
+"""Distinct texts from which compiled code is used, where numba is installed. numba needs 0.2 s to
+start, and once in its life two seconds to compile; a text gains 20 microseconds (docs/log.md)."""
+
 _LEAST = np.nextafter(np.float32(0), np.float32(1))
+
+_Found = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]
+"""Rows and scores (texts, at most k), best first, and how many of a text's places are filled."""
+
+_hit = partial(tuple.__new__, Hit)
+"""Hit's own `__new__` takes twice as long, and there are hundreds of thousands of hits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,38 +133,58 @@ class BM25:
         if k < 1:
             raise ConfigError(f"the number of items to find must be at least 1, not {k}")
         distinct = dict.fromkeys(texts)
-        known = [known_words(text, self._matrix.vocabulary) for text in distinct]
-        buffer = np.empty((min(_BATCH, len(known)), len(self._start)), dtype=self._start.dtype)
-        found = (
-            hits
-            for start in range(0, len(known), _BATCH)
-            for hits in self._hits(known[start : start + _BATCH], k, buffer)
-        )
-        hits_of = dict(zip(distinct, found, strict=True))
+        known = [self._columns(text) for text in distinct]
+        hits_of = dict(zip(distinct, self._hits(known, k), strict=True))
         return [hits_of[text] for text in texts]
 
-    def _hits(
-        self, known: Sequence[Sequence[int]], k: int, buffer: np.ndarray[Any, Any]
-    ) -> Iterator[tuple[Hit, ...]]:
-        """What each of a few texts finds, given as the columns of their words."""
-        scores = buffer[: len(known)]
-        self._score(known, scores)
-        of_query, rows = _reaching(scores, k)
-        found = scores[of_query, rows]
-        rows, found, counts = best_rows(of_query, rows, found, queries=len(known), k=k)
-        filled = np.arange(rows.shape[1]) < counts[:, None]
-        rows, found = rows[filled], found[filled]
-        hits = map(Hit, self._items[rows].tolist(), rows.tolist(), found.tolist())
-        return (tuple(islice(hits, count)) for count in counts.tolist())
+    def _columns(self, text: str) -> list[int]:
+        """Of the words of a text; none where it knows but the marker."""
+        known = known_words(text, self._matrix.vocabulary)
+        return known if not self._marker or set(known).difference(self._marker) else []
+
+    def _hits(self, known: Sequence[Sequence[int]], k: int) -> Iterator[tuple[Hit, ...]]:
+        """What each text finds, given as the columns of its words."""
+        for rows, scores, counts in self._found(known, k):
+            filled = np.arange(rows.shape[1]) < counts[:, None]
+            rows, scores = rows[filled], scores[filled]
+            items = self._items[rows].tolist()
+            hits = map(_hit, zip(items, rows.tolist(), scores.tolist(), strict=True))
+            yield from (tuple(islice(hits, count)) for count in counts.tolist())
+
+    def _found(self, known: Sequence[Sequence[int]], k: int) -> Iterator[_Found]:
+        compiled = _compiled() if len(known) >= COMPILED_FROM else None
+        if compiled:
+            matrix = self._matrix.data, self._matrix.indices, self._matrix.indptr
+            return compiled(matrix, self._start[: len(self._items)], known, k)
+        return self._found_by_numpy(known, k)
+
+    def _found_by_numpy(self, known: Sequence[Sequence[int]], k: int) -> Iterator[_Found]:
+        buffer = np.empty((min(_BATCH, len(known)), len(self._start)), dtype=self._start.dtype)
+        for start in range(0, len(known), _BATCH):
+            part = known[start : start + _BATCH]
+            scores = buffer[: len(part)]
+            self._score(part, scores)
+            of_query, rows = _reaching(scores, k)
+            found = scores[of_query, rows]
+            yield best_rows(of_query, rows, found, queries=len(part), k=k)
 
     def _score(self, known: Sequence[Sequence[int]], scores: np.ndarray[Any, Any]) -> None:
         """Fill a line of scores for each text; those of a text without a known word are 0."""
         scores[:] = self._start
         for line, columns in zip(scores, known, strict=True):
-            if set(columns).difference(self._marker):
+            if columns:
                 self._matrix.add(line, columns)
             else:
                 line[:] = 0
+
+
+def _compiled() -> Callable[..., Iterator[_Found]] | None:
+    """What finds the same faster; None without a numba that fits numpy and can keep its work."""
+    try:
+        from gloss.retrieval.bm25_kernel import best_by_words
+    except (ImportError, RuntimeError):
+        return None
+    return best_by_words
 
 
 def _reaching(scores: np.ndarray[Any, Any], k: int) -> tuple[Any, Any]:

@@ -50,8 +50,9 @@ def load_rankings(path: Path) -> tuple[Artifact, tuple[Ranking, ...]]:
     """Open the folder that `gloss rank` or `gloss baseline` made; ArtifactError if not whole."""
     artifact = open_artifact(path, KIND)
     frame = pl.read_parquet(artifact.path / _FILE, glob=False)
-    entries = map(RankedItem, *(frame[name].explode(empty_as_null=False) for name in _LISTS))
-    lengths = zip(frame["user"], frame["items"].list.len(), strict=True)
+    columns = [frame[name].explode(empty_as_null=False).to_list() for name in _LISTS]
+    entries = map(RankedItem._make, zip(*columns, strict=True))
+    lengths = zip(frame["user"].to_list(), frame["items"].list.len().to_list(), strict=True)
     return artifact, tuple(Ranking(user, tuple(islice(entries, n))) for user, n in lengths)
 
 
