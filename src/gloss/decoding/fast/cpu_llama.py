@@ -62,25 +62,7 @@ class CpuLlama(LlamaWeights):
         super().__init__(model, positions=positions)
         with torch.inference_mode():
             self.products = [_Products.of(layer) for layer in self.layers]
-            self.logits = product(self.output)
-
-    def read_prefix(self, tokens: Sequence[int], cache: Cache) -> None:
-        """Read what all prompts begin with once, and put it at the beginning of every slot."""
-        one = self.new_cache(1, len(tokens))
-        self._read([tokens], one, [0], before=0)
-        for ours, read in zip(cache.keys + cache.values, one.keys + one.values, strict=True):
-            ours[:, :, : len(tokens)] = read
-
-    def read_prompts(
-        self, prompts: Sequence[Sequence[int]], cache: Cache, slots: Sequence[int], *, before: int
-    ) -> torch.Tensor:
-        """Read prompts into their slots, where `before` tokens stand already.
-
-        prompts: without those tokens. Returns the logits after each end, (prompts, vocabulary).
-        """
-        hidden = self._read(prompts, cache, slots, before=before)
-        lasts = torch.tensor([len(prompt) for prompt in prompts]).cumsum(0) - 1
-        return self.logits(hidden[lasts])
+            self._output = product(self.output)
 
     def read_tokens(
         self,
@@ -123,7 +105,7 @@ class CpuLlama(LlamaWeights):
             return mixed.permute(0, 3, 1, 2, 4)
 
         rows = torch.tensor(slots).repeat_interleave(beams)
-        return self.logits(self._run(tokens.flatten(), positions, cache, rows, places, attend))
+        return self._logits(self._run(tokens.flatten(), positions, cache, rows, places, attend))
 
     def _read(
         self, prompts: Sequence[Sequence[int]], cache: Cache, slots: Sequence[int], *, before: int
@@ -181,6 +163,9 @@ class CpuLlama(LlamaWeights):
             normed = self._norm(hidden, layer.post_norm)
             hidden += times.down(times.gate(normed).mul_(times.up(normed)))
         return self._norm(hidden, self.norm)
+
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self._output(hidden)
 
     def _norm(self, hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return functional.rms_norm(hidden, weight.shape, weight, self.epsilon)

@@ -43,24 +43,6 @@ def why_not(model: Any) -> str | None:
 class FastLlama(LlamaWeights):
     """Reads prompts and tokens for the slots of a `Cache`."""
 
-    def read_prefix(self, tokens: Sequence[int], cache: Cache) -> None:
-        """Read what all prompts begin with once, and put it at the beginning of every slot."""
-        one = self.new_cache(1, len(tokens))
-        self._read([tokens], one, [0], before=0)
-        for ours, read in zip(cache.keys + cache.values, one.keys + one.values, strict=True):
-            ours[:, :, : len(tokens)] = read
-
-    def read_prompts(
-        self, prompts: Sequence[Sequence[int]], cache: Cache, slots: Sequence[int], *, before: int
-    ) -> torch.Tensor:
-        """Read prompts into their slots, where `before` tokens stand already.
-
-        prompts: without those tokens. Returns the logits after each end, (prompts, vocabulary).
-        """
-        hidden = self._read(prompts, cache, slots, before=before)
-        lasts = torch.tensor([len(prompt) for prompt in prompts]).cumsum(0) - 1
-        return self._logits(hidden[lasts.to(self.device)])
-
     def read_tokens(
         self,
         tokens: torch.Tensor,

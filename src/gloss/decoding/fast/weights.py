@@ -6,6 +6,7 @@ so the model goes on working. Knows no kernels and no device in particular.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -54,8 +55,8 @@ class Cache:
     values: tuple[torch.Tensor, ...]
 
 
-class LlamaWeights:
-    """The shape and the weights of a model."""
+class LlamaWeights(ABC):
+    """The shape and the weights of a model, and how prompts come into the slots of a `Cache`."""
 
     def __init__(self, model: Any, *, positions: int) -> None:
         """positions: how many the rotary table holds."""
@@ -84,6 +85,34 @@ class LlamaWeights:
     def entry_bytes(self) -> int:
         """Bytes of the cache that one token of one slot takes."""
         return int(2 * len(self.layers) * self.key_heads * self.head * self.dtype.itemsize)
+
+    def read_prefix(self, tokens: Sequence[int], cache: Cache) -> None:
+        """Read what all prompts begin with once, and put it at the beginning of every slot."""
+        one = self.new_cache(1, len(tokens))
+        self._read([tokens], one, [0], before=0)
+        for ours, read in zip(cache.keys + cache.values, one.keys + one.values, strict=True):
+            ours[:, :, : len(tokens)] = read
+
+    def read_prompts(
+        self, prompts: Sequence[Sequence[int]], cache: Cache, slots: Sequence[int], *, before: int
+    ) -> torch.Tensor:
+        """Read prompts into their slots, where `before` tokens stand already.
+
+        prompts: without those tokens. Returns the logits after each end, (prompts, vocabulary).
+        """
+        hidden = self._read(prompts, cache, slots, before=before)
+        lasts = torch.tensor([len(prompt) for prompt in prompts]).cumsum(0) - 1
+        return self._logits(hidden[lasts.to(self.device)])
+
+    @abstractmethod
+    def _read(
+        self, prompts: Sequence[Sequence[int]], cache: Cache, slots: Sequence[int], *, before: int
+    ) -> torch.Tensor:
+        """Hidden states of all prompts' tokens, packed one after the other: (tokens, width)."""
+
+    @abstractmethod
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """What may come next, (rows, vocabulary) float32."""
 
 
 def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
