@@ -21,6 +21,7 @@ from gloss.data.catalogue import ItemId
 from gloss.data.histories import Example
 from gloss.errors import ConfigError, InputError
 from gloss.retrieval.fusion import RankedItem, Ranking
+from gloss.retrieval.index import RRF_CONSTANT
 
 __all__ = ["Blend", "blend", "fit", "rank_fusion"]
 
@@ -29,9 +30,6 @@ Array = np.ndarray[Any, Any]
 TRAITS = ("score", "found")
 """What is known of an item in a list: its score, and 1 if it is there. The logarithm of its place
 was tried as a third: it gained nothing on users that the weights were not fitted on."""
-
-_RRF_CONSTANT = 60
-"""Cormack, Clarke and Büttcher, SIGIR 2009."""
 
 _PENALTY = 1.0
 """Ridge on the weights of standardised traits, in users: what one user's answer weighs."""
@@ -143,7 +141,7 @@ def _traits(lists: Sequence[Ranking], rows: dict[ItemId, int]) -> tuple[Array, A
         traits[:, signal, 0] = scores.min()
         traits[held, signal, 0] = scores
         traits[held, signal, 1] = 1
-        reciprocal[held, signal] = 1 / (_RRF_CONSTANT + np.arange(1, len(held) + 1))
+        reciprocal[held, signal] = 1 / (RRF_CONSTANT + np.arange(1, len(held) + 1))
     return traits, reciprocal
 
 

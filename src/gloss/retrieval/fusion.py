@@ -17,7 +17,7 @@ from gloss.data.catalogue import ItemId
 from gloss.data.histories import UserId
 from gloss.decoding.generations import Generation, Query
 from gloss.errors import ConfigError
-from gloss.retrieval.index import Hit, Retriever
+from gloss.retrieval.index import RRF_CONSTANT, Hit, Retriever
 
 __all__ = [
     "FUSIONS",
@@ -30,9 +30,6 @@ __all__ = [
     "rank",
     "ungrounded",
 ]
-
-_RRF_CONSTANT = 60
-"""Cormack, Clarke and Büttcher, SIGIR 2009."""
 
 _ROW = attrgetter("row")
 
@@ -115,7 +112,7 @@ def _reciprocal_rank(asked: Sequence[Asked]) -> Iterable[Placed]:
         for rank, ties in enumerate(_by_depth(hits), 1):
             for hit in ties:
                 item = hit.item
-                sums[item] = sums.get(item, 0.0) + 1 / (_RRF_CONSTANT + rank)
+                sums[item] = sums.get(item, 0.0) + 1 / (RRF_CONSTANT + rank)
                 if item not in highest or rank < highest[item][0]:
                     highest[item] = rank, query, hit
     placed = [(sums[item], query, hit) for item, (_, query, hit) in highest.items()]

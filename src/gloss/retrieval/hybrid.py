@@ -10,15 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 from gloss.errors import ConfigError
-from gloss.retrieval.index import Hit, Retriever
+from gloss.retrieval.index import RRF_CONSTANT, Hit, Retriever
 from gloss.retrieval.nearest import require_some
 
 __all__ = ["BLENDS", "Hybrid"]
 
 _DEPTH = 100
-_RRF_CONSTANT = 60
-"""Cormack, Clarke and Büttcher, SIGIR 2009."""
-
 Scores = dict[int, float]
 
 
@@ -62,7 +59,7 @@ class Hybrid:
 def _reciprocal_ranks(hits: Sequence[Hit]) -> Scores:
     """1 / (60 + rank), equal scores sharing a rank."""
     ranks = enumerate(groupby(hits, key=lambda hit: hit.score), 1)
-    return {hit.row: 1 / (_RRF_CONSTANT + rank) for rank, (_, ties) in ranks for hit in ties}
+    return {hit.row: 1 / (RRF_CONSTANT + rank) for rank, (_, ties) in ranks for hit in ties}
 
 
 def _shares_of_best(hits: Sequence[Hit]) -> Scores:

@@ -17,6 +17,7 @@ from gloss.errors import ConfigError
 
 __all__ = [
     "ENCODER",
+    "RRF_CONSTANT",
     "Hit",
     "IndexSettings",
     "NeighboursName",
@@ -24,6 +25,9 @@ __all__ = [
     "RetrieverName",
     "top_rows",
 ]
+
+RRF_CONSTANT = 60
+"""What reciprocal rank fusion adds to a rank (Cormack, Clarke and Büttcher, SIGIR 2009)."""
 
 RetrieverName = Literal["bm25", "dense", "hybrid"]
 ENCODER = "all-MiniLM-L6-v2"
