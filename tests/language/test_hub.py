@@ -113,9 +113,10 @@ def test_what_cannot_be_had_is_one_clear_line(server, name, said):
     assert server.fetched() == []
 
 
-def test_a_hub_that_does_not_answer_is_one_clear_line(monkeypatch):
+def test_a_hub_that_does_not_answer_is_one_clear_line_with_what_to_do_instead(monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(InputError, match=f"{NAME} cannot be found: ") as caught:
+    said = rf"{NAME} cannot be found on the hub: .*put its config\.json.* into models/{NAME}"
+    with pytest.raises(InputError, match=said) as caught:
         hub.plan_pull(NAME)
     assert "\n" not in str(caught.value)
 

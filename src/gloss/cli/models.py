@@ -44,7 +44,7 @@ def pull(
     _require_hub()
     from gloss.cli import output
     from gloss.language import hub
-    from gloss.language.bases import MODELS, is_hub_name
+    from gloss.language.bases import is_hub_name
 
     if not is_hub_name(name):
         raise typer.BadParameter(f"{name} is not a name of the hub (ORG/NAME)")
@@ -58,7 +58,7 @@ def pull(
         markup=False,
     )
     with output.announce("pull") as progress:
-        made = hub.pull(plan, out or MODELS / name, progress=progress)
+        made = hub.pull(plan, out or hub.MODELS / name, progress=progress)
     output.print_made(made, json=json)
 
 

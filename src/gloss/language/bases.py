@@ -17,13 +17,10 @@ from pathlib import Path
 
 from gloss.artifacts import MANIFEST, fingerprint_of, fingerprint_of_file
 from gloss.errors import InputError
-from gloss.language.hub import cached, fetch
+from gloss.language.hub import MODELS, cached, fetch, files_wanted
 from gloss.progress import Progress, silent
 
-__all__ = ["MODELS", "Base", "find_base", "is_hub_name", "require_weights"]
-
-MODELS = Path("models")
-"""Where `gloss models pull` puts ORG/NAME, seen from where the command runs."""
+__all__ = ["Base", "find_base", "is_hub_name", "require_weights"]
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _QUANTISED = re.compile(r"(-unsloth)?-bnb-4bit$", re.IGNORECASE)
@@ -130,7 +127,5 @@ def _what_to_put_where(name: str) -> str:
     plain = _QUANTISED.sub("", name)
     return (
         f"the base model {name} is not on this machine: fetch it with `gloss models pull {plain}`, "
-        f"or put its config.json, *.safetensors (with model.safetensors.index.json if there is "
-        f"one), tokenizer.json and tokenizer_config.json into {MODELS / plain}, or name the "
-        "folder that holds them as the base"
+        f"or {files_wanted(plain)}"
     )

@@ -20,10 +20,12 @@ from gloss.progress import Progress, silent
 
 __all__ = [
     "BASE_KIND",
+    "MODELS",
     "SAFE",
     "Plan",
     "cached",
     "fetch",
+    "files_wanted",
     "plan_pull",
     "pull",
     "push",
@@ -31,6 +33,8 @@ __all__ = [
 ]
 
 BASE_KIND = "base"
+MODELS = Path("models")
+"""Where `gloss models pull` puts ORG/NAME, seen from where the command runs."""
 SAFE = (
     "*.safetensors",
     "*.safetensors.index.json",
@@ -71,7 +75,7 @@ def plan_pull(name: str, revision: str | None = None) -> Plan:
 
     Raises InputError if it does not answer, does not know the model, or has no safetensors of it.
     """
-    with _told(f"{name} cannot be found"):
+    with _told(f"{name} cannot be found on the hub", advice=files_wanted(name)):
         info = _api().model_info(name, revision=revision, files_metadata=True)
     sizes = {
         file.rfilename: int(file.size or 0)
@@ -81,6 +85,15 @@ def plan_pull(name: str, revision: str | None = None) -> Plan:
     if not any(file.endswith(".safetensors") for file in sizes):
         raise InputError(f"{name} has no weights as safetensors; other formats are not fetched")
     return Plan(name, str(info.sha), dict(sorted(sizes.items())))
+
+
+def files_wanted(name: str) -> str:
+    """What can be done without the hub."""
+    return (
+        "put its config.json, *.safetensors (with model.safetensors.index.json if there is one), "
+        f"tokenizer.json and tokenizer_config.json into {MODELS / name}, or name the folder that "
+        "holds them as the base"
+    )
 
 
 def pull(plan: Plan, out: Path, *, progress: Progress = silent) -> Artifact:
@@ -188,7 +201,7 @@ def _endpoint() -> str | None:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _told(what: str, *, advice: str = "") -> Iterator[None]:
     """The client's errors as one line of ours."""
     try:
         yield
@@ -196,4 +209,4 @@ def _told(what: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk; the artefact tells
         reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise InputError(f"{what}: {reason}") from error
+        raise InputError(f"{what}: {reason}{f'; {advice}' if advice else ''}") from error
