@@ -244,7 +244,8 @@ def _lines(stage: str) -> Iterator[Progress]:
             last = now
             of = f" of {total:,}" if total is not None else ""
             left = _left(done - first[0], now - first[1], (total or done) - done)
-            err.print(f"{stage:<10} {done:,}{of}  {escape(note)}{left}", highlight=False)
+            line = f"{stage:<10} {done:,}{of}  {escape(note)}{left}"
+            err.print(line, highlight=False, soft_wrap=True)
 
     yield show
 
