@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gloss import pipeline, stages
 from gloss.artifacts import Artifact, open_artifact
@@ -30,8 +31,9 @@ from gloss.experiments import load_experiment
 from gloss.progress import Progress, silent
 from gloss.report.published import published_rows
 from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
+from machine import processor
 
-TIMES = "times.json"
+TIMES, MACHINE = "times.json", "machine"
 COLUMNS = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
 WITHOUT, BY_RANK = "without-", "by-rank"
 
@@ -100,6 +102,7 @@ class Clock:
         seconds = time.monotonic() - started
         print(f"{stage:20} {seconds:8.1f} s", flush=True)
         times = json.loads(self._file.read_text()) if self._file.is_file() else {}
+        times[MACHINE] = hardware()
         times[stage] = max(round(seconds, 1), times.get(stage, 0.0))
         self._file.write_text(json.dumps(times, indent=1) + "\n")
 
@@ -154,6 +157,8 @@ def page(runs: Sequence[RunFolder]) -> str:
     for name, group in by_data.items():
         lines = [line for run in group for line in lines_of(run)]
         parts += [f"## {name}", _table(sorted([*lines, *others(name)], key=_order))]
+        machines = {str(_times(run).get(MACHINE, "not noted")) for run in group}
+        parts.append(f"Wall times, whatever else ran beside: {'; '.join(sorted(machines))}.")
         parts += [ablation(run) for run in group if (run.path / "ablations").is_dir()]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -251,13 +256,22 @@ def _parameters(run: RunFolder, name: str) -> str:
         return "–"
 
 
-def _times(run: RunFolder) -> dict[str, float]:
+def hardware() -> str:
+    """What a run's times were taken on."""
+    try:
+        import torch
+    except ImportError:
+        return processor()
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+
+
+def _times(run: RunFolder) -> dict[str, Any]:
     file = run.path / TIMES
-    times: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
+    times: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     return times
 
 
-def _seconds(times: dict[str, float], stage: str | None) -> str:
+def _seconds(times: dict[str, Any], stage: str | None) -> str:
     return f"{times[stage]:.0f} s" if stage in times else "–"
 
 

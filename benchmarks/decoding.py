@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import platform
 import statistics
 import tempfile
 import time
@@ -37,6 +36,7 @@ from gloss.decoding.beams import BeamSettings
 from gloss.decoding.searching import choose_search
 from gloss.language.scratch import train_tokenizer
 from gloss.prompts import PAPER_TEMPLATE, PromptBuilder
+from machine import processor
 
 BEAMS, NEW_TOKENS, MOST_PROMPT = 5, 50, 974
 
@@ -321,7 +321,7 @@ def _report(
     peers = {name: each for name, each in rows.items() if name != "ours"}
     ours = rows["ours"]
     report = {
-        "machine": torch.cuda.get_device_name() if args.device != "cpu" else _processor(),
+        "machine": torch.cuda.get_device_name() if args.device != "cpu" else processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "shape": args.shape,
@@ -343,14 +343,6 @@ def _report(
             name: round((each.cpu or 0.0) / ours.cpu, 2) for name, each in peers.items()
         }
     return report
-
-
-def _processor() -> str:
-    """What Linux calls it; `platform.processor()` is empty there."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} cores" if names else platform.processor()
 
 
 def _matrix_rate(device: str) -> float:

@@ -26,7 +26,6 @@ import gc
 import json
 import os
 import random
-import re
 import statistics
 import tempfile
 import time
@@ -46,6 +45,7 @@ from gloss.retrieval.blocked import top_products
 from gloss.retrieval.bm25 import BM25
 from gloss.retrieval.indexing import build_index
 from gloss.stages import measuring, ranking
+from machine import processor
 
 BEAMS = 5
 SHARE_OF_TITLES = 0.94
@@ -286,7 +286,6 @@ def _importable(name: str) -> str:
 
 
 def _machine() -> dict[str, Any]:
-    model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     versions = {}
     for name in LIBRARIES:
         try:
@@ -295,8 +294,7 @@ def _machine() -> dict[str, Any]:
             versions[name] = "absent"
     blas = [i for i in threadpoolctl.threadpool_info() if i["user_api"] == "blas"]
     return {
-        "processor": model[1] if model else "unknown",
-        "cores": len(os.sched_getaffinity(0)),
+        "processor": processor(),
         "blas": [f"{i['internal_api']} {i['version']} {i.get('architecture', '')}" for i in blas],
         "busy with (load average)": round(os.getloadavg()[0], 1),
         "libraries": versions,
