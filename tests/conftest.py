@@ -18,7 +18,7 @@ from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
 from gloss.experiments import with_overrides
 from gloss.runs import RunFolder
-from processes import Processes
+from processes import TINY, Processes
 
 SETTINGS = {
     "name": "tiny",
@@ -77,11 +77,5 @@ def processes(tmp_path_factory) -> Iterator[Processes]:
 def tiny_config(tmp_path) -> Path:
     """A whole experiment that takes a second."""
     path = tmp_path / "tiny.yaml"
-    path.write_text(
-        "name: tiny\n"
-        "data: {source: shop, users: 60}\n"
-        "model: {vocabulary: 400, layers: 1, width: 32, heads: 2, context: 256}\n"
-        "training: {epochs: 1, batch_tokens: 2048, warmup_steps: 2, validation_users: 10}\n"
-        "decoding: {beams: 4, shard_users: 8}\n"
-    )
+    path.write_text(TINY)
     return path

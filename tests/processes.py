@@ -25,6 +25,16 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
 WRITES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree"}
 
 
+TINY = (
+    "name: tiny\n"
+    "data: {source: shop, users: 60}\n"
+    "model: {vocabulary: 400, layers: 1, width: 32, heads: 2, context: 256}\n"
+    "training: {epochs: 1, batch_tokens: 2048, warmup_steps: 2, validation_users: 10}\n"
+    "decoding: {beams: 4, shard_users: 8}\n"
+)
+"""A whole experiment that takes a second."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How a process ended. code: the exit code; None if it was killed."""

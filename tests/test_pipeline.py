@@ -16,7 +16,7 @@ from gloss.errors import ConfigError, InputError
 from gloss.experiments import load_experiment, with_overrides
 from gloss.runs import OURS, RunFolder
 from gloss.stages.reporting import report_on
-from processes import ENVIRONMENT, Processes, kill_until_done, visible_bytes
+from processes import ENVIRONMENT, TINY, Processes, kill_until_done, visible_bytes
 
 STAGES = ("prepare", "train", "generate", "index", "rank", "evaluate", "report")
 FEWER = "decoding.beams=3"
@@ -26,13 +26,7 @@ FEWER = "decoding.beams=3"
 def config(tmp_path_factory) -> Path:
     """A whole experiment that takes a second."""
     path = tmp_path_factory.mktemp("config") / "tiny.yaml"
-    path.write_text(
-        "name: tiny\n"
-        "data: {source: shop, users: 60}\n"
-        "model: {vocabulary: 400, layers: 1, width: 32, heads: 2, context: 256}\n"
-        "training: {epochs: 1, batch_tokens: 2048, warmup_steps: 2, validation_users: 10}\n"
-        "decoding: {beams: 4, shard_users: 8}\n"
-    )
+    path.write_text(TINY)
     return path
 
 

@@ -116,34 +116,52 @@ class _Feed:
         self.ancestors = self.ancestors[rows]
 
     def _mask(self) -> torch.Tensor:
-        """(users, 1, beams, prompt + steps * beams): a beam sees its prompt and its ancestors.
-
-        0 where it looks, the lowest number elsewhere: attention that is not fused adds the mask,
-        and would take a mask of booleans for ones and zeros.
-        """
+        """(users, 1, beams, prompt + steps * beams): a beam sees its prompt and its ancestors."""
         users = len(self.ancestors)
         places = torch.arange(self.beams, device=self.device)
         lineage = (self.ancestors[..., None] == places).view(users, self.beams, -1)
         prompt = self.seen[:, None].expand(-1, self.beams, -1)
-        seen = torch.cat([prompt, lineage], dim=2)[:, None]
-        dtype = self.model.dtype
-        return torch.zeros(seen.shape, dtype=dtype, device=self.device).masked_fill_(
-            ~seen, torch.finfo(dtype).min
-        )
+        return added_mask(torch.cat([prompt, lineage], dim=2), self.model.dtype)
 
     def _forward(
         self, tokens: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, *, last_only: bool
     ) -> torch.Tensor:
-        out = self.model(
-            input_ids=tokens,
-            position_ids=positions,
-            attention_mask=mask,
-            use_cache=True,
-            logits_to_keep=1 if last_only else 0,
-            **{self.cache_name: self.cache},
-        )
-        logits: torch.Tensor = out.logits
-        return logits.float().log_softmax(-1)
+        cache = {self.cache_name: self.cache}
+        logits = read_logits(self.model, tokens, positions, mask, cache, keep=1 if last_only else 0)
+        return logits.log_softmax(-1)
+
+
+def added_mask(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """(users, 1, queries, keys) of what each query looks at, (users, queries, keys).
+
+    0 where it looks, the lowest number elsewhere: attention that is not fused adds the mask, and
+    would take a mask of booleans for ones and zeros.
+    """
+    mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+    return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
+
+
+def read_logits(
+    model: Any,
+    tokens: torch.Tensor,
+    positions: torch.Tensor,
+    mask: torch.Tensor,
+    cache: dict[str, Any],
+    *,
+    keep: int,
+) -> torch.Tensor:
+    """Read tokens into a cache, named as the model names it; logits of the last `keep` tokens (0:
+    of all), float32."""
+    out = model(
+        input_ids=tokens,
+        position_ids=positions,
+        attention_mask=mask,
+        use_cache=True,
+        logits_to_keep=keep,
+        **cache,
+    )
+    logits: torch.Tensor = out.logits
+    return logits.float()
 
 
 def cache_argument(model: Any) -> str:

@@ -19,7 +19,13 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from gloss.decoding.beam_search import cache_argument, left_padded, require_full_attention
+from gloss.decoding.beam_search import (
+    added_mask,
+    cache_argument,
+    left_padded,
+    read_logits,
+    require_full_attention,
+)
 from gloss.decoding.beams import BeamSettings, Hypothesis
 from gloss.decoding.title_trie import TitleTrie
 
@@ -124,25 +130,15 @@ class _Reader:
         sees = torch.cat(
             [self.seen[:, None].expand(-1, nodes, -1), piece.sees.expand(users, -1, -1)], dim=2
         )
-        dtype = self.model.dtype
-        mask = torch.zeros(sees.shape, dtype=dtype, device=tokens.device)
-        mask = mask.masked_fill_(~sees, torch.finfo(dtype).min)[:, None]
+        mask = added_mask(sees, self.model.dtype)
         positions = self.lengths + piece.depths - 1
         return self._forward(tokens.expand(users, -1), positions, mask, keep=0)
 
     def _forward(
         self, tokens: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, *, keep: int
     ) -> torch.Tensor:
-        out = self.model(
-            input_ids=tokens,
-            position_ids=positions,
-            attention_mask=mask,
-            use_cache=True,
-            logits_to_keep=keep,
-            **{self.cache_name: self.cache},
-        )
-        logits: torch.Tensor = out.logits
-        return logits.float()
+        cache = {self.cache_name: self.cache}
+        return read_logits(self.model, tokens, positions, mask, cache, keep=keep)
 
 
 def _pieces(trie: TitleTrie) -> list[_Piece]:
