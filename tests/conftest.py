@@ -26,7 +26,7 @@ SETTINGS = {
     "model": {"vocabulary": 800, "layers": 2, "width": 64, "heads": 4, "context": 384},
     "training": {
         "epochs": 14,
-        "batch_tokens": 1024,
+        "batch_tokens": 512,
         "learning_rate": 5e-3,
         "warmup_steps": 20,
         "dropout": 0.0,

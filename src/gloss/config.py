@@ -131,9 +131,12 @@ class LoraModel(_Settings):
 
 
 class Training(_Settings):
-    """How a model is trained. batch_tokens: padded tokens a step; dropout: after the embedding,
-    attention and MLP blocks; attention_dropout: in the attention weights (slower); random_start:
-    share of the users that begin at a random purchase in each epoch; clip: largest gradient."""
+    """How a model is trained. batch_tokens: tokens a step; dropout: after the embedding, attention
+    and MLP blocks; attention_dropout: in the attention weights; clip: largest gradient.
+
+    How histories differ from epoch to epoch: random_start, share of the users that begin at a
+    random purchase; dropped, share of the purchases left out; reversed, share of the users read
+    from the last purchase to the first; jitter, by how many places purchases move at most."""
 
     recipe: Literal["scratch"] = Field("scratch", exclude=True, repr=False)
     epochs: PositiveInt = 20
@@ -144,6 +147,9 @@ class Training(_Settings):
     dropout: Share = 0.2
     attention_dropout: Share = 0.0
     random_start: float = Field(0.5, ge=0, le=1)
+    dropped: Share = 0.0
+    reversed: float = Field(0.0, ge=0, le=1)
+    jitter: float = Field(0.0, ge=0)
     clip: float = Field(1.0, gt=0)
     validation_users: int = Field(1000, ge=0)
 

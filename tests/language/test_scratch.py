@@ -37,23 +37,71 @@ def test_a_document_holds_the_latest_titles_that_fit_whole(rows, context):
     assert document == next(whole for whole in wholes if len(whole) <= context)
 
 
+def epoch(histories, number: int = 0, *, context: int = 1000, **changes) -> list[list[int]]:
+    """The documents of an epoch, of histories that stay as they are but for `changes`."""
+    settings = Training(**{"random_start": 0, **changes})
+    made = documents(context).epochs(histories, settings, seed=0)(number)
+    return [document.tolist() for document in made]
+
+
+def written(*rows: int) -> list[int]:
+    return [0, *(token for row in rows for token in PIECES[row])]
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=7), min_size=1, max_size=9))
+def test_an_epoch_holds_every_history_that_has_room(histories):
+    read = [History(f"u{n}", tuple(f"b{row}" for row in rows)) for n, rows in enumerate(histories)]
+    for context in (12, 30, 1000):
+        expected = [documents(context).of(history.items).tolist() for history in read]
+        assert epoch(read, context=context) == [each for each in expected if len(each) > 1]
+
+
 def test_a_share_of_the_users_begins_in_the_middle():
     histories = [History(f"u{n}", ("b0", "b1", "b2")) for n in range(2000)]
-    made = documents().training(histories, random_start=0.5, rng=np.random.default_rng(0))
-    whole = documents().of(histories[0].items).tolist()
-    shares = [document.tolist() == whole for document in made]
-    assert 0.5 + 0.5 / 3 - 0.04 < np.mean(shares) < 0.5 + 0.5 / 3 + 0.04
-    for share, expected in ((0.0, 1.0), (1.0, 1 / 3)):
-        rng = np.random.default_rng(0)
-        made = documents().training(histories, random_start=share, rng=rng)
-        assert np.mean([d.tolist() == whole for d in made]) == pytest.approx(expected, abs=0.04)
+    for share, whole in ((0.0, 1.0), (0.5, 0.5 + 0.5 / 3), (1.0, 1 / 3)):
+        made = epoch(histories, random_start=share)
+        assert {tuple(each) for each in made} <= {
+            tuple(written(*range(first, 3))) for first in range(3)
+        }
+        assert np.mean([each == written(0, 1, 2) for each in made]) == pytest.approx(
+            whole, abs=0.04
+        )
+
+
+def test_a_share_of_the_users_is_read_backwards():
+    histories = [History(f"u{n}", ("b0", "b1", "b2")) for n in range(2000)]
+    made = epoch(histories, reversed=0.3)
+    assert all(each in (written(0, 1, 2), written(2, 1, 0)) for each in made)
+    assert np.mean([each == written(2, 1, 0) for each in made]) == pytest.approx(0.3, abs=0.04)
+
+
+def test_a_share_of_the_purchases_is_left_out_and_the_last_one_stays():
+    histories = [History(f"u{n}", ("b0", "b1", "b2")) for n in range(2000)]
+    made = epoch(histories, dropped=0.3)
+    assert all(each[-len(PIECES[2]) :] == PIECES[2] for each in made)
+    found = np.mean([each == written(0, 1, 2) for each in made])
+    assert found == pytest.approx(0.49, abs=0.04)
+
+
+def test_purchases_change_places_with_those_nearby():
+    histories = [History("u", tuple(f"b{row}" for row in range(5)))] * 500
+    swapped = [[0, 1, 2, 3, 4], [1, 0, 2, 3, 4], [0, 1, 2, 4, 3], [1, 0, 3, 2, 4]]
+    made = epoch(histories, jitter=1.5)
+    assert all(written(*order) in made for order in swapped)
+    assert written(2, 0, 1, 3, 4) not in made  # two places are too far
+
+
+def test_epochs_differ_and_are_the_same_each_time():
+    histories = [History(f"u{n}", ("b0", "b1", "b2")) for n in range(50)]
+    changes = {"random_start": 0.5, "dropped": 0.2, "reversed": 0.5, "jitter": 2.0}
+    assert epoch(histories, 3, **changes) == epoch(histories, 3, **changes)
+    assert epoch(histories, 3, **changes) != epoch(histories, 4, **changes)
 
 
 def test_documents_without_a_title_are_not_trained_on():
     longest = max(map(len, PIECES))
     histories = [History("u", ("b0", "b1")), History("v", ("b1", "b0"))]
-    made = documents(longest).training(histories, random_start=0, rng=np.random.default_rng(0))
-    assert [document.tolist() for document in made] == [[0, *PIECES[0]]]
+    assert epoch(histories, context=longest) == [written(0)]
     assert documents(longest).questions([Example("u", ("b0",), "b1")]) == []
 
 
@@ -69,17 +117,15 @@ def test_the_title_loss_is_minus_the_log_probability_of_the_target(language, dat
         wanted = tokens[0, -length:]
         total -= float(chances[-length - 1 : -1].gather(1, wanted[:, None]).sum())
     for batch in (1, 32):
-        loss = title_loss(language.model, read.questions(examples), pad=0, batch=batch)
+        loss = title_loss(language.model, read.questions(examples), batch=batch)
         assert loss == pytest.approx(total / len(examples), rel=1e-4)
-    language.model.eval()
 
 
 def test_the_trained_model_beats_popularity(language, dataset, catalogue):
     """It has learned something: a title costs less than under the frequencies of the titles."""
     read = Documents(catalogue, language.tokenizer, context=384)
     examples = dataset.examples("test")
-    loss = title_loss(language.model, read.questions(examples), pad=0)
-    language.model.eval()
+    loss = title_loss(language.model, read.questions(examples))
     counts = dict.fromkeys([item.id for item in catalogue], 1)
     for history in dataset.train():
         for item in history.items:

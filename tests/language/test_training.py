@@ -10,7 +10,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from gloss.config import Training
 from gloss.language import training
-from gloss.language.training import stack, train
+from gloss.language.packed import PackedLlama, attending_to_packs
+from gloss.language.packing import Pack
+from gloss.language.training import train
 
 SETTINGS = Training(
     epochs=3, batch_tokens=60, learning_rate=0.01, warmup_steps=3, dropout=0.2, attention_dropout=0
@@ -130,10 +132,10 @@ def test_a_damaged_checkpoint_starts_over(tmp_path, uninterrupted):
         assert same(model, whole)
 
 
-def test_dropout_leaves_no_hooks_and_the_model_ready_to_be_used(tmp_path, uninterrupted):
+def test_the_model_is_left_as_it_was_and_ready_to_be_used(tmp_path, uninterrupted):
     for model, _ in (uninterrupted, _interrupted_model(tmp_path)):
         assert not model.training
-        assert not any(module._forward_hooks for module in model.modules())
+        assert model.config._attn_implementation == small().config._attn_implementation
 
 
 def _interrupted_model(tmp_path):
@@ -143,14 +145,25 @@ def _interrupted_model(tmp_path):
     return model, None
 
 
-def test_dropout_changes_training_and_nothing_else(tmp_path):
-    model = small(attention_dropout=0.0)
-    tokens = torch.tensor([[1, 2, 3]])
-    with training._dropout(model, 0.5):
-        assert not torch.equal(model(tokens).logits, model(tokens).logits)
+def test_dropout_changes_training_and_nothing_else():
+    model, pack = small(attention_dropout=0.0), Pack.of(documents(0))
+    reader = PackedLlama(model, dropout=0.5)
+    with attending_to_packs(model):
+        model.train()
+        assert reader.loss(pack) != reader.loss(pack)
         model.eval()
-        inside = model(tokens).logits
-    assert torch.equal(model(tokens).logits, inside)
+        assert reader.loss(pack) == PackedLlama(model).loss(pack)
+
+
+def test_the_loss_of_a_pack_is_that_of_each_document_alone():
+    model = small().eval()
+    with attending_to_packs(model):
+        found = PackedLlama(model).loss(Pack.of(documents(0)), reduction="sum")
+    alone = 0.0
+    for document in documents(0):
+        tokens = torch.from_numpy(document)[None].long()
+        alone += model(tokens, labels=tokens).loss * (len(document) - 1)
+    torch.testing.assert_close(found, alone)
 
 
 def test_the_loss_falls(tmp_path):
@@ -184,32 +197,26 @@ def test_without_validation_no_such_loss_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("budget", [1, 30, 200, 10**6])
-def test_every_document_is_in_one_batch_within_the_budget(budget):
+def test_every_document_is_in_one_pack_within_the_budget(budget):
     settings = SETTINGS.model_copy(update={"batch_tokens": budget})
     read = documents(0)
-    batches = training._batches(read, settings, 0, 0)
-    assert sorted(id(d) for batch in batches for d in batch) == sorted(map(id, read))
-    for batch in batches:
-        assert len(batch) * max(map(len, batch)) <= budget or len(batch) == 1
+    packs = training._packs(read, settings, 0, 0)
+    assert sorted(id(d) for pack in packs for d in pack) == sorted(map(id, read))
+    for pack in packs:
+        assert sum(map(len, pack)) <= budget or len(pack) == 1
 
 
-def test_no_documents_are_no_batches():
-    assert training._batches([], SETTINGS, 0, 0) == []
+def test_no_documents_are_no_packs():
+    assert training._packs([], SETTINGS, 0, 0) == []
 
 
-def test_batches_come_in_another_order_in_each_epoch():
+def test_packs_are_others_in_each_epoch():
     read = documents(0)
-    orders = [[len(b[0]) for b in training._batches(read, SETTINGS, 0, e)] for e in range(3)]
-    assert orders[0] != orders[1] != orders[2]
-    assert orders[0] != sorted(orders[0])
+    firsts = [id(training._packs(read, SETTINGS, 0, epoch)[0][0]) for epoch in range(5)]
+    assert len(set(firsts)) > 1
 
 
 def test_the_learning_rate_rises_then_falls_to_zero():
-    rates = [training._schedule(step, 10, 4) for step in range(1, 11)]
-    assert rates == [1 / 4, 2 / 4, 3 / 4, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6, 0]
-
-
-def test_a_stack_is_padded_on_the_right():
-    tokens, real = stack([np.array([5, 6, 7]), np.array([8])], 9, torch.device("cpu"))
-    assert tokens.tolist() == [[5, 6, 7], [8, 9, 9]]
-    assert real.tolist() == [[True, True, True], [True, False, False]]
+    rates = [training._schedule(step, step / 10, 4) for step in range(1, 11)]
+    assert rates == pytest.approx([0.25, 0.5, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0])
+    assert training._schedule(1, 0.1, 0) == pytest.approx(0.9)

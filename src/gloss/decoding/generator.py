@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -29,6 +30,8 @@ from gloss.progress import Progress, silent
 from gloss.prompts import Prompt, PromptBuilder
 
 __all__ = ["Generator", "ReplayGenerator", "TransformersGenerator"]
+
+_TITLES_KEPT = 2**16
 
 
 class Generator(Protocol):
@@ -65,6 +68,8 @@ class TransformersGenerator:
         self.settings = settings
         self.end = int(language.tokenizer.eos_token_id)
         self.catalogue = catalogue
+        # Many users are offered the same title, and turning tokens into text is slow.
+        self._title_of = lru_cache(_TITLES_KEPT)(self._decoded)
         self.trie = self._title_trie() if settings.mode != "free" else None
         self.steps = self.trie.depth if self.trie else settings.max_new_tokens
         beams = BeamSettings(
@@ -126,14 +131,14 @@ class TransformersGenerator:
         ]
 
     def _queries(self, hypotheses: tuple[Hypothesis, ...]) -> tuple[Query, ...]:
-        texts = self.language.tokenizer.batch_decode(
-            [list(h.tokens) for h in hypotheses], skip_special_tokens=True
-        )
-        titles = map(self.language.template.title_of, texts)
         return tuple(
-            Query(title, beam, hypothesis.score)
-            for beam, (title, hypothesis) in enumerate(zip(titles, hypotheses, strict=True))
+            Query(self._title_of(hypothesis.tokens), beam, hypothesis.score)
+            for beam, hypothesis in enumerate(hypotheses)
         )
+
+    def _decoded(self, tokens: tuple[int, ...]) -> str:
+        text = self.language.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return self.language.template.title_of(text)
 
     def title_scores(self, prompts: Sequence[Prompt]) -> np.ndarray:
         """The log-probability of every title of the catalogue: float32 (prompts, titles).

@@ -22,7 +22,15 @@ from transformers import AttentionInterface
 
 from gloss.language.examples import EncodedExample
 
-__all__ = ["PACKED_ATTENTION", "Packed", "Padded", "packed_attention", "understands_packing"]
+__all__ = [
+    "NO_LOSS",
+    "PACKED_ATTENTION",
+    "Pack",
+    "Packed",
+    "Padded",
+    "packed_attention",
+    "understands_packing",
+]
 
 NO_LOSS = -100
 PACKED_ATTENTION = "gloss_packed"
@@ -64,6 +72,51 @@ class Padded:
 
 
 @dataclass(frozen=True, slots=True)
+class Pack:
+    """Token sequences one after the other.
+
+    tokens, positions: (tokens,), positions beginning anew with each sequence; targets: (tokens,),
+    the token that each is to be followed by, or NO_LOSS; bounds: int32 (sequences + 1,), where each
+    begins and the last one ends.
+    """
+
+    tokens: np.ndarray
+    positions: np.ndarray
+    targets: np.ndarray
+    bounds: np.ndarray
+
+    @classmethod
+    def of(cls, sequences: Sequence[np.ndarray], answers: Sequence[int] | None = None) -> Pack:
+        """answers: how many tokens at the end of each sequence carry loss; without it, all but the
+        first."""
+        lengths = np.array([len(sequence) for sequence in sequences], np.int64)
+        ends = lengths.cumsum()
+        tokens = np.concatenate(sequences).astype(np.int64)
+        positions = np.arange(len(tokens)) - np.repeat(ends - lengths, lengths)
+        targets = np.append(tokens[1:], NO_LOSS)
+        targets[ends - 1] = NO_LOSS
+        if answers is not None:
+            first = lengths - 1 - np.asarray(answers)
+            targets[positions < np.repeat(first, lengths)] = NO_LOSS
+        return cls(tokens, positions, targets, np.append(0, ends).astype(np.int32))
+
+    @classmethod
+    def filled(cls, sequences: Sequence[np.ndarray], size: int, pad: int) -> Pack:
+        """Followed by sequences of `pad` that carry no loss, up to `size` tokens in all."""
+        longest = max(map(len, sequences))
+        missing = max(0, size - sum(map(len, sequences)))
+        lengths = [longest] * (missing // longest) + [missing % longest] * (missing % longest > 0)
+        filling = [np.full(length, pad) for length in lengths]
+        answers = [len(sequence) - 1 for sequence in sequences] + [0] * len(filling)
+        return cls.of([*sequences, *filling], answers)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return int(np.diff(self.bounds).max())
+
+
+@dataclass(frozen=True, slots=True)
 class Packed:
     """Collates examples into one row, (1, tokens). attends: whether the model reads where examples
     begin (`packed_attention`); if not, it must find that out from the positions."""
@@ -73,25 +126,24 @@ class Packed:
 
     def __call__(self, rows: Sequence[EncodedExample]) -> Batch:
         """A batch whose logits are asked for only where a loss is."""
-        lengths = np.array([len(row.tokens) for row in rows])
-        targets = np.concatenate([_targets(row, self.loss_on) for row in rows])
-        kept = np.flatnonzero(targets != NO_LOSS)
-        labels = torch.from_numpy(targets[kept])[None]
+        answers = None if self.loss_on == "all" else [row.answer for row in rows]
+        pack = Pack.of([row.tokens for row in rows], answers)
+        kept = np.flatnonzero(pack.targets != NO_LOSS)
+        labels = _row(pack.targets[kept])
         batch: Batch = {
-            "input_ids": _row(np.concatenate([row.tokens for row in rows])),
-            "position_ids": _row(np.concatenate([np.arange(length) for length in lengths])),
+            "input_ids": _row(pack.tokens),
+            "position_ids": _row(pack.positions),
             "logits_to_keep": torch.from_numpy(kept),
             "labels": labels,
             "shift_labels": labels,
         }
         if self.attends:
-            bounds = torch.from_numpy(np.concatenate([[0], lengths.cumsum()]).astype(np.int32))
-            longest = int(lengths.max())
+            bounds = torch.from_numpy(pack.bounds)
             batch |= {
                 "cu_seq_lens_q": bounds,
                 "cu_seq_lens_k": bounds,
-                "max_length_q": longest,
-                "max_length_k": longest,
+                "max_length_q": pack.longest,
+                "max_length_k": pack.longest,
             }
         return batch
 
@@ -121,12 +173,13 @@ def packed_attention(
     query: (1, heads, tokens, head); key and value may have fewer heads. Example i stands at
     cu_seq_lens_q[i] to cu_seq_lens_q[i + 1]. Returns (1, tokens, heads, head).
     """
-    if attention_mask is not None or dropout:
-        raise ValueError("packed attention takes neither a mask nor dropout")
+    if attention_mask is not None:
+        raise ValueError("packed attention takes no mask")
     # (1, heads, tokens, head) -> (tokens, heads, head)
     rows = [states[0].transpose(0, 1) for states in (query, key, value)]
     attend = _by_kernel if _has_kernel(query) else _one_by_one
-    return attend(*rows, bounds=cu_seq_lens_q, longest=max_length_q, scale=scaling)[None], None
+    seen = attend(*rows, bounds=cu_seq_lens_q, longest=max_length_q, scale=scaling, dropout=dropout)
+    return seen[None], None
 
 
 def _one_by_one(
@@ -137,6 +190,7 @@ def _one_by_one(
     bounds: torch.Tensor,
     longest: int,
     scale: float | None,
+    dropout: float = 0.0,
 ) -> torch.Tensor:
     """Each example by torch's own attention; query (tokens, heads, head)."""
     lengths = bounds.diff().tolist()
@@ -146,7 +200,7 @@ def _one_by_one(
         q, k, v = (states.transpose(0, 1)[None] for states in part)
         grouped = q.shape[1] != k.shape[1]
         seen = functional.scaled_dot_product_attention(
-            q, k, v, is_causal=True, scale=scale, enable_gqa=grouped
+            q, k, v, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=grouped
         )
         found.append(seen[0].transpose(0, 1))
     return torch.cat(found)
@@ -160,6 +214,7 @@ def _by_kernel(
     bounds: torch.Tensor,
     longest: int,
     scale: float | None,
+    dropout: float = 0.0,
 ) -> torch.Tensor:
     """All examples in one kernel; query (tokens, heads, head), in half precision."""
     groups = query.shape[1] // key.shape[1]
@@ -176,7 +231,7 @@ def _by_kernel(
         bounds,
         longest,
         longest,
-        0.0,
+        dropout,
         True,
         False,
         scale=scale,

@@ -9,7 +9,7 @@ Knows titles and shapes; the training loop is next door.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from gloss.data.histories import Example, History
 from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError, InputError
 from gloss.language.loading import LanguageModel
-from gloss.language.training import TrainingRecord, stack, train
+from gloss.language.packed import PackedLlama, attending_to_packs
+from gloss.language.packing import Pack
+from gloss.language.training import Epoch, TrainingRecord, train
 from gloss.progress import Progress, silent
 from gloss.prompts import TITLES_ONLY
 
@@ -67,18 +69,14 @@ def train_from_zero(
         torch.nn.Module.to(llama, "cuda")
     questions = documents.questions(dataset.examples("validation", limit=training.validation_users))
 
-    def epoch(number: int) -> list[np.ndarray]:
-        rng = np.random.default_rng((seed, number, 0))
-        return documents.training(histories, random_start=training.random_start, rng=rng)
-
     record = train(
         llama,
-        epoch,
+        documents.epochs(histories, training, seed=seed),
         training,
         seed=seed,
         pad=documents.end,
         checkpoint=checkpoint,
-        validate=(lambda m: title_loss(m, questions, pad=documents.end)) if questions else None,
+        validate=(lambda m: title_loss(m, questions)) if questions else None,
         progress=progress,
     )
     return LanguageModel(llama, tokenizer, TITLES_ONLY), record
@@ -149,49 +147,72 @@ class Documents:
     ) -> None:
         self.end = int(tokenizer.eos_token_id)
         titles = tokenizer([item.title for item in catalogue], add_special_tokens=False)
-        self._pieces: Mapping[ItemId, np.ndarray] = {
-            item.id: np.array([*ids, self.end], np.int32)
-            for item, ids in zip(catalogue, titles["input_ids"], strict=True)
-        }
+        pieces = [np.array([*ids, self.end], np.int32) for ids in titles["input_ids"]]
+        self._rows = {item.id: row for row, item in enumerate(catalogue)}
+        # The titles' tokens one after the other: that of row i takes lengths[i] from starts[i] on.
+        self._tokens = np.concatenate(pieces)
+        self._lengths = np.array([len(piece) for piece in pieces])
+        self._starts = self._lengths.cumsum() - self._lengths
         self.context = context
 
     def of(self, items: Sequence[ItemId]) -> np.ndarray:
         """The document of a history, int32 (tokens,)."""
-        pieces: list[np.ndarray] = []
-        used = 1
-        for item in reversed(items):
-            piece = self._pieces[item]
-            used += len(piece)
-            if used > self.context:
-                break
-            pieces.append(piece)
-        return np.concatenate([np.array([self.end], np.int32), *reversed(pieces)])
+        rows = np.array([self._rows[item] for item in items], int)
+        (document,) = self._written(rows, np.zeros(len(rows), int), 1)
+        return document
 
     def require_room(self) -> None:
         """Raise ConfigError if every title is longer than the context."""
-        shortest = 1 + min(map(len, self._pieces.values()))
+        shortest = 1 + int(self._lengths.min())
         if shortest > self.context:
             raise ConfigError(
                 f"a context of {self.context} tokens holds no title: the shortest takes {shortest}"
             )
 
-    def training(
-        self, histories: Sequence[History], *, random_start: float, rng: np.random.Generator
-    ) -> list[np.ndarray]:
-        """One document a history; that share of them begins at a random purchase instead."""
-        shortened = rng.random(len(histories)) < random_start
-        starts = (rng.random(len(histories)) * [len(h.items) for h in histories]).astype(int)
-        starts = np.where(shortened, starts, 0)
-        made = [self.of(h.items[start:]) for h, start in zip(histories, starts, strict=True)]
-        return [document for document in made if _holds_a_title(document)]
+    def epochs(self, histories: Sequence[History], settings: Training, *, seed: int) -> Epoch:
+        """The documents of each epoch, one a history, changed as `settings` say.
+
+        Histories of which the context holds no title have none.
+        """
+        rows = np.array([self._rows[item] for h in histories for item in h.items], int)
+        lengths = np.array([len(h.items) for h in histories])
+
+        def epoch(number: int) -> list[np.ndarray]:
+            rng = np.random.default_rng((seed, number, 0))
+            chosen, users = _changed(lengths, settings, rng)
+            documents = self._written(rows[chosen], users, len(lengths))
+            return [document for document in documents if _holds_a_title(document)]
+
+        return epoch
 
     def questions(self, examples: Sequence[Example]) -> list[tuple[np.ndarray, int]]:
         """For each example its document, target included, and how many tokens the target has."""
         asked = [
-            (self.of((*example.history, example.target)), len(self._pieces[example.target]))
+            (
+                self.of((*example.history, example.target)),
+                int(self._lengths[self._rows[example.target]]),
+            )
             for example in examples
         ]
         return [question for question in asked if _holds_a_title(question[0])]
+
+    def _written(self, rows: np.ndarray, users: np.ndarray, count: int) -> list[np.ndarray]:
+        """The documents of `count` users. rows, users: of each purchase, users in order."""
+        lengths = self._lengths[rows]
+        through = np.concatenate([[0], lengths.cumsum()])
+        last = np.searchsorted(users, np.arange(count), side="right")
+        fits = through[last][users] - through[:-1] < self.context
+        rows, lengths, users = rows[fits], lengths[fits], users[fits]
+        through = lengths.cumsum()
+        # Each document begins with one more newline, and so do those before it.
+        places = np.arange(lengths.sum()) + np.repeat(users + 1, lengths)
+        read = np.arange(lengths.sum()) + np.repeat(
+            self._starts[rows] - (through - lengths), lengths
+        )
+        tokens = np.full(len(places) + count, self.end, np.int32)
+        tokens[places] = self._tokens[read]
+        ends = np.append(0, through)[np.searchsorted(users, np.arange(count - 1), side="right")]
+        return np.split(tokens, ends + np.arange(1, count))
 
 
 def _holds_a_title(document: np.ndarray) -> bool:
@@ -199,25 +220,39 @@ def _holds_a_title(document: np.ndarray) -> bool:
     return len(document) > 1
 
 
+def _changed(
+    lengths: np.ndarray, settings: Training, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which purchases an epoch reads, in its order, and whose they are.
+
+    lengths: (users,) purchases of each, which stand one after the other; at least one stays.
+    """
+    count = len(lengths)
+    users = np.repeat(np.arange(count), lengths)
+    ages = np.arange(len(users)) - np.repeat(lengths.cumsum() - lengths, lengths)
+    shortened = rng.random(count) < settings.random_start
+    starts = np.where(shortened, (rng.random(count) * lengths).astype(int), 0)
+    lasts = ages == np.repeat(lengths - 1, lengths)
+    kept = (ages >= starts[users]) & (lasts | (rng.random(len(users)) >= settings.dropped))
+    order = ages + settings.jitter * rng.random(len(users))
+    order *= np.where(rng.random(count) < settings.reversed, -1, 1)[users]
+    chosen = np.lexsort((order, users))
+    chosen = chosen[kept[chosen]]
+    return chosen, users[chosen]
+
+
 @torch.inference_mode()
 def title_loss(
-    model: Any, questions: Sequence[tuple[np.ndarray, int]], *, pad: int, batch: int = 32
+    model: Any, questions: Sequence[tuple[np.ndarray, int]], *, batch: int = 256
 ) -> float:
     """Mean of -log p(next title | history), in nats a title, end token included."""
+    reader = PackedLlama(model)
+    was_training = model.training
     model.eval()
     total = 0.0
-    ordered = sorted(questions, key=lambda question: len(question[0]))
-    for first in range(0, len(ordered), batch):
-        part = ordered[first : first + batch]
-        tokens, real = stack([document for document, _ in part], pad, model.device)
-        # A target is the end of its document: the last `length` real tokens of the row.
-        left = real.flip(1).cumsum(1).flip(1)
-        target = real & (left <= torch.tensor([[n] for _, n in part], device=model.device))
-        hidden = model.model(input_ids=tokens[:, :-1]).last_hidden_state
-        wanted = target[:, 1:]
-        logits = model.lm_head(hidden[wanted]).float()
-        total += float(
-            torch.nn.functional.cross_entropy(logits, tokens[:, 1:][wanted], reduction="sum")
-        )
-    model.train()
+    with attending_to_packs(model):
+        for first in range(0, len(questions), batch):
+            documents, answers = zip(*questions[first : first + batch], strict=True)
+            total += float(reader.loss(Pack.of(documents, answers), reduction="sum"))
+    model.train(was_training)
     return total / len(questions)

@@ -1,4 +1,4 @@
-"""The training loop: next-token cross-entropy on documents, in batches of a bounded token count.
+"""The training loop: next-token cross-entropy on documents, packed without padding.
 
 The randomness of a step is a function of the seed and the step alone (order, augmentation,
 dropout), so a run that was killed and resumed ends with the same bits as one that was not.
@@ -12,21 +12,23 @@ import math
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from gloss.config import Training
+from gloss.language.packed import PackedLlama, attending_to_packs
+from gloss.language.packing import Pack
 from gloss.progress import Progress, silent
 
-__all__ = ["Epoch", "TrainingRecord", "stack", "train"]
+__all__ = ["Epoch", "TrainingRecord", "train"]
 
 _CHECKPOINT_SECONDS = 60.0
+_READ_SECONDS = 1.0
 
 Epoch = Callable[[int], list[np.ndarray]]
 """The documents of an epoch, a pure function of its number."""
@@ -54,129 +56,112 @@ def train(
 ) -> TrainingRecord:
     """Train the model in place for `settings.epochs` passes, from the checkpoint if there is one.
 
-    `validate` gives a loss after each epoch. The checkpoint is rewritten every minute and after
-    each epoch; removing it is the caller's. Losses are in nats a token.
+    On a GPU the layers are compiled, and packs filled up with `pad` to the same number of tokens.
+    `validate` gives a loss after each epoch. The checkpoint is rewritten every minute and at
+    the end; removing it is the caller's. Losses are in nats a token.
     """
-    plan = [_batches(documents(epoch), settings, seed, epoch) for epoch in range(settings.epochs)]
-    total = sum(map(len, plan))
+    compiled = next(model.parameters()).is_cuda
+    reader = PackedLlama(model, dropout=settings.dropout, compiled=compiled)
     optimizer = _optimizer(model, settings)
     state = _resume(checkpoint, model, optimizer)
-    clock = _Clock(progress, total)
+    clock = _Clock(progress)
     saved_at = time.monotonic()
-    step = 0
-    with _dropout(model, settings.dropout):
-        for epoch, batches in enumerate(plan):
-            for batch in batches:
-                step += 1
-                if step <= state.step:
-                    continue
+    with _training(model):
+        for epoch in range(len(state.losses), settings.epochs):
+            packs = _packs(documents(epoch), settings, seed, epoch)
+            for place in range(state.place, len(packs)):
+                step, tokens = state.step + 1, sum(map(len, packs[place]))
                 torch.manual_seed(seed * 1_000_003 + step)
-                loss, tokens = _step(model, optimizer, batch, settings, step, total, pad)
-                state.add(step, loss, tokens)
-                clock.tick(step, tokens, loss)
+                size = settings.batch_tokens if compiled else 0
+                loss = reader.loss(Pack.filled(packs[place], size, pad))
+                share = (epoch + (place + 1) / len(packs)) / settings.epochs
+                rate = settings.learning_rate * _schedule(step, share, settings.warmup_steps)
+                _step(loss, model, optimizer, rate, settings.clip)
+                state.add(loss.detach(), tokens)
+                clock.tick(step, len(packs) * settings.epochs, tokens, loss.detach())
                 if time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
                     _save(checkpoint, model, optimizer, state)
                     saved_at = time.monotonic()
-            if len(state.losses) <= epoch:
-                state.close_epoch(validate(model) if validate else math.nan)
-                _save(checkpoint, model, optimizer, state)
-    return TrainingRecord(tuple(state.losses), step, state.tokens)
+            state.close_epoch(validate(model) if validate else math.nan)
+    _save(checkpoint, model, optimizer, state)
+    return TrainingRecord(tuple(state.losses), state.step, state.tokens)
 
 
 @dataclass(slots=True)
 class _State:
-    """What a checkpoint remembers besides the weights."""
+    """What a checkpoint remembers besides the weights. place: the epoch's packs that are done;
+    loss_sum: over them, in a tensor so that nobody waits for a device."""
 
     step: int
+    place: int
     tokens: int
-    loss_sum: float
-    loss_steps: int
+    loss_sum: torch.Tensor
     losses: list[dict[str, float]]
 
-    def add(self, step: int, loss: float, tokens: int) -> None:
-        self.step = step
+    def add(self, loss: torch.Tensor, tokens: int) -> None:
+        self.step += 1
+        self.place += 1
         self.tokens += tokens
-        self.loss_sum += loss
-        self.loss_steps += 1
+        self.loss_sum = self.loss_sum.to(loss.device) + loss.double()
 
     def close_epoch(self, validation: float) -> None:
-        row = {"step": self.step, "loss": self.loss_sum / max(1, self.loss_steps)}
+        row = {"step": self.step, "loss": float(self.loss_sum) / max(1, self.place)}
         if not math.isnan(validation):
             row["validation_loss"] = validation
         self.losses.append(row)
-        self.loss_sum, self.loss_steps = 0.0, 0
+        self.place, self.loss_sum = 0, torch.zeros_like(self.loss_sum)
 
 
 class _Clock:
     """Turns steps into progress with the loss and the speed."""
 
-    def __init__(self, progress: Progress, total: int) -> None:
-        self.progress, self.total = progress, total
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
         self.started, self.tokens = time.monotonic(), 0
+        self.read_at, self.loss = -math.inf, math.nan
 
-    def tick(self, step: int, tokens: int, loss: float) -> None:
+    def tick(self, step: int, total: int, tokens: int, loss: torch.Tensor) -> None:
         self.tokens += tokens
-        speed = self.tokens / max(1e-9, time.monotonic() - self.started)
-        self.progress(step, self.total, f"loss {loss:.3f}, {speed:,.0f} tokens/s")
+        now = time.monotonic()
+        if now - self.read_at > _READ_SECONDS:
+            # Reading it waits for the device.
+            self.read_at, self.loss = now, float(loss)
+        speed = self.tokens / max(1e-9, now - self.started)
+        self.progress(step, max(step, total), f"loss {self.loss:.3f}, {speed:,.0f} tokens/s")
 
 
-def _batches(
+def _packs(
     documents: Sequence[np.ndarray], settings: Training, seed: int, epoch: int
 ) -> list[list[np.ndarray]]:
-    """Documents of similar length together, each batch within the token budget, in random order."""
-    rng = np.random.default_rng((seed, epoch, 1))
-    lengths = np.array([len(document) for document in documents])
-    # A little noise in the order of lengths keeps neighbours from always meeting.
-    order = np.argsort(lengths * rng.uniform(0.95, 1.05, len(lengths)), kind="stable")
-    batches: list[list[np.ndarray]] = []
-    batch: list[np.ndarray] = []
-    longest = 0
+    """Documents in random order, in packs of at most so many tokens, or of one document."""
+    order = np.random.default_rng((seed, epoch, 1)).permutation(len(documents))
+    packs: list[list[np.ndarray]] = []
+    room = 0
     for place in order:
-        longest = max(longest, int(lengths[place]))
-        if batch and longest * (len(batch) + 1) > settings.batch_tokens:
-            batches.append(batch)
-            batch, longest = [], int(lengths[place])
-        batch.append(documents[place])
-    if batch:
-        batches.append(batch)
-    return [batches[place] for place in rng.permutation(len(batches))]
+        document = documents[place]
+        room -= len(document)
+        if room < 0:
+            packs.append([])
+            room = settings.batch_tokens - len(document)
+        packs[-1].append(document)
+    return packs
 
 
 def _step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batch: list[np.ndarray],
-    settings: Training,
-    step: int,
-    total: int,
-    pad: int,
-) -> tuple[float, int]:
-    device = next(model.parameters()).device
+    loss: torch.Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, rate: float, clip: float
+) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = settings.learning_rate * _schedule(step, total, settings.warmup_steps)
-    tokens, real = stack(batch, pad, device)
-    with _autocast(device):
-        loss = _loss(model, tokens, real)
+        group["lr"] = rate
     loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+    nn.utils.clip_grad_norm_(model.parameters(), clip)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return float(loss.detach()), int(real.sum())
 
 
-def _loss(model: nn.Module, tokens: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy over every real token after the first. Rows are padded on the right."""
-    hidden = model.get_submodule("model")(input_ids=tokens[:, :-1]).last_hidden_state
-    wanted = real[:, 1:]
-    logits = model.get_submodule("lm_head")(hidden[wanted])
-    return nn.functional.cross_entropy(logits.float(), tokens[:, 1:][wanted])
-
-
-def _schedule(step: int, total: int, warmup: int) -> float:
-    """Linear warm-up, then linear decay to zero; steps count from one."""
-    if step <= warmup:
-        return step / warmup
-    return (total - step) / max(1, total - warmup)
+def _schedule(step: int, share: float, warmup: int) -> float:
+    """Linear warm-up over steps, which count from one, under a linear decay over the share of the
+    training that is done."""
+    return min(step / max(1, warmup), 1 - share)
 
 
 def _optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimizer:
@@ -191,62 +176,20 @@ def _optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98), fused=fused)
 
 
-def stack(
-    batch: list[np.ndarray], pad: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(documents, longest) token ids padded on the right, and the mask of real ones."""
-    longest = max(map(len, batch))
-    tokens = np.full((len(batch), longest), pad, np.int64)
-    real = np.zeros((len(batch), longest), bool)
-    for row, document in enumerate(batch):
-        tokens[row, : len(document)] = document
-        real[row, : len(document)] = True
-    return torch.from_numpy(tokens).to(device), torch.from_numpy(real).to(device)
-
-
-def _autocast(device: torch.device) -> AbstractContextManager[Any]:
-    # bf16 is emulated on most CPUs, tens of times slower than fp32.
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
-
-
 @contextmanager
-def _dropout(model: nn.Module, share: float) -> Iterator[None]:
-    """Training mode, with dropout after the embedding and after every attention and MLP block.
-
-    Llama has dropout in its attention weights only; hooks add the rest and leave the model as it
-    was, so that what is saved is an ordinary Llama.
-    """
-    decoder = model.get_submodule("model")
-    places = [decoder.get_submodule("embed_tokens")]
-    for layer in decoder.get_submodule("layers").children():
-        places += [layer.get_submodule("self_attn"), layer.get_submodule("mlp")]
-
-    def drop(module: nn.Module, _inputs: Any, output: Any) -> Any:
-        if not module.training:
-            return output
-        if isinstance(output, tuple):
-            return (nn.functional.dropout(output[0], share), *output[1:])
-        return nn.functional.dropout(output, share)
-
-    hooks = [place.register_forward_hook(drop) for place in places if share]
+def _training(model: nn.Module) -> Iterator[None]:
+    """Training mode, on packs."""
     model.train()
     try:
-        yield
+        with attending_to_packs(model):
+            yield
     finally:
         model.eval()
-        for hook in hooks:
-            hook.remove()
 
 
 def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: _State) -> None:
     draft = path.with_suffix(".tmp")
-    rest = {
-        "step": state.step,
-        "tokens": state.tokens,
-        "loss_sum": state.loss_sum,
-        "loss_steps": state.loss_steps,
-        "losses": state.losses,
-    }
+    rest = {field.name: getattr(state, field.name) for field in fields(state)}
     whole = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), **rest}
     # Through a file of Python's: torch's own writer does not say why it failed.
     with draft.open("wb") as file:
@@ -263,7 +206,7 @@ def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> _
     except Exception:  # what a damaged file raises depends on where it is damaged
         saved = None
     if saved is None:
-        return _State(0, 0, 0.0, 0, [])
+        return _State(0, 0, 0, torch.zeros((), dtype=torch.float64), [])
     model.load_state_dict(saved.pop("model"))
     optimizer.load_state_dict(saved.pop("optimizer"))
     return _State(**saved)
