@@ -200,7 +200,15 @@ def _figure(value: float | None) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "\n".join(f"{name}: {_listed(each)}" for name, each in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _listed(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_listed(each)}" for name, each in value.items())
+    return f"{value:.6g}" if isinstance(value, float) else _text(value)
 
 
 @contextmanager

@@ -175,7 +175,7 @@ def fuse(
             known = [_read(each) for each in fitted]
             weights = blending.fit(known, data.examples("validation", limit=len(known[0])))
             fused = blending.blend(lists, weights, length=length)
-            summary = {"fitted on users": weights.users, "weights": _named(tested, weights)}
+            summary = weights.summary(config["signals"])
         rankings.save_rankings(out, fused, config=config, inputs=inputs, summary=summary)
 
     return made_once(out, rankings.KIND, config, inputs, make)
@@ -211,13 +211,6 @@ def _require_pairs(
 def _name(ranking: Artifact) -> str:
     """The signal that made a ranking; the language model has no other name."""
     return str(ranking.config.get("baseline") or "gloss")
-
-
-def _named(tested: Sequence[Artifact], weights: blending.Blend) -> dict[str, dict[str, float]]:
-    return {
-        _name(each): dict(zip(blending.TRAITS, row, strict=True))
-        for each, row in zip(tested, weights.weights.round(6).tolist(), strict=True)
-    }
 
 
 def _read(ranking: Artifact) -> tuple[Ranking, ...]:
