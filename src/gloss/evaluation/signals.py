@@ -17,7 +17,7 @@ from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
 from gloss.data.histories import Question
 from gloss.data.titles import TitleStyle
-from gloss.errors import ConfigError, InputError, MissingExtraError
+from gloss.errors import ConfigError, InputError, require_extra
 from gloss.evaluation.baselines.scored import Array
 from gloss.evaluation.baselines.text import similar_titles
 from gloss.evaluation.baselines.transitions import build_graph, transitions
@@ -34,7 +34,6 @@ __all__ = [
     "Signal",
     "Sources",
     "network_file",
-    "require_torch",
     "signal_named",
 ]
 
@@ -139,7 +138,7 @@ class Sources:
     @cached_property
     def _trained(self) -> Artifact:
         """The networks' folder. Raises MissingExtraError without torch."""
-        require_torch()
+        require_extra("SASRec", "train", "torch", "safetensors")
         if self._networks is None:
             raise ConfigError("sasrec needs its trained networks")
         artifact = open_artifact(self._networks, SASREC)
@@ -186,12 +185,3 @@ def signal_named(name: str) -> SignalName:
 def network_file(number: int) -> str:
     """Where the weights of a network lie in an artefact of the kind `SASREC`."""
     return f"network-{number}.safetensors"
-
-
-def require_torch() -> None:
-    """Raise MissingExtraError where SASRec cannot run."""
-    try:
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("SASRec", "train") from None

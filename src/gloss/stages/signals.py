@@ -13,7 +13,7 @@ from gloss.artifacts import Artifact, creating, open_artifact
 from gloss.config import FusionRule, SASRec, Signals
 from gloss.data.dataset import Dataset, SplitName
 from gloss.data.titles import TitleStyle
-from gloss.errors import ConfigError, InputError
+from gloss.errors import ConfigError, InputError, require_extra
 from gloss.evaluation import blending
 from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.evaluation.signals import (
@@ -21,7 +21,6 @@ from gloss.evaluation.signals import (
     SIGNALS,
     Sources,
     network_file,
-    require_torch,
     signal_named,
 )
 from gloss.progress import Progress, silent
@@ -55,7 +54,7 @@ def train_sasrec(
 
     index: an index by meaning, whose title vectors are read, as `settings.text` requires.
     """
-    require_torch()
+    require_extra("SASRec", "train", "torch", "safetensors")
     from gloss.evaluation.baselines.sasrec import save_network, train_network
 
     data = Dataset.load(dataset)
