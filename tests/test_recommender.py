@@ -160,7 +160,7 @@ def test_a_history_of_unknown_titles_is_the_models_alone(fused, alone, histories
 
 def test_unknown_titles_reach_the_model_and_are_no_purchases(fused, histories):
     asked = [[UNKNOWN[0], *histories[0], UNKNOWN[1]]]
-    (prompt,) = [fused._prompt(0, asked[0])]
+    prompt = fused._prompt(0, asked[0])
     assert all(title in prompt.text for title in UNKNOWN)
     assert [fused.catalogue.title(item) for item in prompt.history] == histories[0]
     (found,) = fused.recommend(asked)
@@ -185,6 +185,18 @@ def test_what_has_come_to_the_index_can_have_been_bought(copied, histories):
     assert len(alone) == len(before[0])
     assert "new" not in {each.item for each in (*alone, *mixed)}
     assert {each.reason for each in mixed} >= {"bought"}
+
+
+def test_a_title_of_several_items_is_a_purchase_of_each(copied, fused, histories):
+    stages.add_items(copied.index, [Item("twin", histories[0][-1])], copied.index)
+    recommender = Recommender.load(copied.path)
+    assert recommender._prompt(0, histories[0]).history[-1] == "twin"
+    # Signals do not know the twin, so nothing else changes: neither is recommended again.
+    assert items(recommender.recommend(histories[:1])) == items(fused.recommend(histories[:1]))
+
+
+def test_nobody_is_served_nothing(fused, alone):
+    assert fused.recommend([]) == alone.recommend([]) == []
 
 
 def test_a_run_without_signals_serves_the_model_and_says_so(copied, alone, histories):
