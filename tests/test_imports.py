@@ -27,6 +27,7 @@ ORDER = (
     "runs",
     "stages",
     "pipeline",
+    "fused",
     "recommender",
     "serving",
     "scale",
@@ -43,7 +44,6 @@ MAY_NEED_TORCH = {
     "decoding/vllm.py",
     "evaluation/baselines/sasrec.py",
     "retrieval/dense.py",
-    "recommender.py",
 }
 MODULES = sorted(path.relative_to(SRC).as_posix() for path in SRC.rglob("*.py"))
 

@@ -10,6 +10,8 @@ GlossError
 
 from __future__ import annotations
 
+from importlib import import_module
+
 __all__ = [
     "ArtifactError",
     "ConfigError",
@@ -17,6 +19,7 @@ __all__ = [
     "InputError",
     "MissingExtraError",
     "UsageError",
+    "require_extra",
 ]
 
 
@@ -49,3 +52,12 @@ class InputError(GlossError):
 
 class ArtifactError(GlossError):
     """An artefact is damaged, unfinished, of another kind, or was made from something else."""
+
+
+def require_extra(purpose: str, extra: str, *packages: str) -> None:
+    """Raise MissingExtraError unless these packages of an extra can be imported."""
+    for package in packages:
+        try:
+            import_module(package)
+        except ImportError:
+            raise MissingExtraError(purpose, extra) from None

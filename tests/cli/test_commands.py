@@ -290,6 +290,21 @@ def test_recommendations_are_for_people_or_for_machines(done, run, catalogue, mo
         }
 
 
+def test_many_histories_are_served_at_once_as_each_alone(done, run, catalogue):
+    titles = [item.title for item in catalogue.items[:6]]
+    histories = [titles[:2], [], ["Zeppelin\u2028Kit", *titles[2:]]]
+    lines = [json.dumps(each, ensure_ascii=False) for each in histories]
+    Path("histories.jsonl").write_text("\n\n".join(lines), "utf-8")
+    call = ("recommend", "-m", run.path, "-k", 4, "--histories", "histories.jsonl")
+    lists = json.loads(done(*call, "--json").out)
+    assert [len(found) for found in lists] == [4] * 3
+    one = [word for title in histories[0] for word in ("--history", title)]
+    alone = json.loads(done("recommend", "-m", run.path, "-k", 4, *one, "--json").out)
+    assert [each["item"] for each in lists[0]] == [each["item"] for each in alone]
+    said = done(*call).out
+    assert all(f"history {number}" in said for number in (1, 2, 3))
+
+
 def test_a_report_of_two_runs_names_both(done, run, tiny_config):
     second = done("run", tiny_config, "name=second", "data.users=300", "-o", "second", "--json")
     assert "GLoSS + BM25" in json.loads(second.out)

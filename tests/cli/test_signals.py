@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 
 from gloss import pipeline
 from gloss.artifacts import open_artifact
+from gloss.data.dataset import Dataset
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.experiments import with_overrides
 from gloss.retrieval.rankings import load_rankings
@@ -110,6 +113,18 @@ def test_the_commands_make_what_a_run_makes(done, fused):
     for split in ("validation", "test"):
         assert ranking(f"{split}/two-step") == ranking(fused.signal(split, "two-step"))
     assert len(ranking("by-rank")) == len(ranking("both")) == 60
+
+
+def test_recommendations_say_whether_their_reason_was_bought_or_written(done, fused, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    bought = Dataset.load(fused.data).catalogue("fair")[0].title
+    call = ("recommend", "-m", fused.path, "--history", bought)
+    (first, *_) = json.loads(done(*call, "--json").out)
+    assert (first["why"], first["reason"]) == (bought, "bought")
+    assert f"because of: {bought}" in done(*call, "--fused").out
+    alone = json.loads(done(*call, "--alone", "--json").out)
+    assert {each["reason"] for each in alone} == {"written"}
+    assert "because of:" not in done(*call, "--alone").out
 
 
 def test_sasrec_is_trained_once_for_both_splits(done, fused):

@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -293,6 +295,45 @@ def test_a_folder_that_is_no_run_is_named(gloss, run, tmp_path):
         assert failed.error == f"{folder} is not a run folder: it has no config.yaml"
 
 
+@pytest.mark.parametrize("given", [(), ("--history", "Kite", "--histories", "a.jsonl")])
+def test_recommendations_are_for_one_history_or_for_a_file(gloss, given):
+    failed = gloss("recommend", "-m", "x", *given)
+    assert "one history (--history TITLE …) or many (--histories FILE)" in failed.error
+    assert failed.code == WRONG_CALL
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "a.jsonl is empty"),
+        ('["Kite"]\n\n["Kite"\n', "a.jsonl:3 is not JSON: Expecting"),
+        ('["Kite"]\n{"title": "Kite"}\n', "a.jsonl:2 is not a list of titles"),
+        ('["Kite", 7]\n', "a.jsonl:1 is not a list of titles"),
+    ],
+)
+def test_histories_that_cannot_be_read_are_named_by_line(gloss, run, content, message):
+    Path("a.jsonl").write_text(content)
+    failed = gloss("recommend", "-m", run.path, "--histories", "a.jsonl")
+    assert failed.error.startswith(message)
+    assert "does not exist" in gloss("recommend", "-m", run.path, "--histories", "b.jsonl").error
+
+
+def test_a_fusion_that_a_run_does_not_have_is_named(gloss, run):
+    failed = gloss("recommend", "-m", run.path, "--history", "Kite", "--fused")
+    assert failed.error == f"{run.path} has no fused ranking: its experiment uses no signals"
+
+
+def test_without_torch_the_extra_is_named(run):
+    code = (
+        "import sys; sys.modules['torch'] = None; "
+        f"sys.argv = ['gloss', 'recommend', '-m', {str(run.path)!r}, '--history', 'Kite']; "
+        "from gloss.cli.main import main; main()"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert said.stderr == 'error: recommending needs an extra: pip install "gloss-rec[train]"\n'
+    assert said.returncode == WRONG_CALL
+
+
 def test_what_cannot_be_reported_on_is_named(gloss, run, tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
         failed = gloss("report", folder, "-o", tmp_path / "report.html")
@@ -388,7 +429,6 @@ def test_a_research_file_of_other_users_cannot_be_measured(gloss, done, run, tmp
         ("evaluate", "-r", "x", "-d", "y", "--cutoff", "0"),
         ("generate", "-m", "x", "-d", "y", "-o", "z", "--limit-users", "0"),
         ("recommend", "-m", "x", "--history", "Kite", "-k", "0"),
-        ("recommend", "-m", "x"),
     ],
     ids=" ".join,
 )

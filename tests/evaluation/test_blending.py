@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -43,6 +45,14 @@ def test_being_in_a_list_counts_by_itself():
     weights = Blend(np.array([[0.0, 3.0], [0.0, 10.0]]), users=1)
     (fused,) = blend([[listed("ab")], [listed("bc")]], weights, length=9)
     assert {e.item: e.score for e in fused.entries} == {"b": 3.0 + 10.0, "c": 10.0, "a": 3.0}
+
+
+def test_weights_are_read_from_a_summary_to_the_last_bit():
+    weights = Blend(np.array([[1 / 3, -2 / 7], [1e-17, 1e9 / 3]]), users=5)
+    written = json.loads(json.dumps(weights.summary(["text", "gloss"])))
+    read = Blend.from_summary(written, ["gloss", "text"])
+    assert read.weights.tolist() == weights.weights[::-1].tolist()
+    assert read.users == 5
 
 
 def test_ranks_are_summed_as_reciprocals():

@@ -16,9 +16,9 @@ from gloss.data.histories import Example, History
 from gloss.errors import InputError
 from gloss.evaluation.baselines import build_graph, similar_titles, transitions
 from gloss.evaluation.baselines.sasrec import (
+    Ensemble,
     Network,
     load_network,
-    log_probabilities,
     sasrec,
     save_network,
     train_network,
@@ -201,7 +201,7 @@ def trained(tmp_path, *, seed=0, vectors=None, validation=(), settings=SHORT) ->
 def test_sasrec_learns_what_follows_what(tmp_path):
     network = trained(tmp_path, settings=SMALL)
     asked = [Example(f"u{n}", (a,), b) for n, (a, b) in enumerate(pairwise("abcdefa"))]
-    lists = sasrec([network], asked, CATALOGUE, length=1, exclude_seen=True)
+    lists = sasrec(Ensemble([network]), asked, CATALOGUE, length=1, exclude_seen=True)
     assert [ranking.entries[0].item for ranking in lists] == list("bcdefa")
     assert [ranking.entries[0].because for ranking in lists] == list("abcdef")
 
@@ -209,9 +209,9 @@ def test_sasrec_learns_what_follows_what(tmp_path):
 def test_scores_are_log_probabilities_and_networks_are_averaged(tmp_path):
     one, two = trained(tmp_path), trained(tmp_path, seed=1)
     asked = [Example("u", ("a", "b"), "c"), Example("v", (), "a")]
-    alone = [log_probabilities([each], asked[:1], CATALOGUE) for each in (one, two)]
+    alone = [Ensemble([each]).log_probabilities(asked[:1], CATALOGUE) for each in (one, two)]
     assert np.exp(alone[0]).sum() == pytest.approx(1.0, abs=1e-5)
-    both, nobody = sasrec([one, two], asked, CATALOGUE, length=6, exclude_seen=False)
+    both, nobody = sasrec(Ensemble([one, two]), asked, CATALOGUE, length=6, exclude_seen=False)
     mean = (alone[0] + alone[1])[0] / 2
     assert {e.item: e.score for e in both.entries} == {
         item: pytest.approx(mean[row]) for row, item in enumerate(ITEMS)
@@ -222,9 +222,9 @@ def test_scores_are_log_probabilities_and_networks_are_averaged(tmp_path):
 def test_company_and_padding_change_nothing(tmp_path):
     network = trained(tmp_path)
     asked = [Example("u", tuple("abc"), "d"), Example("v", tuple("fedcba" * 3), "a")]
-    together = log_probabilities([network], asked, CATALOGUE)
+    together = Ensemble([network]).log_probabilities(asked, CATALOGUE)
     for place, example in enumerate(asked):
-        alone = log_probabilities([network], [example], CATALOGUE)[0]
+        alone = Ensemble([network]).log_probabilities([example], CATALOGUE)[0]
         assert together[place] == pytest.approx(alone, abs=1e-4)
 
 
@@ -287,8 +287,8 @@ def test_networks_are_saved_without_the_vectors_of_titles(tmp_path):
     )
     assert same(network, loaded)
     asked = [Example("u", ("a",), "b")]
-    assert log_probabilities([loaded], asked, CATALOGUE) == pytest.approx(
-        log_probabilities([network], asked, CATALOGUE)
+    assert Ensemble([loaded]).log_probabilities(asked, CATALOGUE) == pytest.approx(
+        Ensemble([network]).log_probabilities(asked, CATALOGUE)
     )
 
 

@@ -114,8 +114,7 @@ def print_people(report: Report) -> None:
         table.add_column("the model wrote", style="dim")
         for each in sample.recommendations:
             mark = " [green](bought next)[/green]" if each.is_target else ""
-            because = f"because of: {each.because}" if each.because else ""
-            table.add_row(escape(each.title) + mark, escape(each.why or because))
+            table.add_row(escape(each.title) + mark, escape(_reason(each.why, each.because)))
         out.print(table)
         out.print(f"  Bought next: {escape(sample.target)}\n")
 
@@ -126,7 +125,9 @@ def print_recommendations(found: Sequence[Recommendation]) -> None:
     for name in ("", "title", "the model wrote", "item"):
         table.add_column(name)
     for place, each in enumerate(found, 1):
-        table.add_row(str(place), escape(each.title), escape(each.why or ""), escape(each.item))
+        bought = each.reason == "bought"
+        reason = _reason(None if bought else each.why, each.why if bought else None)
+        table.add_row(str(place), escape(each.title), escape(reason), escape(each.item))
     out.print(table)
 
 
@@ -186,6 +187,11 @@ def print_beyond(beyond: Mapping[str, Any]) -> None:
         out.print(table)
 
 
+def _reason(written: str | None, bought: str | None) -> str:
+    """The title that led to an item, in a column of what the model wrote."""
+    return written or (f"because of: {bought}" if bought else "")
+
+
 def _rounded(value: float) -> float | str:
     return f"{value:.4f}" if isinstance(value, float) else value
 
@@ -200,7 +206,15 @@ def _figure(value: float | None) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "\n".join(f"{name}: {_listed(each)}" for name, each in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _listed(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_listed(each)}" for name, each in value.items())
+    return f"{value:.6g}" if isinstance(value, float) else _text(value)
 
 
 @contextmanager

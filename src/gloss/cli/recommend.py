@@ -1,14 +1,16 @@
-"""`gloss recommend`: recommendations for one history, typed in."""
+"""`gloss recommend`: recommendations for one history, typed in, or for a file of them."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from json import loads
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gloss.cli.options import Json
+from gloss.errors import ConfigError, InputError
 
 __all__ = ["register"]
 
@@ -23,21 +25,65 @@ def recommend(
         Path, typer.Option("-m", "--recommender", help="A run folder made by `gloss run`.")
     ],
     history: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("--history", help="A title that was bought, earliest first; repeat."),
-    ],
+    ] = None,
+    histories: Annotated[
+        Path | None,
+        typer.Option(
+            "--histories", help="Many histories at once: JSON Lines, a list of titles a line."
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
+    fused: Annotated[
+        bool | None,
+        typer.Option(
+            "--fused/--alone",
+            help="The language model with the run's other signals, or alone (default: fused, where "
+            "the run has it).",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """What somebody will want next, and which generated title led there.
+    """What somebody will want next, and which generated title or which purchase led there.
 
     Example: gloss recommend -m runs/demo --history "Title A" --history "Title B" -k 5
     """
     from gloss.cli import output
     from gloss.recommender import Recommender
 
-    (found,) = Recommender.load(recommender).recommend([history], k)
+    if (history is None) == (histories is None):
+        raise ConfigError("whose? Give one history (--history TITLE …) or many (--histories FILE)")
+    asked = _read(histories) if histories else [history or []]
+    lists = Recommender.load(recommender, fused=fused).recommend(asked, k)
     if json:
-        output.print_json([asdict(each) for each in found])
-    else:
+        documents = [[asdict(each) for each in found] for found in lists]
+        output.print_json(documents if histories else documents[0])
+        return
+    for number, found in enumerate(lists, 1):
+        if histories:
+            output.print_line(f"history {number}", style="italic")
         output.print_recommendations(found)
+
+
+def _read(histories: Path) -> list[list[str]]:
+    from gloss.data.lines import input_errors
+
+    with input_errors(histories):
+        lines = histories.read_bytes().split(b"\n")
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not numbered:
+        raise InputError(f"{histories} is empty")
+    return [_titles(line, f"{histories}:{number}") for number, line in numbered]
+
+
+def _titles(line: bytes, where: str) -> list[str]:
+    from gloss.data.lines import repair_text
+
+    try:
+        found = loads(line)
+    except ValueError as error:
+        raise InputError(f"{where} is not JSON: {error}") from None
+    if not (isinstance(found, list) and all(isinstance(title, str) for title in found)):
+        raise InputError(f"{where} is not a list of titles")
+    return [repair_text(title) for title in found]

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NewType
+from typing import NewType, Protocol
 
 from gloss.data.catalogue import ItemId
 
-__all__ = ["Example", "History", "UserId"]
+__all__ = ["Example", "History", "Question", "UserId"]
 
 UserId = NewType("UserId", str)
+
+
+class Question(Protocol):
+    """What will this user buy next? Examples, prompts and generations all ask it."""
+
+    @property
+    def user(self) -> UserId:
+        """Who asks."""
+        ...
+
+    @property
+    def history(self) -> tuple[ItemId, ...]:
+        """What was bought before, earliest first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

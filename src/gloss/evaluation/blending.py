@@ -11,7 +11,7 @@ place. Knows rankings and answers; does not know what made them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,22 @@ class Blend:
 
     weights: Array
     users: int
+
+    def summary(self, signals: Sequence[str]) -> dict[str, Any]:
+        """What the summary of a fused ranking says of them, to the last bit; by signal and trait.
+
+        >>> Blend(np.array([[0.5, 2.0]]), users=9).summary(["text"])
+        {'fitted on users': 9, 'weights': {'text': {'score': 0.5, 'found': 2.0}}}
+        """
+        rows = zip(signals, self.weights.tolist(), strict=True)
+        weights = {name: dict(zip(TRAITS, row, strict=True)) for name, row in rows}
+        return {"fitted on users": self.users, "weights": weights}
+
+    @classmethod
+    def from_summary(cls, summary: Mapping[str, Any], signals: Sequence[str]) -> Blend:
+        """Read what `summary` wrote of these signals."""
+        weights = [[summary["weights"][name][trait] for trait in TRAITS] for name in signals]
+        return cls(np.array(weights), summary["fitted on users"])
 
 
 def fit(signals: Sequence[Sequence[Ranking]], examples: Sequence[Example]) -> Blend:

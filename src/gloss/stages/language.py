@@ -24,7 +24,7 @@ from gloss.data.dataset import Dataset, SplitName
 from gloss.data.titles import TitleStyle
 from gloss.decoding import generations as generated
 from gloss.decoding.generations import to_row
-from gloss.errors import ConfigError, MissingExtraError
+from gloss.errors import ConfigError, require_extra
 from gloss.progress import Progress, silent
 from gloss.stages.adapting import plan_adapter, train_adapter
 from gloss.stages.making import made_once
@@ -61,7 +61,7 @@ def train(
         # being imported is told where it is used.
         with suppress(Exception):
             import_module("unsloth")
-    _require_torch("training")
+    require_extra("training", "train", "torch", "transformers")
     if isinstance(model, LoraModel) and isinstance(training, LoraTraining):
         return train_adapter(
             dataset,
@@ -119,7 +119,7 @@ def plan(
     dataset: Path, *, model: ModelSettings, training: TrainingSettings, titles: TitleStyle
 ) -> dict[str, int]:
     """What `train` would do: how many examples, tokens and steps."""
-    _require_torch("training")
+    require_extra("training", "train", "torch", "transformers")
     if isinstance(model, LoraModel) and isinstance(training, LoraTraining):
         return plan_adapter(dataset, model=model, training=training, titles=titles)
     if not isinstance(model, ScratchModel) or not isinstance(training, Training):
@@ -156,7 +156,7 @@ def generate(
     `titles` counts for foreign models only; ours remember the style that they were trained with.
     Work is done in shards of `settings.shard_users` users; an interrupted run redoes one at most.
     """
-    _require_torch("generating")
+    require_extra("generating", "train", "torch", "transformers")
     data = Dataset.load(dataset)
     ours, titles = _model_for(data, model, titles)
     config = {
@@ -196,7 +196,7 @@ def estimate(
     Seconds and memory are measured on a few users, the longest prompt among them; memory is the
     largest that this process (on a GPU: its device) has held.
     """
-    _require_torch("generating")
+    require_extra("generating", "train", "torch", "transformers")
     data = Dataset.load(dataset)
     _, titles = _model_for(data, model, titles)
     generator, prompts = _generator_for(data, model, settings, titles, split, limit_users, loading)
@@ -289,11 +289,3 @@ def _weights_of(model: Path, ours: Artifact | None, loading: Loading) -> dict[st
 def _folder_fingerprint(folder: Path) -> str:
     files = sorted(file for file in Path(folder).iterdir() if file.is_file())
     return fingerprint_of(*(part for f in files for part in (f.name, fingerprint_of_file(f))))
-
-
-def _require_torch(purpose: str) -> None:
-    try:
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError:
-        raise MissingExtraError(purpose, "train") from None

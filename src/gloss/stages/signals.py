@@ -10,26 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from gloss.artifacts import Artifact, creating, open_artifact
-from gloss.config import FusionRule, SASRec, SignalName, Signals
+from gloss.config import FusionRule, SASRec, Signals
 from gloss.data.dataset import Dataset, SplitName
 from gloss.data.titles import TitleStyle
-from gloss.errors import ConfigError, InputError, MissingExtraError
+from gloss.errors import ConfigError, InputError, require_extra
 from gloss.evaluation import blending
-from gloss.evaluation.baselines.scored import Array
-from gloss.evaluation.baselines.text import similar_titles
-from gloss.evaluation.baselines.transitions import build_graph, transitions
 from gloss.evaluation.protocol import EvaluationProtocol
+from gloss.evaluation.signals import (
+    SASREC,
+    SIGNALS,
+    Sources,
+    network_file,
+    signal_named,
+)
 from gloss.progress import Progress, silent
 from gloss.retrieval import rankings
 from gloss.retrieval.fusion import Ranking
-from gloss.retrieval.indexing import Index, load_index
 from gloss.stages.making import made_once
 
 __all__ = ["SIGNALS", "fuse", "needs_vectors", "signal", "train_sasrec"]
 
-SIGNALS: tuple[SignalName, ...] = ("transitions", "two-step", "text", "sasrec")
-
-_SASREC = "sasrec"
 _CHECKPOINTS = ("checkpoint.pt", "checkpoint.tmp")
 _JUDGES = 2000
 """Validation users that say which epoch is the best: no dearer than a small part of an epoch."""
@@ -37,7 +37,7 @@ _JUDGES = 2000
 
 def needs_vectors(signals: Signals) -> bool:
     """Whether any signal in use reads vectors of titles."""
-    return "text" in signals.use or (_SASREC in signals.use and signals.sasrec.text)
+    return "text" in signals.use or (SASREC in signals.use and signals.sasrec.text)
 
 
 def train_sasrec(
@@ -54,36 +54,39 @@ def train_sasrec(
 
     index: an index by meaning, whose title vectors are read, as `settings.text` requires.
     """
-    _require_torch()
+    require_extra("SASRec", "train", "torch", "safetensors")
     from gloss.evaluation.baselines.sasrec import save_network, train_network
 
     data = Dataset.load(dataset)
-    meaning = _meaning(index, data, titles) if settings.text else None
+    sources = Sources(data, titles, index=index)
+    inputs = {"dataset": data.fingerprint}
+    if settings.text:
+        inputs["index"] = sources.meaning.fingerprint
     config = {"titles": titles, "seed": seed, **settings.model_dump(mode="json")}
 
     def make() -> None:
         with creating(
-            out, kind=_SASREC, config=config, inputs=_inputs(data, meaning), scratch=_CHECKPOINTS
+            out, kind=SASREC, config=config, inputs=inputs, scratch=_CHECKPOINTS
         ) as draft:
             for number in range(settings.networks):
-                if (draft.path / _weights(number)).is_file():
+                if (draft.path / network_file(number)).is_file():
                     continue
                 network, record = train_network(
                     data.train(),
                     data.examples("validation", limit=_JUDGES),
-                    data.catalogue(titles),
-                    vectors=_vectors(meaning) if meaning else None,
+                    sources.catalogue,
+                    vectors=sources.vectors if settings.text else None,
                     settings=settings,
                     seed=seed + number,
                     checkpoint=draft.path / _CHECKPOINTS[0],
                     progress=progress,
                 )
                 draft.write_lines(f"losses-{number}.jsonl", list(record.losses))
-                save_network(network, draft.path / _weights(number))
+                save_network(network, draft.path / network_file(number))
                 (draft.path / _CHECKPOINTS[0]).unlink()
             draft.summary["parameters"] = sum(each.numel() for each in network.parameters())
 
-    return made_once(out, _SASREC, config, _inputs(data, meaning), make)
+    return made_once(out, SASREC, config, inputs, make)
 
 
 def signal(
@@ -104,45 +107,28 @@ def signal(
     index: an index by meaning, for signals that read title vectors; networks: made by
     `train_sasrec`, for "sasrec".
     """
-    if name not in SIGNALS:
-        raise ConfigError(f"unknown signal {name!r}, known are {', '.join(SIGNALS)}")
-    data, titles = Dataset.load(dataset), protocol.title_style
-    trained = _trained(networks, data) if name == _SASREC else None
-    reads = trained.config["text"] if trained else name == "text"
-    meaning = _meaning(index, data, titles) if reads else None
-    if trained and meaning:
-        trained.require_input("index", meaning.fingerprint, f"the index {index}")
-    settings = signals.two_step if name == "two-step" else signals.transitions
+    which = signal_named(name)
+    data = Dataset.load(dataset)
+    sources = Sources(data, protocol.title_style, index=index, networks=networks)
+    settings = signals.two_step if which == "two-step" else signals.transitions
     config = {
-        "baseline": name,
+        "baseline": which,
         "split": split,
-        "titles": titles,
+        "titles": protocol.title_style,
         "length": protocol.length,
         "exclude_seen": protocol.exclude_seen,
         "limit_users": limit_users,
-        "settings": None if trained else settings.model_dump(mode="json"),
+        "settings": None if which == SASREC else settings.model_dump(mode="json"),
     }
-    inputs = _inputs(data, meaning) | ({_SASREC: trained.fingerprint} if trained else {})
+    inputs = sources.inputs(which)
 
     def make() -> None:
-        examples, catalogue = data.examples(split, limit=limit_users), data.catalogue(titles)
-        common: dict[str, Any] = {
-            "length": protocol.length,
-            "exclude_seen": protocol.exclude_seen,
-            "progress": progress,
-        }
-        if trained:
-            from gloss.evaluation.baselines.sasrec import sasrec
-
-            loaded = _networks(trained, data, meaning)
-            lists = sasrec(loaded, examples, catalogue, **common)
-        elif meaning:
-            lists = similar_titles(
-                _vectors(meaning), examples, catalogue, settings=settings, **common
-            )
-        else:
-            graph = build_graph(data.train(), catalogue, settings)
-            lists = transitions(graph, examples, catalogue, settings=settings, **common)
+        lists = sources.signal(which, settings)(
+            data.examples(split, limit=limit_users),
+            length=protocol.length,
+            exclude_seen=protocol.exclude_seen,
+            progress=progress,
+        )
         rankings.save_rankings(out, lists, config=config, inputs=inputs, summary={})
 
     return made_once(out, rankings.KIND, config, inputs, make)
@@ -188,64 +174,10 @@ def fuse(
             known = [_read(each) for each in fitted]
             weights = blending.fit(known, data.examples("validation", limit=len(known[0])))
             fused = blending.blend(lists, weights, length=length)
-            summary = {"fitted on users": weights.users, "weights": _named(tested, weights)}
+            summary = weights.summary(config["signals"])
         rankings.save_rankings(out, fused, config=config, inputs=inputs, summary=summary)
 
     return made_once(out, rankings.KIND, config, inputs, make)
-
-
-def _inputs(data: Dataset, meaning: Index | None) -> dict[str, str]:
-    return {"dataset": data.fingerprint} | ({"index": meaning.fingerprint} if meaning else {})
-
-
-def _meaning(path: Path | None, data: Dataset, titles: TitleStyle) -> Index:
-    """An index by meaning of these data, which title vectors are read from."""
-    if path is None:
-        raise ConfigError(
-            "this signal reads vectors of titles: name an index made with --retriever dense"
-        )
-    found = load_index(path)
-    found.artifact.require_input("dataset", data.fingerprint, f"the data set {data.path}")
-    if found.parts.meaning is None or found.settings.title_style != titles:
-        raise InputError(
-            f"{path} holds no vectors of {titles!r} titles: make it with --retriever dense and "
-            f"--protocol {titles}"
-        )
-    return found
-
-
-def _vectors(meaning: Index) -> Array:
-    """float32 (catalogue, width): a vector for each item, from those of the distinct titles."""
-    assert meaning.parts.meaning is not None
-    places = {title: place for place, title in enumerate(meaning.catalogue.titles)}
-    of_titles = meaning.parts.meaning.vectors.vectors
-    vectors: Array = of_titles[[places[item.title] for item in meaning.catalogue]]
-    return vectors
-
-
-def _trained(path: Path | None, data: Dataset) -> Artifact:
-    _require_torch()
-    if path is None:
-        raise ConfigError("sasrec needs its trained networks")
-    artifact = open_artifact(path, _SASREC)
-    artifact.require_input("dataset", data.fingerprint, f"the data set {data.path}")
-    return artifact
-
-
-def _networks(trained: Artifact, data: Dataset, meaning: Index | None) -> list[Any]:
-    from gloss.evaluation.baselines.sasrec import load_network
-
-    fields = {k: v for k, v in trained.config.items() if k in SASRec.model_fields}
-    settings, catalogue = SASRec(**fields), data.catalogue(trained.config["titles"])
-    vectors = _vectors(meaning) if meaning else None
-    return [
-        load_network(trained.path / _weights(n), catalogue, vectors=vectors, settings=settings)
-        for n in range(settings.networks)
-    ]
-
-
-def _weights(number: int) -> str:
-    return f"network-{number}.safetensors"
 
 
 def _ranking_of(data: Dataset, path: Path) -> Artifact:
@@ -280,20 +212,5 @@ def _name(ranking: Artifact) -> str:
     return str(ranking.config.get("baseline") or "gloss")
 
 
-def _named(tested: Sequence[Artifact], weights: blending.Blend) -> dict[str, dict[str, float]]:
-    return {
-        _name(each): dict(zip(blending.TRAITS, row, strict=True))
-        for each, row in zip(tested, weights.weights.round(6).tolist(), strict=True)
-    }
-
-
 def _read(ranking: Artifact) -> tuple[Ranking, ...]:
     return rankings.load_rankings(ranking.path)[1]
-
-
-def _require_torch() -> None:
-    try:
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("SASRec", "train") from None

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from gloss.config import SASRec
 from gloss.data.catalogue import Catalogue
-from gloss.data.histories import Example, History
+from gloss.data.histories import Example, History, Question
 from gloss.errors import InputError
 from gloss.evaluation.baselines.scored import Array, listed, rows_of
 from gloss.evaluation.metrics import ndcg, target_ranks
@@ -32,10 +32,10 @@ from gloss.progress import Progress, silent
 from gloss.retrieval.fusion import Ranking
 
 __all__ = [
+    "Ensemble",
     "Network",
     "Record",
     "load_network",
-    "log_probabilities",
     "sasrec",
     "save_network",
     "train_network",
@@ -143,32 +143,44 @@ def validation_ndcg(
     """Mean NDCG@10 of the targets, bought items left out; None without examples."""
     if not examples:
         return None
-    lists = sasrec([network], examples, catalogue, length=_JUDGED, exclude_seen=True)
+    lists = sasrec(Ensemble([network]), examples, catalogue, length=_JUDGED, exclude_seen=True)
     ranks = target_ranks(lists, [example.target for example in examples])
     return float(ndcg(ranks, _JUDGED).mean())
 
 
-@torch.no_grad()
-def log_probabilities(
-    networks: Sequence[Network], examples: Sequence[Example], catalogue: Catalogue
-) -> Array:
-    """float32 (examples, catalogue): the mean over the networks of log P(next item | history)."""
-    total = torch.zeros(())
-    for network in networks:
-        network.eval()
-        rows, real = _stacked(
-            [rows_of(e.history, catalogue)[-network.length :] for e in examples], network
-        )
-        items = network.items()
-        last = network(rows, items)[torch.arange(len(rows), device=rows.device), real.sum(1) - 1]
-        total = total + functional.log_softmax(last @ items.T, dim=-1).cpu()
-    mean: Array = (total / len(networks)).numpy()
-    return mean
+class Ensemble:
+    """Trained networks that are asked together. Their items' vectors are made here, once.
+
+    vectors: float32 (catalogue, width), of the first network, each of length 1.
+    """
+
+    @torch.no_grad()
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self._networks = [network.eval() for network in networks]
+        self._items = [network.items() for network in networks]
+        self.vectors: Array = functional.normalize(self._items[0], dim=-1).cpu().numpy()
+
+    @torch.no_grad()
+    def log_probabilities(self, questions: Sequence[Question], catalogue: Catalogue) -> Array:
+        """float32 (questions, catalogue): the mean over the networks of log P(next item | history).
+
+        No history may be empty.
+        """
+        total = torch.zeros(())
+        for network, items in zip(self._networks, self._items, strict=True):
+            rows, real = _stacked(
+                [rows_of(q.history, catalogue)[-network.length :] for q in questions], network
+            )
+            places = torch.arange(len(rows), device=rows.device)
+            last = network(rows, items)[places, real.sum(1) - 1]
+            total = total + functional.log_softmax(last @ items.T, dim=-1).cpu()
+        mean: Array = (total / len(self._networks)).numpy()
+        return mean
 
 
 def sasrec(
-    networks: Sequence[Network],
-    examples: Sequence[Example],
+    ensemble: Ensemble,
+    questions: Sequence[Question],
     catalogue: Catalogue,
     *,
     length: int,
@@ -180,17 +192,19 @@ def sasrec(
     An item is there because of the bought one whose vector (of the first network) is most like its
     own. A user without a purchase has an empty list.
     """
-    vectors = functional.normalize(networks[0].items().detach(), dim=-1).cpu().numpy()
-    asked = [example for example in examples if example.history]
-    lists: dict[str, Ranking] = {}
+    asked = [question for question in questions if question.history]
+    lists: list[Ranking] = []
     for first in range(0, len(asked), _SCORED_USERS):
         some = asked[first : first + _SCORED_USERS]
-        for example, scores in zip(some, log_probabilities(networks, some, catalogue), strict=True):
-            lists[example.user] = _ranking(
-                example, scores, catalogue, vectors, length, exclude_seen=exclude_seen
+        for question, scores in zip(some, ensemble.log_probabilities(some, catalogue), strict=True):
+            lists.append(
+                _ranking(
+                    question, scores, catalogue, ensemble.vectors, length, exclude_seen=exclude_seen
+                )
             )
-        progress(first + len(some), len(asked))
-    return tuple(lists.get(e.user, Ranking(e.user, ())) for e in examples)
+        progress(len(lists), len(asked))
+    found = iter(lists)
+    return tuple(next(found) if q.history else Ranking(q.user, ()) for q in questions)
 
 
 def save_network(network: Network, file: Path) -> None:
@@ -331,7 +345,7 @@ class _FullSoftmax(torch.autograd.Function):
 
 
 def _ranking(
-    example: Example,
+    question: Question,
     scores: Array,
     catalogue: Catalogue,
     vectors: Array,
@@ -339,12 +353,12 @@ def _ranking(
     *,
     exclude_seen: bool,
 ) -> Ranking:
-    bought = vectors[rows_of(example.history, catalogue)]
+    bought = vectors[rows_of(question.history, catalogue)]
     return listed(
-        example,
+        question,
         scores,
         catalogue,
-        history=example.history,
+        history=question.history,
         shares=lambda rows: bought @ vectors[rows].T,
         length=length,
         exclude_seen=exclude_seen,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gloss.data.catalogue import Catalogue, ItemId
-from gloss.data.histories import Example
+from gloss.data.histories import Question
 from gloss.evaluation.baselines.seen import seen_items
 from gloss.retrieval.fusion import RankedItem, Ranking
 from gloss.retrieval.index import top_rows
@@ -22,7 +22,7 @@ Shares = Callable[[Array], Array]
 
 
 def listed(
-    example: Example,
+    question: Question,
     scores: Array,
     catalogue: Catalogue,
     *,
@@ -37,14 +37,14 @@ def listed(
     there because of the one with the largest share.
     """
     keys = _above_zero(scores)
-    keys[rows_of(sorted(seen_items(example, exclude_seen=exclude_seen)), catalogue)] = 0
+    keys[rows_of(sorted(seen_items(question, exclude_seen=exclude_seen)), catalogue)] = 0
     rows = top_rows(keys, length)
     if not len(rows):
-        return Ranking(example.user, ())
+        return Ranking(question.user, ())
     because = (history[place] for place in shares(rows).argmax(axis=0))
     found = zip(rows.tolist(), scores[rows].tolist(), because, strict=True)
     entries = (RankedItem(catalogue[r].id, score, because=why) for r, score, why in found)
-    return Ranking(example.user, tuple(entries))
+    return Ranking(question.user, tuple(entries))
 
 
 def _above_zero(scores: Array) -> Array:

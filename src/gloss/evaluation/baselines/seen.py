@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gloss.data.catalogue import ItemId
-from gloss.data.histories import Example
+from gloss.data.histories import Question
 
 __all__ = ["seen_items"]
 
 
-def seen_items(example: Example, *, exclude_seen: bool) -> frozenset[ItemId]:
+def seen_items(question: Question, *, exclude_seen: bool) -> frozenset[ItemId]:
     """The items of the history, or none."""
-    return frozenset(example.history) if exclude_seen else frozenset()
+    return frozenset(question.history) if exclude_seen else frozenset()

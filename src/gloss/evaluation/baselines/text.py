@@ -9,7 +9,7 @@ import numpy as np
 
 from gloss.config import Transitions
 from gloss.data.catalogue import Catalogue, ItemId
-from gloss.data.histories import Example
+from gloss.data.histories import Question
 from gloss.evaluation.baselines.scored import Array, fading, listed, rows_of
 from gloss.progress import Progress, silent
 from gloss.retrieval.fusion import Ranking
@@ -22,7 +22,7 @@ _AT_ONCE = 512
 
 def similar_titles(
     vectors: Array,
-    examples: Sequence[Example],
+    questions: Sequence[Question],
     catalogue: Catalogue,
     *,
     settings: Transitions,
@@ -36,18 +36,18 @@ def similar_titles(
     vectors: float32 (catalogue, width), rows of length 1. An item is there because of the purchase
     with the largest share in its mean. A user without a purchase has an empty list.
     """
-    histories = [example.history[-settings.recent :] for example in examples]
+    histories = [question.history[-settings.recent :] for question in questions]
     rankings: list[Ranking] = []
-    for first in range(0, len(examples), _AT_ONCE):
+    for first in range(0, len(questions), _AT_ONCE):
         some = slice(first, first + _AT_ONCE)
         bought = [_weighted(vectors, each, catalogue, settings) for each in histories[some]]
         scores = np.stack([each.sum(axis=0) for each in bought]) @ vectors.T
-        for example, history, mine, row in zip(
-            examples[some], histories[some], bought, scores, strict=True
+        for question, history, mine, row in zip(
+            questions[some], histories[some], bought, scores, strict=True
         ):
             rankings.append(
                 listed(
-                    example,
+                    question,
                     row,
                     catalogue,
                     history=history,
@@ -56,9 +56,9 @@ def similar_titles(
                     exclude_seen=exclude_seen,
                 )
                 if history
-                else Ranking(example.user, ())
+                else Ranking(question.user, ())
             )
-        progress(first + len(scores), len(examples))
+        progress(first + len(scores), len(questions))
     return tuple(rankings)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from gloss.config import Transitions
 from gloss.data.catalogue import Catalogue
-from gloss.data.histories import Example, History
+from gloss.data.histories import History, Question
 from gloss.evaluation.baselines.scored import Array, fading, listed, rows_of
 from gloss.progress import Progress, silent
 from gloss.retrieval.fusion import Ranking
@@ -68,7 +68,7 @@ def build_graph(train: Sequence[History], catalogue: Catalogue, settings: Transi
 
 def transitions(
     graph: Graph,
-    examples: Sequence[Example],
+    questions: Sequence[Question],
     catalogue: Catalogue,
     *,
     settings: Transitions,
@@ -85,13 +85,13 @@ def transitions(
     """
     near = lru_cache(_REMEMBERED)(lambda row: _surroundings(graph, row))
     rankings: list[Ranking] = []
-    for example in examples:
-        history = example.history[-settings.recent :]
+    for question in questions:
+        history = question.history[-settings.recent :]
         shares = _shares([near(catalogue.row(item)) for item in history], len(catalogue), settings)
         scores = shares.sum(axis=0)
         rankings.append(
             listed(
-                example,
+                question,
                 np.where(scores > 0, scores, -np.inf),
                 catalogue,
                 history=history,
@@ -100,7 +100,7 @@ def transitions(
                 exclude_seen=exclude_seen,
             )
         )
-        progress(len(rankings), len(examples))
+        progress(len(rankings), len(questions))
     return tuple(rankings)
 
 
