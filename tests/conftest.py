@@ -27,7 +27,7 @@ SETTINGS = {
     "training": {
         "epochs": 14,
         "batch_tokens": 512,
-        "learning_rate": 5e-3,
+        "learning_rate": 3e-3,
         "warmup_steps": 20,
         "dropout": 0.0,
     },

@@ -48,7 +48,7 @@ def test_the_packed_kernel_does_what_each_example_does_alone(head: int, key_head
     torch.manual_seed(0)
     bounds = torch.tensor([0, *LENGTHS], device="cuda").cumsum(0).to(torch.int32)
     found = []
-    for attend, dtype in ((packing._by_kernel, torch.bfloat16), (packing._one_by_one, torch.float)):
+    for attend, dtype in ((packing._by_kernel, torch.bfloat16), (packing._by_length, torch.float)):
         generator = torch.Generator("cuda").manual_seed(1)
         states = [
             torch.randn(sum(LENGTHS), heads, head, device="cuda", generator=generator)

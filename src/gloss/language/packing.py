@@ -2,8 +2,9 @@
 
 A packed batch is one row. Positions begin anew with every example, and no token sees another
 example: `packed_attention` works on each example for itself, which on a CUDA device is one kernel
-of torch's for sequences of different lengths. Loss and gradients are those of padding; what is
-saved is the padding, and the output head where no loss is asked for.
+of torch's for sequences of different lengths, and elsewhere one call for all of similar length.
+Loss and gradients are those of padding; what is saved is the padding, and the output head where no
+loss is asked for.
 
 Both hand over `shift_labels`, so that the trainer divides by the number of tokens that carry loss
 in the whole step, however it is split into batches.
@@ -177,12 +178,12 @@ def packed_attention(
         raise ValueError("packed attention takes no mask")
     # (1, heads, tokens, head) -> (tokens, heads, head)
     rows = [states[0].transpose(0, 1) for states in (query, key, value)]
-    attend = _by_kernel if _has_kernel(query) else _one_by_one
+    attend = _by_kernel if _has_kernel(query) else _by_length
     seen = attend(*rows, bounds=cu_seq_lens_q, longest=max_length_q, scale=scaling, dropout=dropout)
     return seen[None], None
 
 
-def _one_by_one(
+def _by_length(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -192,18 +193,41 @@ def _one_by_one(
     scale: float | None,
     dropout: float = 0.0,
 ) -> torch.Tensor:
-    """Each example by torch's own attention; query (tokens, heads, head)."""
-    lengths = bounds.diff().tolist()
-    parts = zip(*(states.split(lengths) for states in (query, key, value)), strict=True)
-    found = []
-    for part in parts:
-        q, k, v = (states.transpose(0, 1)[None] for states in part)
-        grouped = q.shape[1] != k.shape[1]
+    """Examples of similar length together, by torch's own attention; query (tokens, heads, head).
+
+    Rows are filled up on the right, where no real token looks.
+    """
+    lengths, starts = bounds.diff(), bounds[:-1]
+    grouped = query.shape[1] != key.shape[1]
+    found, places = [], []
+    for chosen in _alike(lengths.tolist()):
+        examples = torch.tensor(chosen, device=bounds.device)
+        steps = torch.arange(int(lengths[examples[-1]]), device=bounds.device)
+        real = steps < lengths[examples, None]
+        read = starts[examples, None] + torch.where(real, steps, 0)
+        # (tokens, heads, head) -> (examples, heads, length, head)
+        q, k, v = (
+            states.index_select(0, read.flatten()).unflatten(0, read.shape).transpose(1, 2)
+            for states in (query, key, value)
+        )
         seen = functional.scaled_dot_product_attention(
             q, k, v, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=grouped
         )
-        found.append(seen[0].transpose(0, 1))
-    return torch.cat(found)
+        found.append(seen.transpose(1, 2)[real])
+        places.append(read[real])
+    return torch.cat(found).index_select(0, torch.cat(places).argsort())
+
+
+def _alike(lengths: Sequence[int]) -> list[list[int]]:
+    """Places in groups, shortest first, in which nothing is much shorter than the longest."""
+    groups: list[list[int]] = []
+    most = 0.0
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if lengths[place] > most:
+            groups.append([])
+            most = 1.25 * lengths[place] + 4
+        groups[-1].append(place)
+    return groups
 
 
 def _by_kernel(
