@@ -31,7 +31,7 @@ from gloss.experiments import load_experiment
 from gloss.progress import Progress, silent
 from gloss.report.published import published_rows
 from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
-from machine import processor
+from machine import hardware
 
 TIMES, MACHINE = "times.json", "machine"
 COLUMNS = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
@@ -254,15 +254,6 @@ def _parameters(run: RunFolder, name: str) -> str:
         return f"{open_artifact(*part[name]).summary['parameters']:,}"
     except ArtifactError:
         return "–"
-
-
-def hardware() -> str:
-    """What a run's times were taken on."""
-    try:
-        import torch
-    except ImportError:
-        return processor()
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
 
 
 def _times(run: RunFolder) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from gloss.decoding.beams import BeamSettings
 from gloss.decoding.searching import choose_search
 from gloss.language.scratch import train_tokenizer
 from gloss.prompts import PAPER_TEMPLATE, PromptBuilder
-from machine import processor
+from machine import matrix_rate, processor, seconds_of, wait
 
 BEAMS, NEW_TOKENS, MOST_PROMPT = 5, 50, 974
 
@@ -292,7 +292,7 @@ def _plain_tokenizer(size: int, folder: Path) -> None:
 def _rate(run: Run, prompts: Sequence[Sequence[int]], device: str) -> Rate:
     """After a warm-up that has met the longest prompt."""
     run([max(prompts, key=len), *prompts[:15]])
-    _wait(device)
+    wait(device)
     torch.cuda.empty_cache()
     return Rate(_timed(run, prompts, device).users)
 
@@ -300,7 +300,7 @@ def _rate(run: Run, prompts: Sequence[Sequence[int]], device: str) -> Rate:
 def _timed(run: Run, prompts: Sequence[Sequence[int]], device: str) -> Rate:
     started, worked = time.perf_counter(), time.process_time()
     run(prompts)
-    _wait(device)
+    wait(device)
     return Rate(
         len(prompts) / (time.perf_counter() - started),
         (time.process_time() - worked) / len(prompts),
@@ -310,7 +310,7 @@ def _timed(run: Run, prompts: Sequence[Sequence[int]], device: str) -> Rate:
 def _report(
     args: argparse.Namespace, model: Any, prompts: list[list[int]], rows: dict[str, Rate]
 ) -> dict[str, Any]:
-    rate = _matrix_rate(args.device)
+    rate = matrix_rate(args.device)
     copy = _copy_rate(args.device)
     mean = sum(map(len, prompts)) / len(prompts)
     head = model.config.vocab_size * model.config.hidden_size
@@ -345,34 +345,11 @@ def _report(
     return report
 
 
-def _matrix_rate(device: str) -> float:
-    """Operations a second of a large matrix product on random data."""
-    size, dtype = (8192, torch.bfloat16) if device != "cpu" else (1536, torch.float32)
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    return 2 * size**3 / _seconds(lambda: a @ b, device)
-
-
 def _copy_rate(device: str) -> float:
     """Bytes a second of a large copy, read and written."""
     source = torch.empty(2**30 if device != "cpu" else 2**27, dtype=torch.int8, device=device)
     target = torch.empty_like(source)
-    return 2 * source.numel() / _seconds(lambda: target.copy_(source), device)
-
-
-def _seconds(work: Callable[[], Any], device: str, repeats: int = 10) -> float:
-    for _ in range(3):
-        work()
-    _wait(device)
-    started = time.perf_counter()
-    for _ in range(repeats):
-        work()
-    _wait(device)
-    return (time.perf_counter() - started) / repeats
-
-
-def _wait(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.synchronize()
+    return 2 * source.numel() / seconds_of(lambda: target.copy_(source), device)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,10 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,7 @@ from gloss.language.finetune import Backend, adapt, make_trainer
 from gloss.language.packing import Packed, Padded
 from gloss.language.scratch import train_tokenizer
 from gloss.prompts import PAPER_TEMPLATE
+from machine import hardware, matrix_rate, wait
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 TINY: dict[str, Any] = {
@@ -107,9 +107,8 @@ def make_base(shape: str, data: Path, folder: Path) -> Path:
     config = LlamaConfig(
         **LLAMAS[shape], max_position_embeddings=131072, bos_token_id=end, eos_token_id=end
     )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
-    with torch.device(device):
+    with torch.device(_device()):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     draft = made.with_name(f".{made.name}.partial")
     model.save_pretrained(draft)
@@ -212,10 +211,10 @@ class _Clock(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step == self.warm_up:
-            _wait()
+            wait(_device())
             self.started = time.perf_counter()
         if state.global_step == state.max_steps:
-            _wait()
+            wait(_device())
             self.steps = state.global_step
             self.seconds = time.perf_counter() - self.started
 
@@ -246,14 +245,14 @@ def useful_work(config: Any, rows: Rows, training: LoraTraining) -> float:
 
 def summary(shape: str, train: Rows, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What is printed and written; shares are of the rate of a large matrix product."""
-    rate = _matrix_rate() / 1e12
+    rate = matrix_rate(_device()) / 1e12
     for row in rows.values():
         if "TFLOP/s" in row:
             row["share of the limit"] = round(row["TFLOP/s"] / rate, 4)
             row["TFLOP/s"] = round(row["TFLOP/s"], 3)
     published = rows.get("published", {})
     return {
-        "machine": torch.cuda.get_device_name() if _cuda() else platform.processor(),
+        "machine": hardware(),
         "torch": torch.__version__,
         "shape": shape,
         "samples": len(train),
@@ -271,33 +270,12 @@ def summary(shape: str, train: Rows, rows: dict[str, dict[str, Any]]) -> dict[st
     }
 
 
-def _matrix_rate() -> float:
-    """Operations a second of a large matrix product on random data."""
-    size, dtype, device = (
-        (8192, torch.bfloat16, "cuda") if _cuda() else (1024, torch.float32, "cpu")
-    )
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    return 2 * size**3 / _seconds(lambda: a @ b)
-
-
-def _seconds(work: Callable[[], Any], repeats: int = 10) -> float:
-    for _ in range(3):
-        work()
-    _wait()
-    started = time.perf_counter()
-    for _ in range(repeats):
-        work()
-    _wait()
-    return (time.perf_counter() - started) / repeats
-
-
 def _cuda() -> bool:
     return torch.cuda.is_available()
 
 
-def _wait() -> None:
-    if _cuda():
-        torch.cuda.synchronize()
+def _device() -> str:
+    return "cuda" if _cuda() else "cpu"
 
 
 def _tidy() -> None:

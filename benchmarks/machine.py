@@ -1,11 +1,17 @@
-"""What a benchmark ran on, so that its figures can say so."""
+"""What a benchmark ran on and what that can do, so that its figures can say so.
+
+torch is imported where it is asked for: benchmarks of what needs none run without it.
+"""
 
 from __future__ import annotations
 
 import platform
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-__all__ = ["processor"]
+__all__ = ["hardware", "matrix_rate", "processor", "seconds_of", "wait"]
 
 
 def processor() -> str:
@@ -14,3 +20,41 @@ def processor() -> str:
     lines = file.read_text("utf-8").splitlines() if file.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0]}, {len(names)} cores" if names else platform.processor()
+
+
+def hardware() -> str:
+    """The GPU that torch would use, or else the processor."""
+    try:
+        import torch
+    except ImportError:
+        return processor()
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+
+
+def matrix_rate(device: str) -> float:
+    """Operations a second of a large matrix product on random data, in bf16 on a GPU."""
+    import torch
+
+    size, dtype = (8192, torch.bfloat16) if device != "cpu" else (1536, torch.float32)
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    return 2 * size**3 / seconds_of(lambda: a @ b, device)
+
+
+def seconds_of(work: Callable[[], Any], device: str, repeats: int = 10) -> float:
+    """Seconds that the work takes, the mean after a warm-up."""
+    for _ in range(3):
+        work()
+    wait(device)
+    started = time.perf_counter()
+    for _ in range(repeats):
+        work()
+    wait(device)
+    return (time.perf_counter() - started) / repeats
+
+
+def wait(device: str) -> None:
+    """Until the device has done what it was given."""
+    import torch
+
+    if device != "cpu":
+        torch.cuda.synchronize()
