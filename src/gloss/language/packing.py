@@ -197,25 +197,38 @@ def _by_length(
 
     Rows are filled up on the right, where no real token looks.
     """
-    lengths, starts = bounds.diff(), bounds[:-1]
-    grouped = query.shape[1] != key.shape[1]
-    found, places = [], []
-    for chosen in _alike(lengths.tolist()):
-        examples = torch.tensor(chosen, device=bounds.device)
-        steps = torch.arange(int(lengths[examples[-1]]), device=bounds.device)
-        real = steps < lengths[examples, None]
-        read = starts[examples, None] + torch.where(real, steps, 0)
-        # (tokens, heads, head) -> (examples, heads, length, head)
-        q, k, v = (
-            states.index_select(0, read.flatten()).unflatten(0, read.shape).transpose(1, 2)
-            for states in (query, key, value)
-        )
+    heads = [states.shape[1] for states in (query, key, value)]
+    shapes, read, places = _rows(bounds.cpu().numpy())
+    # All rows at once: read one by one, their gradients would each be as large as the pack.
+    rows = torch.cat([query, key, value], dim=1).index_select(0, read.to(query.device))
+    found = []
+    for row, shape in zip(rows.split([n * length for n, length in shapes]), shapes, strict=True):
+        # (examples * length, heads, head) -> (examples, heads, length, head)
+        q, k, v = row.unflatten(0, shape).transpose(1, 2).split(heads, dim=1)
         seen = functional.scaled_dot_product_attention(
-            q, k, v, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=grouped
+            q, k, v, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=heads[0] != heads[1]
         )
-        found.append(seen.transpose(1, 2)[real])
-        places.append(read[real])
-    return torch.cat(found).index_select(0, torch.cat(places).argsort())
+        found.append(seen.transpose(1, 2).flatten(0, 1))
+    return torch.cat(found).index_select(0, places.to(query.device))
+
+
+def _rows(bounds: np.ndarray) -> tuple[list[tuple[int, int]], torch.Tensor, torch.Tensor]:
+    """Examples of similar length as rows: for each group its (examples, length), the tokens that
+    the rows of all groups read, and for every token the place among them that reads it."""
+    lengths, starts = np.diff(bounds), bounds[:-1]
+    shapes, reads, places = [], [], np.empty(bounds[-1], np.int64)
+    done = 0
+    for examples in _alike(lengths.tolist()):
+        shape = len(examples), int(lengths[examples[-1]])
+        steps = np.arange(shape[1])
+        real = steps < lengths[examples, None]
+        read = starts[examples, None] + np.where(real, steps, 0)
+        places[read[real]] = done + np.flatnonzero(real)
+        done += read.size
+        shapes.append(shape)
+        reads.append(read.ravel())
+    read_by_all = np.concatenate(reads).astype(np.int64)
+    return shapes, torch.from_numpy(read_by_all), torch.from_numpy(places)
 
 
 def _alike(lengths: Sequence[int]) -> list[list[int]]:

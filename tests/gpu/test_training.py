@@ -1,0 +1,74 @@
+"""Training from zero on a CUDA device: compiled layers on packs of one size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gloss.config import ScratchModel, Training
+from gloss.language import training
+from gloss.language.packed import PackedLlama, attending_to_packs
+from gloss.language.packing import Pack
+from gloss.language.scratch import new_model
+from gloss.language.training import train
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+SHAPE = ScratchModel(vocabulary=300, layers=2, width=128, heads=2, context=256)
+SETTINGS = Training(
+    epochs=8, batch_tokens=2048, learning_rate=3e-3, warmup_steps=5, dropout=0.1, clip=1.0
+)
+
+
+def documents(epoch: int) -> list[np.ndarray]:
+    """Runs of numbers that go up by one: soon learned."""
+    rng = np.random.default_rng(epoch)
+    starts, lengths = rng.integers(1, 150, 100), rng.integers(2, 120, 100)
+    return [np.arange(s, s + n, dtype=np.int32) for s, n in zip(starts, lengths, strict=True)]
+
+
+def model(seed: int = 0) -> Any:
+    return new_model(SHAPE, vocabulary=300, end=0, dropout=0.0, seed=seed).cuda()
+
+
+def test_a_compiled_pack_with_filling_has_the_loss_of_each_document_alone() -> None:
+    trained = model().eval()
+    batch = documents(0)[:20]
+    size = 2048
+    with attending_to_packs(trained), torch.no_grad():
+        pack = Pack.filled(batch, size, 0)
+        assert len(pack.tokens) == size
+        compiled = float(PackedLlama(trained, compiled=True).loss(pack, reduction="sum"))
+    alone = 0.0
+    with torch.no_grad():
+        for document in batch:
+            tokens = torch.from_numpy(document)[None].long().cuda()
+            alone += float(trained(tokens, labels=tokens).loss) * (len(document) - 1)
+    assert compiled == pytest.approx(alone, rel=0.01)
+
+
+def test_the_loss_falls_and_a_killed_run_goes_on(tmp_path: Path, monkeypatch: Any) -> None:
+    whole = train(model(), documents, SETTINGS, seed=0, pad=0, checkpoint=tmp_path / "a.pt")
+    losses = [row["loss"] for row in whole.losses]
+    assert losses[-1] < losses[0] / 2
+
+    class Killed(Exception):
+        pass
+
+    def die(done: int, _total: int | None, _note: str = "") -> None:
+        if done == whole.steps // 2:
+            raise Killed
+
+    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
+    path = tmp_path / "b.pt"
+    with pytest.raises(Killed):
+        train(model(), documents, SETTINGS, seed=0, pad=0, checkpoint=path, progress=die)
+    resumed = train(model(9), documents, SETTINGS, seed=0, pad=0, checkpoint=path)
+    assert (resumed.steps, resumed.tokens) == (whole.steps, whole.tokens)
+    assert resumed.losses[-1]["loss"] == pytest.approx(losses[-1], rel=0.1)
