@@ -1,7 +1,7 @@
 """How fast adapters are trained: the published recipe, ours, and what the card could do.
 
     python benchmarks/finetuning.py --data data/toys --shape llama-3.2-1b --folder bases
-    python benchmarks/finetuning.py --data data/shop --shape tiny --samples 64 --folder bases
+    python benchmarks/finetuning.py --data data/shop --shape tiny --samples 128 --folder bases
 
 Random weights of the real shapes with a tokenizer of this catalogue (made once, in `--folder`; with
 `--make-only` nothing else is done), real histories, and the recipes of configs/: as published
@@ -42,7 +42,7 @@ from gloss.language.finetune import Backend, adapt, make_trainer
 from gloss.language.packing import Packed, Padded
 from gloss.language.scratch import train_tokenizer
 from gloss.prompts import PAPER_TEMPLATE
-from machine import hardware, matrix_rate, wait
+from machine import best_device, hardware, matrix_rate, wait
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 TINY: dict[str, Any] = {
@@ -74,6 +74,8 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="ours, changed")
     parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args()
+    if args.samples <= args.warm_up * A_STEP:
+        parser.error(f"--samples: {args.warm_up} steps of {A_STEP} are not timed; take more")
     base = make_base(args.shape, args.data, args.folder)
     if args.make_only:
         print(base)
@@ -108,7 +110,7 @@ def make_base(shape: str, data: Path, folder: Path) -> Path:
         **LLAMAS[shape], max_position_embeddings=131072, bos_token_id=end, eos_token_id=end
     )
     torch.manual_seed(0)
-    with torch.device(_device()):
+    with torch.device(best_device()):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     draft = made.with_name(f".{made.name}.partial")
     model.save_pretrained(draft)
@@ -211,10 +213,10 @@ class _Clock(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step == self.warm_up:
-            wait(_device())
+            wait(best_device())
             self.started = time.perf_counter()
         if state.global_step == state.max_steps:
-            wait(_device())
+            wait(best_device())
             self.steps = state.global_step
             self.seconds = time.perf_counter() - self.started
 
@@ -245,7 +247,7 @@ def useful_work(config: Any, rows: Rows, training: LoraTraining) -> float:
 
 def summary(shape: str, train: Rows, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What is printed and written; shares are of the rate of a large matrix product."""
-    rate = matrix_rate(_device()) / 1e12
+    rate = matrix_rate(best_device()) / 1e12
     for row in rows.values():
         if "TFLOP/s" in row:
             row["share of the limit"] = round(row["TFLOP/s"] / rate, 4)
@@ -272,10 +274,6 @@ def summary(shape: str, train: Rows, rows: dict[str, dict[str, Any]]) -> dict[st
 
 def _cuda() -> bool:
     return torch.cuda.is_available()
-
-
-def _device() -> str:
-    return "cuda" if _cuda() else "cpu"
 
 
 def _tidy() -> None:

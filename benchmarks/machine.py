@@ -5,13 +5,17 @@ torch is imported where it is asked for: benchmarks of what needs none run witho
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["hardware", "matrix_rate", "processor", "seconds_of", "wait"]
+__all__ = ["best_device", "hardware", "matrix_rate", "processor", "seconds_of", "wait"]
+
+# As the commands do (gloss/cli/main.py); where this is imported before torch, it counts.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def processor() -> str:
@@ -29,6 +33,13 @@ def hardware() -> str:
     except ImportError:
         return processor()
     return torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+
+
+def best_device() -> str:
+    """What torch would best work on: "cuda" or "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def matrix_rate(device: str) -> float:

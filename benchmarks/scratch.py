@@ -20,14 +20,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gloss import stages
 from gloss.config import Experiment
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.experiments import load_experiment
 from gloss.pipeline import protocol_of
-from machine import hardware, matrix_rate
+from machine import best_device, hardware, matrix_rate
 
 AS_IT_IS = "-"
 COLUMNS = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
@@ -92,17 +90,13 @@ def measured(experiment: Experiment, data: Path, folder: Path, users: int | None
         "steps": made["steps"],
         "tokens/s": speed and round(speed),
         "share of a matrix product": speed
-        and round(6 * parameters * speed / matrix_rate(_device()), 3),
+        and round(6 * parameters * speed / matrix_rate(best_device()), 3),
         "training, s": round(seconds, 1),
         "decoding, s": round(decoded, 1),
         "loss": made["loss"],
         "validation loss": made.get("validation_loss"),
         **{name: round(means[name], 4) for name in COLUMNS},
     }
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class _Clock:
