@@ -106,7 +106,7 @@ def test_test_users_are_served_the_runs_fused_lists(copied, histories, changes):
     assert bool(seen) == ("ranking.exclude_seen=false" in changes)
 
 
-@pytest.mark.parametrize("rule", ["log-linear", "rank"])
+@pytest.mark.parametrize("rule", ["log-linear", "trees", "rank"])
 def test_reasons_are_those_of_the_run(copied, histories, rule):
     pipeline.run(with_overrides(SETTINGS, [f"signals.fusion={rule}"]), copied.path)
     recommender = Recommender.load(copied.path)

@@ -288,13 +288,14 @@ class SASRec(_Settings):
 
 
 SignalName = Literal["transitions", "two-step", "text", "sasrec"]
-FusionRule = Literal["log-linear", "rank"]
+FusionRule = Literal["log-linear", "trees", "rank"]
 
 
 class Signals(_Settings):
     """Rankings that need no language model, and their fusion with it. use: which ones; without any
-    there is no fusion. encoder: what makes vectors of titles (retrieval/encoders.py); length: items
-    that each signal brings to the fusion; validation_users: the weights are fitted on as many."""
+    there is no fusion; fusion: by fitted weights, by fitted trees (extra "trees"), or by ranks
+    alone; encoder: what makes vectors of titles (retrieval/encoders.py); length: items that each
+    signal brings to the fusion; validation_users: weights or trees are fitted on as many."""
 
     use: tuple[SignalName, ...] = ()
     fusion: FusionRule = "log-linear"

@@ -18,7 +18,7 @@ from gloss.data.dataset import Dataset
 from gloss.data.histories import Question
 from gloss.data.titles import TitleStyle
 from gloss.decoding.generations import Generation
-from gloss.evaluation import blending
+from gloss.evaluation import blending, boosting
 from gloss.evaluation.signals import Sources, signal_named
 from gloss.retrieval import rankings
 from gloss.retrieval.fusion import Ranking, rank
@@ -131,5 +131,9 @@ def _asked(part: Artifact, sources: Sources) -> Asked:
 def _blending(made: Artifact) -> Blending:
     if made.config["fusion"] == "rank":
         return blending.rank_fusion
+    if made.config["fusion"] == "trees":
+        text = (made.path / boosting.FILE).read_text("utf-8")
+        trees = boosting.Trees(text, made.summary["fitted on users"])
+        return partial(boosting.blend, trees=trees)
     weights = blending.Blend.from_summary(made.summary, made.config["signals"])
     return partial(blending.blend, weights=weights)

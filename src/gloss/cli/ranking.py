@@ -78,8 +78,10 @@ def fuse(
         ),
     ] = None,
     rule: Annotated[
-        Literal["log-linear", "rank"],
-        typer.Option("--rule", help="By weights fitted on validation users, or by ranks alone."),
+        Literal["log-linear", "trees", "rank"],
+        typer.Option(
+            "--rule", help="By weights or trees fitted on validation users, or by ranks alone."
+        ),
     ] = "log-linear",
     length: Annotated[int, typer.Option("-k", "--length", min=1, help="Items in a list.")] = 20,
     json: Json = False,

@@ -5,27 +5,25 @@ and whether it is in the list at all), and the weights are those under which the
 next purchases are most likely among all candidates (a conditional logit: McFadden, 1974). By ranks:
 the sum of 1 / (60 + place), without any weight.
 
-An item that a list does not hold gets that list's floor: its lowest score, and nothing for its
-place. Knows rankings and answers; does not know what made them.
+An item that a list does not hold gets that list's floor, and nothing for its place. Knows rankings
+and answers; does not know what made them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gloss.data.catalogue import ItemId
 from gloss.data.histories import Example
 from gloss.errors import ConfigError, InputError
-from gloss.retrieval.fusion import RankedItem, Ranking
+from gloss.evaluation.candidates import Array, Candidates, candidates
+from gloss.retrieval.fusion import Ranking
 from gloss.retrieval.index import RRF_CONSTANT
 
 __all__ = ["Blend", "blend", "fit", "rank_fusion"]
-
-Array = np.ndarray[Any, Any]
 
 TRAITS = ("score", "found")
 """What is known of an item in a list: its score, and 1 if it is there. The logarithm of its place
@@ -73,9 +71,10 @@ def fit(signals: Sequence[Sequence[Ranking]], examples: Sequence[Example]) -> Bl
     when lists are not of the same users.
     """
     cases = []
-    for (items, traits, _), example in zip(_candidates(signals), examples, strict=True):
-        if example.target in items:
-            cases.append((traits.reshape(len(items), -1), items.index(example.target)))
+    for each, example in zip(candidates(signals), examples, strict=True):
+        if example.target in each.items:
+            traits = _traits(each).reshape(len(each.items), -1)
+            cases.append((traits, each.items.index(example.target)))
     if not cases:
         raise InputError("no validation user's next purchase is in any list: nothing to fit on")
     return Blend(_most_likely(cases).reshape(len(signals), len(TRAITS)), len(cases))
@@ -94,71 +93,29 @@ def blend(
         raise ConfigError(
             f"weights for {len(weights.weights)} signals cannot blend {len(signals)} rankings"
         )
-    return _blended(signals, weights.weights, length)
+    return tuple(
+        _summed(each, (_traits(each) * weights.weights).sum(axis=2), length)
+        for each in candidates(signals)
+    )
 
 
 def rank_fusion(signals: Sequence[Sequence[Ranking]], *, length: int) -> tuple[Ranking, ...]:
     """Everybody's one list by reciprocal ranks: needs no validation users."""
-    return _blended(signals, None, length)
+    return tuple(
+        _summed(each, np.where(each.held, 1 / (RRF_CONSTANT + 1 + each.places), 0), length)
+        for each in candidates(signals)
+    )
 
 
-def _blended(
-    signals: Sequence[Sequence[Ranking]], weights: Array | None, length: int
-) -> tuple[Ranking, ...]:
-    rankings = []
-    for place, (items, traits, reciprocal) in enumerate(_candidates(signals)):
-        lists = [rankings_of[place] for rankings_of in signals]
-        parts = reciprocal if weights is None else (traits * weights).sum(axis=2)
-        scores = parts.sum(axis=1)
-        order = np.argsort(-scores, kind="stable")[:length]
-        # What a signal gives beyond what it gives to an item that it does not hold.
-        floors = parts.min(axis=0, initial=np.inf)
-        lifts = np.where(traits[:, :, 1] > 0, parts - floors, -np.inf)
-        told = [{entry.item: entry for entry in each.entries} for each in lists]
-        entries = tuple(
-            _credited(items[row], float(scores[row]), told[int(lifts[row].argmax())])
-            for row in order.tolist()
-        )
-        rankings.append(Ranking(lists[0].user, entries))
-    return tuple(rankings)
+def _summed(each: Candidates, parts: Array, length: int) -> Ranking:
+    """parts: (items, signals). What a signal lifts is what it gives beyond what it gives to an item
+    that it does not hold."""
+    return each.ranked(parts.sum(axis=1), parts - parts.min(axis=0, initial=np.inf), length=length)
 
 
-def _credited(item: ItemId, score: float, told: dict[ItemId, RankedItem]) -> RankedItem:
-    return RankedItem(item, score, told[item].query, told[item].because)
-
-
-def _candidates(
-    signals: Sequence[Sequence[Ranking]],
-) -> Iterator[tuple[list[ItemId], Array, Array]]:
-    """For each user all items of all lists, float64 (items, signals, 2), their traits, and float64
-    (items, signals): 1 / (60 + place) where a list holds the item, else 0."""
-    if not signals:
-        raise ConfigError("a fusion needs at least one ranking")
-    if len({len(each) for each in signals}) > 1:
-        raise InputError("the rankings to fuse are of different numbers of users")
-    for lists in zip(*signals, strict=True):
-        if len({ranking.user for ranking in lists}) > 1:
-            raise InputError(f"the rankings to fuse are not of the same users: {lists[0].user}")
-        rows: dict[ItemId, int] = {}
-        for ranking in lists:
-            for entry in ranking.entries:
-                rows.setdefault(entry.item, len(rows))
-        yield list(rows), *_traits(lists, rows)
-
-
-def _traits(lists: Sequence[Ranking], rows: dict[ItemId, int]) -> tuple[Array, Array]:
-    traits = np.zeros((len(rows), len(lists), len(TRAITS)))
-    reciprocal = np.zeros((len(rows), len(lists)))
-    for signal, ranking in enumerate(lists):
-        if not ranking.entries:
-            continue
-        held = [rows[entry.item] for entry in ranking.entries]
-        scores = np.array([entry.score for entry in ranking.entries])
-        traits[:, signal, 0] = scores.min()
-        traits[held, signal, 0] = scores
-        traits[held, signal, 1] = 1
-        reciprocal[held, signal] = 1 / (RRF_CONSTANT + np.arange(1, len(held) + 1))
-    return traits, reciprocal
+def _traits(each: Candidates) -> Array:
+    """float64 (items, signals, traits)."""
+    return np.stack([each.scores, each.held], axis=2)
 
 
 def _most_likely(cases: Sequence[tuple[Array, int]]) -> Array:

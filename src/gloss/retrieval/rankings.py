@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from gloss.artifacts import Artifact, creating, open_artifact
+from gloss.artifacts import Artifact, creating, open_artifact, write_atomic
 from gloss.retrieval.fusion import RankedItem, Ranking
 
 __all__ = ["KIND", "load_rankings", "save_rankings"]
@@ -35,13 +36,17 @@ def save_rankings(
     config: Mapping[str, Any],
     inputs: Mapping[str, str],
     summary: Mapping[str, Any],
+    beside: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write rankings as the artefact `path`; users with an empty list are kept.
 
-    The summary is given "users" and "users without a list" besides what is passed in.
+    The summary is given "users" and "users without a list" besides what is passed in. beside: text
+    files that lie with the lists, by name.
     """
     with creating(path, kind=KIND, config=config, inputs=inputs) as draft:
         _frame(rankings).write_parquet(draft.path / _FILE)
+        for name, text in beside.items():
+            write_atomic(draft.path / name, text.encode())
         empty = sum(not ranking.entries for ranking in rankings)
         draft.summary.update({"users": len(rankings), "users without a list": empty, **summary})
 

@@ -14,7 +14,7 @@ from gloss.config import FusionRule, SASRec, Signals
 from gloss.data.dataset import Dataset, SplitName
 from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError, InputError, require_extra
-from gloss.evaluation import blending
+from gloss.evaluation import blending, boosting
 from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.evaluation.signals import (
     SASREC,
@@ -55,7 +55,11 @@ def train_sasrec(
     index: an index by meaning, whose title vectors are read, as `settings.text` requires.
     """
     require_extra("SASRec", "train", "torch", "safetensors")
-    from gloss.evaluation.baselines.sasrec import save_network, train_network
+    from gloss.evaluation.baselines.sasrec import (
+        count_parameters,
+        save_network,
+        train_network,
+    )
 
     data = Dataset.load(dataset)
     sources = Sources(data, titles, index=index)
@@ -84,7 +88,7 @@ def train_sasrec(
                 draft.write_lines(f"losses-{number}.jsonl", list(record.losses))
                 save_network(network, draft.path / network_file(number))
                 (draft.path / _CHECKPOINTS[0]).unlink()
-            draft.summary["parameters"] = sum(each.numel() for each in network.parameters())
+            draft.summary["parameters"] = count_parameters(draft.path / network_file(0))
 
     return made_once(out, SASREC, config, inputs, make)
 
@@ -145,9 +149,9 @@ def fuse(
 ) -> Artifact:
     """One ranking out of several of the same users: the ranking at `out`.
 
-    validation: what made `signals` asked of validation users, in the same order; weights are fitted
-    there. The rule "rank" has no weights and needs none. Raises InputError when the two do not
-    match.
+    validation: what made `signals` asked of validation users, in the same order; weights and trees
+    are fitted there. The rule "rank" fits nothing and needs none. Raises InputError when the two do
+    not match, MissingExtraError for the rule "trees" without lightgbm.
     """
     data = Dataset.load(dataset)
     tested, fitted = (
@@ -166,16 +170,23 @@ def fuse(
         inputs |= {f"{role} {n}": each.fingerprint for n, each in enumerate(artifacts, 1)}
 
     def make() -> None:
-        lists = [_read(each) for each in tested]
+        lists, known = ([_read(each) for each in some] for some in (tested, fitted))
+        answers = data.examples("validation", limit=len(known[0])) if known else ()
         summary: dict[str, Any] = {}
+        beside: dict[str, str] = {}
         if rule == "rank":
             fused = blending.rank_fusion(lists, length=length)
+        elif rule == "trees":
+            trees = boosting.fit(known, answers)
+            fused = boosting.blend(lists, trees, length=length)
+            summary, beside = trees.summary(config["signals"]), {boosting.FILE: trees.text}
         else:
-            known = [_read(each) for each in fitted]
-            weights = blending.fit(known, data.examples("validation", limit=len(known[0])))
+            weights = blending.fit(known, answers)
             fused = blending.blend(lists, weights, length=length)
             summary = weights.summary(config["signals"])
-        rankings.save_rankings(out, fused, config=config, inputs=inputs, summary=summary)
+        rankings.save_rankings(
+            out, fused, config=config, inputs=inputs, summary=summary, beside=beside
+        )
 
     return made_once(out, rankings.KIND, config, inputs, make)
 

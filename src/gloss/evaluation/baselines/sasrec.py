@@ -35,6 +35,7 @@ __all__ = [
     "Ensemble",
     "Network",
     "Record",
+    "count_parameters",
     "load_network",
     "sasrec",
     "save_network",
@@ -210,6 +211,11 @@ def sasrec(
 def save_network(network: Network, file: Path) -> None:
     """Write the weights as safetensors; title vectors are not among them."""
     save_file({name: each.contiguous().cpu() for name, each in network.state_dict().items()}, file)
+
+
+def count_parameters(file: Path) -> int:
+    """How many weights `save_network` wrote."""
+    return sum(weights.numel() for weights in load_file(file).values())
 
 
 def load_network(
