@@ -5,9 +5,11 @@
     python benchmarks/accuracy.py table runs/toys-fused runs/beauty-fused -o benchmarks/accuracy.md
 
 `run` does what `gloss run` does, notes how long each stage took (`times.json` in the run folder),
-and fuses once more without each signal in turn and by ranks alone, for the ablation. With
+and does for the ablation what the run does not: the language model's list without neighbours and
+with bought items kept, the fusion without each signal in turn and by each other rule. With
 `--without-model` it does the signals alone, which a CPU can. `table` reads run folders, each
 finished or not, and writes Markdown: nothing in it is typed in but figures that others published.
+Runs of the same data and split with several seeds become one row of means, and a table of spreads.
 """
 
 from __future__ import annotations
@@ -17,16 +19,17 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from gloss import pipeline, stages
-from gloss.artifacts import Artifact, open_artifact
-from gloss.config import Experiment
+from gloss.artifacts import MANIFEST, Artifact, open_artifact
+from gloss.config import Experiment, FusionRule
 from gloss.data.dataset import Dataset
-from gloss.errors import ArtifactError
 from gloss.evaluation.evaluate import load_evaluation
+from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.experiments import load_experiment
 from gloss.progress import Progress, silent
 from gloss.report.published import published_rows
@@ -35,7 +38,16 @@ from machine import hardware
 
 TIMES, MACHINE = "times.json", "machine"
 COLUMNS = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
-WITHOUT, BY_RANK = "without-", "by-rank"
+WITHOUT, BY_RULE, ALONE = "without-", "by-", "alone-"
+RULES: dict[FusionRule, str] = {
+    "log-linear": "by fitted weights",
+    "trees": "by fitted trees",
+    "rank": "by ranks alone",
+}
+ALONE_AS = {
+    "titles": "language model alone: titles, no neighbours",
+    "kept": "language model alone: bought items kept",
+}
 
 NAMES = {
     OURS: "GLoSS, language model alone",
@@ -118,27 +130,40 @@ def _run(experiment: Experiment, out: Path, *, model: bool) -> None:
         left = [each for each in names if each != name]
         if left:
             _fuse(folder, experiment, left, f"{WITHOUT}{name}", rule=experiment.signals.fusion)
-    _fuse(folder, experiment, names, BY_RANK, rule="rank")
+    for rule in RULES:
+        if rule != experiment.signals.fusion:
+            _fuse(folder, experiment, names, f"{BY_RULE}{rule}", rule=rule)
+    if model:
+        protocol = pipeline.protocol_of(experiment)
+        _alone(folder, "titles", replace(protocol, per_query=1, fusion="beam-order"))
+        _alone(folder, "kept", replace(protocol, exclude_seen=False))
+
+
+def _alone(folder: RunFolder, name: str, protocol: EvaluationProtocol) -> None:
+    """The language model's list by another protocol."""
+    out = folder.path / "ablations" / f"{ALONE}{name}"
+    stages.rank(folder.generations, folder.index, out, protocol=protocol)
+    _evaluate(folder, out, protocol)
 
 
 def _fuse(
-    folder: RunFolder, experiment: Experiment, names: Sequence[str], out: str, *, rule: str
+    folder: RunFolder, experiment: Experiment, names: Sequence[str], out: str, *, rule: FusionRule
 ) -> None:
-    protocol = pipeline.protocol_of(experiment)
+    protocol, made = pipeline.protocol_of(experiment), folder.path / "ablations" / out
     stages.fuse(
         [folder.signal("test", name) for name in names],
         [folder.signal("validation", name) for name in names],
         folder.data,
-        folder.path / "ablations" / out,
+        made,
         rule=rule,
         length=protocol.length,
     )
-    stages.evaluate(
-        folder.path / "ablations" / out,
-        folder.data,
-        folder.path / "ablations" / f"{out}-evaluation",
-        protocol=protocol,
-    )
+    _evaluate(folder, made, protocol)
+
+
+def _evaluate(folder: RunFolder, ranking: Path, protocol: EvaluationProtocol) -> None:
+    evaluation = ranking.with_name(f"{ranking.name}-evaluation")
+    stages.evaluate(ranking, folder.data, evaluation, protocol=protocol)
 
 
 def page(runs: Sequence[RunFolder]) -> str:
@@ -149,14 +174,15 @@ def page(runs: Sequence[RunFolder]) -> str:
     parts = [
         "# Accuracy",
         "Written by `benchmarks/accuracy.py` from evaluations on disk; test users, one seed "
-        "where nothing else is said. Settings and weights were chosen on validation users. "
+        "where nothing else is said. Settings, weights and trees were chosen on validation users. "
         "*Removed*: whether items that a user has already bought are left out of the list. PAPER: "
         "most users train up to the second-last item; leave-one-out: nobody does. Published GLoSS "
         "figures are PAPER, bought items kept; TIGER's are leave-one-out.",
     ]
     for name, group in by_data.items():
         lines = [line for run in group for line in lines_of(run)]
-        parts += [f"## {name}", _table(sorted([*lines, *others(name)], key=_order))]
+        rows = [*_means(lines), *others(name)]
+        parts += [f"## {name}", _table(sorted(rows, key=_order)), spreads(lines)]
         machines = {str(_times(run).get(MACHINE, "not noted")) for run in group}
         parts.append(f"Wall times, whatever else ran beside: {'; '.join(sorted(machines))}.")
         parts += [ablation(run) for run in group if (run.path / "ablations").is_dir()]
@@ -203,21 +229,73 @@ def ablation(run: RunFolder) -> str:
     whole = FUSED if FUSED in run.evaluations() else SIGNALS
     if whole not in run.evaluations():
         return ""
-    found = {NAMES[whole]: load_evaluation(run.evaluation(whole))[1].means()}
+    made = open_artifact(run.ranking(whole), "ranking")
+    label = f"{NAMES[whole]}, {RULES[made.config['fusion']]}"
+    found = {label: load_evaluation(run.evaluation(whole))[1].means()}
     for path in sorted((run.path / "ablations").glob("*-evaluation")):
-        name = path.name.removesuffix("-evaluation")
-        left_out = name.removeprefix(WITHOUT)
-        label = "by ranks, no weights" if name == BY_RANK else f"without: {NAMES[left_out]}"
+        label = _changed(path.name.removesuffix("-evaluation"))
         found[label] = load_evaluation(path)[1].means()
     rows = [f"| {label} | {_values(values)} |" for label, values in found.items()]
-    weights = open_artifact(run.ranking(whole), "ranking").summary.get("weights", {})
-    told = "; ".join(
+    head = f"### Ablation, {Dataset.load(run.data).split}, seed {_seed(run)}"
+    title = ["| | " + " | ".join(COLUMNS) + " |", "|---|" + "---|" * len(COLUMNS)]
+    return "\n".join([head, "", *title, *rows, "", _fitted(made)])
+
+
+def _changed(name: str) -> str:
+    """What an ablation did, from the name of its folder."""
+    if name.startswith(WITHOUT):
+        return f"without: {NAMES[name.removeprefix(WITHOUT)]}"
+    if name.startswith(ALONE):
+        return ALONE_AS[name.removeprefix(ALONE)]
+    return next(told for rule, told in RULES.items() if name == f"{BY_RULE}{rule}")
+
+
+def _fitted(made: Artifact) -> str:
+    """What a fusion's fit says of each signal."""
+    weights, gains = (made.summary.get(name, {}) for name in ("weights", "gains"))
+    told = [
         f"{NAMES[name]}: " + ", ".join(f"{trait} {value:+.2f}" for trait, value in row.items())
         for name, row in weights.items()
-    )
-    head = f"### Ablation, {Dataset.load(run.data).split}"
-    title = ["| | " + " | ".join(COLUMNS) + " |", "|---|" + "---|" * len(COLUMNS)]
-    return "\n".join([head, "", *title, *rows, "", f"Fitted weights. {told}."])
+    ]
+    told += [f"{NAMES[name]} {gain:.0%}" for name, gain in gains.items()]
+    what = "Fitted weights" if weights else "Share of what the trees' splits gained"
+    users = made.summary.get("fitted on users", 0)
+    return f"{what}, on {users:,} users: {'; '.join(told)}." if told else ""
+
+
+def spreads(lines: Sequence[Line]) -> str:
+    """Mean and standard deviation over the seeds, for what was run with several."""
+    rows = [
+        f"| {name} | {split} | {len(same)} | "
+        + " | ".join(_mean_and_spread([line.values[column] for line in same]) for column in COLUMNS)
+        + " |"
+        for (name, split), same in _by_seed(lines).items()
+        if len(same) > 1
+    ]
+    if not rows:
+        return ""
+    head = ["", "split", "seeds", *COLUMNS]
+    title = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(["### Seeds", "", *title, *rows])
+
+
+def _mean_and_spread(values: Sequence[float]) -> str:
+    return f"{mean(values):.4f} ± {stdev(values):.4f}"
+
+
+def _means(lines: Sequence[Line]) -> list[Line]:
+    """One row for all seeds: mean values, and what the first says of the rest."""
+    return [
+        replace(same[0], values={k: mean(line.values[k] for line in same) for k in same[0].values})
+        for same in _by_seed(lines).values()
+    ]
+
+
+def _by_seed(lines: Sequence[Line]) -> dict[tuple[str, str], list[Line]]:
+    found: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        found.setdefault((line.name, line.split), []).append(line)
+    return found
 
 
 def _table(lines: Sequence[Line]) -> str:
@@ -244,16 +322,15 @@ def _ranking(run: RunFolder, name: str) -> Artifact:
 
 
 def _parameters(run: RunFolder, name: str) -> str:
-    part: dict[str, tuple[Path, str]] = {
-        OURS: (run.model, "model"),
-        "sasrec": (run.networks, "sasrec"),
-    }
-    if name not in part:
+    """From the manifest: weights may lie elsewhere."""
+    made = {OURS: run.model, "sasrec": run.networks}.get(name)
+    if made is None or not (made / MANIFEST).is_file():
         return "–"
-    try:
-        return f"{open_artifact(*part[name]).summary['parameters']:,}"
-    except ArtifactError:
-        return "–"
+    return f"{json.loads((made / MANIFEST).read_text())['summary']['parameters']:,}"
+
+
+def _seed(run: RunFolder) -> int:
+    return load_experiment(run.config).seed
 
 
 def _times(run: RunFolder) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import yaml
 
 from gloss import pipeline
 from gloss.artifacts import MANIFEST, open_artifact
-from gloss.errors import ConfigError, InputError
+from gloss.errors import ConfigError, InputError, MissingExtraError
 from gloss.experiments import load_experiment, with_overrides
 from gloss.runs import OURS, RunFolder
 from gloss.stages.reporting import report_on
@@ -272,3 +272,11 @@ def test_the_protocol_gives_what_the_ranking_section_does_not_set():
     settings = {"name": "a", "data": {"source": "shop"}, "ranking": {"per_query": 3}}
     protocol = pipeline.protocol_of(with_overrides(settings, []))
     assert (protocol.per_query, protocol.fusion, protocol.length) == (3, "beam-order", 20)
+
+
+def test_what_a_fusion_lacks_is_said_before_the_training(config, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    changes = ["signals.use=[transitions]", "signals.fusion=trees"]
+    with pytest.raises(MissingExtraError, match="trees"):
+        pipeline.run(load_experiment(config, changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -89,6 +89,7 @@ def scores(lists) -> list[float]:
         (),
         ("ranking.exclude_seen=false",),
         ("signals.fusion=rank",),
+        ("signals.fusion=trees",),
         ("ranking.exclude_seen=false", "signals.fusion=rank", "index.retriever=hybrid"),
     ],
     ids=" ".join,

@@ -19,6 +19,7 @@ from gloss.artifacts import write_atomic
 from gloss.config import Experiment
 from gloss.data.dataset import SplitName
 from gloss.errors import ConfigError, InputError
+from gloss.evaluation import boosting
 from gloss.evaluation.protocol import EvaluationProtocol, protocol_named, require_measurable
 from gloss.evaluation.segments import SegmentBounds
 from gloss.progress import Progress, silent
@@ -49,7 +50,7 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
     protocol, bounds = protocol_of(experiment), _bounds_of(experiment)
     require_measurable(protocol.cutoffs, length=protocol.length)
     index = _index_of(experiment, protocol)
-    encoder_of(index)  # missing? said now, not after the training
+    _require_parts(experiment, protocol)
     folder = _claim(out, experiment)
     with announce("prepare") as progress:
         stages.prepare(experiment.data, folder.data, progress=progress)
@@ -105,6 +106,7 @@ def run_signals(
         raise ConfigError("signals.use names no signal: there is nothing to do")
     protocol = protocol_of(experiment)
     require_measurable(protocol.cutoffs, length=protocol.length)
+    _require_parts(experiment, protocol)
     folder = _claim(out, experiment)
     with announce("prepare") as progress:
         stages.prepare(experiment.data, folder.data, progress=progress)
@@ -126,6 +128,20 @@ def _index_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSett
     """The protocol's index, with what the experiment's index section sets instead."""
     wanted = experiment.index.model_dump(exclude_none=True)
     return replace(protocol.index_settings(experiment.index.retriever), **wanted)
+
+
+def _vectors_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSettings:
+    """The index whose title vectors signals read."""
+    return protocol.index_settings("dense", encoder=experiment.signals.encoder)
+
+
+def _require_parts(experiment: Experiment, protocol: EvaluationProtocol) -> None:
+    """What is missing is said at once, not after the training."""
+    encoder_of(_index_of(experiment, protocol))
+    if stages.needs_vectors(experiment.signals):
+        encoder_of(_vectors_of(experiment, protocol))
+    if experiment.signals.use and experiment.signals.fusion == "trees":
+        boosting.require_installed()
 
 
 def _claim(out: Path, experiment: Experiment) -> RunFolder:
@@ -163,7 +179,7 @@ def _signals(
     settings = experiment.signals
     vectors = folder.vectors if stages.needs_vectors(settings) else None
     if vectors:
-        index = protocol.index_settings("dense", encoder=settings.encoder)
+        index = _vectors_of(experiment, protocol)
         with announce("vectors") as progress:
             stages.index(folder.data, vectors, settings=index, progress=progress)
     if "sasrec" in settings.use:

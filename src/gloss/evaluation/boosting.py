@@ -22,7 +22,7 @@ from gloss.errors import ConfigError, InputError, require_extra
 from gloss.evaluation.candidates import Array, Candidates, candidates
 from gloss.retrieval.fusion import Ranking
 
-__all__ = ["FILE", "Trees", "blend", "fit"]
+__all__ = ["FILE", "Trees", "blend", "fit", "require_installed"]
 
 FILE = "trees.txt"
 """What the trees of a fused ranking are called where they lie beside it."""
@@ -125,8 +125,13 @@ def _traits(each: Candidates) -> Array:
     return seen.reshape(len(each.items), -1)
 
 
-def _lightgbm() -> Any:
+def require_installed() -> None:
+    """Raise MissingExtraError without lightgbm."""
     require_extra("fusion by trees", "trees", "lightgbm")
+
+
+def _lightgbm() -> Any:
+    require_installed()
     import lightgbm
 
     return lightgbm
