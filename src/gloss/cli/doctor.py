@@ -25,6 +25,7 @@ _EXTRAS = {
     "fast": ("numba",),
     "faiss": ("faiss",),
     "store": ("pymilvus", "milvus_lite"),
+    "trees": ("lightgbm",),
 }
 _DISTRIBUTIONS = {"faiss": "faiss-cpu"}
 
@@ -63,6 +64,7 @@ def examine() -> Iterator[tuple[str, str]]:
     yield "compiled BM25", _extra("fast")
     yield "approximate search", _extra("faiss")
     yield "vector store", _extra("store")
+    yield "fusion by trees", _extra("trees")
     yield "GPU", _gpu()
 
 
