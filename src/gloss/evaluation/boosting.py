@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ class Trees:
 
     def booster(self) -> Any:
         """The trees, ready to be asked. Raises MissingExtraError without lightgbm."""
-        return _lightgbm().Booster(model_str=self.text)
+        return _read(self.text)
 
 
 def fit(signals: Sequence[Sequence[Ranking]], examples: Sequence[Example]) -> Trees:
@@ -128,6 +129,12 @@ def _traits(each: Candidates) -> Array:
 def require_installed() -> None:
     """Raise MissingExtraError without lightgbm."""
     require_extra("fusion by trees", "trees", "lightgbm")
+
+
+@lru_cache(maxsize=4)
+def _read(text: str) -> Any:
+    """Once for all who are served."""
+    return _lightgbm().Booster(model_str=text)
 
 
 def _lightgbm() -> Any:

@@ -170,7 +170,8 @@ def fuse(
         inputs |= {f"{role} {n}": each.fingerprint for n, each in enumerate(artifacts, 1)}
 
     def make() -> None:
-        lists, known = ([_read(each) for each in some] for some in (tested, fitted))
+        lists = [_read(each) for each in tested]
+        known = [_read(each) for each in fitted] if rule != "rank" else []
         answers = data.examples("validation", limit=len(known[0])) if known else ()
         summary: dict[str, Any] = {}
         beside: dict[str, str] = {}
