@@ -19,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from gloss.data.splits import SplitRule
+
 __all__ = [
     "AS_IT_IS",
     "AmazonData",
@@ -59,7 +61,7 @@ class ShopData(_Settings):
     source: Literal["shop"] = "shop"
     users: PositiveInt = 3000
     seed: Seed = 0
-    split: Literal["paper", "leave-one-out"] = "paper"
+    split: SplitRule = "paper"
 
 
 class AmazonData(_Settings):
@@ -70,7 +72,7 @@ class AmazonData(_Settings):
     folder: Path | None = None
     mirrors: tuple[str, ...] = ()
     max_bad_lines: int = Field(0, ge=0)
-    split: Literal["paper", "leave-one-out"] = "paper"
+    split: SplitRule = "paper"
 
 
 class TableData(_Settings):
@@ -86,7 +88,7 @@ class TableData(_Settings):
     item_in_items: str | None = None
     min_purchases: int = Field(0, ge=0)
     max_bad_lines: int = Field(0, ge=0)
-    split: Literal["paper", "leave-one-out"] = "paper"
+    split: SplitRule = "paper"
 
 
 class ScratchModel(_Settings):

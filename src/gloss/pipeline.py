@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -31,6 +31,9 @@ from gloss.stages.reporting import report_on, write_report
 
 __all__ = ["Announce", "protocol_of", "quietly", "run", "run_signals"]
 
+SPLITS: tuple[SplitName, ...] = ("validation", "test")
+"""What signals are asked of: to be fused, and to be measured."""
+
 Announce = Callable[[str], AbstractContextManager[Progress]]
 """Called with a stage's name as it begins; the context ends with the stage."""
 
@@ -47,50 +50,28 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
     Raises InputError if `out` holds something that is not a run, ConfigError for settings that do
     not fit together.
     """
-    protocol, bounds = protocol_of(experiment), _bounds_of(experiment)
-    require_measurable(protocol.cutoffs, length=protocol.length)
-    index = _index_of(experiment, protocol)
-    _require_parts(experiment, protocol)
-    folder = _claim(out, experiment)
-    with announce("prepare") as progress:
-        stages.prepare(experiment.data, folder.data, progress=progress)
-    with announce("train") as progress:
-        stages.train(
-            folder.data,
-            folder.model,
-            model=experiment.model,
-            training=experiment.training,
-            titles=protocol.title_style,
-            seed=experiment.seed,
-            progress=progress,
-        )
-    with announce("generate") as progress:
-        stages.generate(
-            folder.model,
-            folder.data,
-            folder.generations,
-            split="test",
-            settings=experiment.decoding,
-            limit_users=experiment.limit_users,
-            progress=progress,
-        )
-    with announce("index") as progress:
-        stages.index(folder.data, folder.index, settings=index, progress=progress)
-    with announce("rank"):
-        _rank(folder, protocol, experiment.limit_users)
+    work = _begin(experiment, out, announce)
+    work.prepare()
+    work.train()
+    work.generate("test")
+    work.index()
+    work.rank()
+    names = [OURS, *stages.BASELINES]
     if experiment.signals.use:
-        _signals(folder, experiment, protocol, announce)
-        with announce("ask validation") as progress:
-            _ask_validation(folder, experiment, protocol, progress)
+        work.generate("validation")
+        work.sources()
+        for split in SPLITS:
+            work.signals(split)
+            work.titles(split)
         with announce("fuse"):
-            _fuse(folder, experiment, protocol, SIGNALS, experiment.signals.use)
-            _fuse(folder, experiment, protocol, FUSED, (OURS, *experiment.signals.use))
+            work.fuse(SIGNALS, experiment.signals.use)
+            work.fuse(FUSED, (OURS, *experiment.signals.use))
+        names += [FUSED, SIGNALS]
     with announce("evaluate"):
-        names = (OURS, *stages.BASELINES, *((FUSED, SIGNALS) if experiment.signals.use else ()))
-        _evaluate(folder, names, experiment, protocol, bounds)
+        work.evaluate(names)
     with announce("report"):
-        (report,) = report_on([folder.path], command=f"gloss run {experiment.name}.yaml")
-        write_report([report], folder.page)
+        (report,) = report_on([work.folder.path], command=f"gloss run {experiment.name}.yaml")
+        write_report([report], work.folder.page)
     return report
 
 
@@ -104,18 +85,16 @@ def run_signals(
     """
     if not experiment.signals.use:
         raise ConfigError("signals.use names no signal: there is nothing to do")
-    protocol = protocol_of(experiment)
-    require_measurable(protocol.cutoffs, length=protocol.length)
-    _require_parts(experiment, protocol)
-    folder = _claim(out, experiment)
-    with announce("prepare") as progress:
-        stages.prepare(experiment.data, folder.data, progress=progress)
-    _signals(folder, experiment, protocol, announce)
+    work = _begin(experiment, out, announce)
+    work.prepare()
+    work.sources()
+    for split in SPLITS:
+        work.signals(split)
     with announce("fuse"):
-        _fuse(folder, experiment, protocol, SIGNALS, experiment.signals.use)
+        work.fuse(SIGNALS, experiment.signals.use)
     with announce("evaluate"):
-        _evaluate(folder, (SIGNALS,), experiment, protocol, _bounds_of(experiment))
-    return folder.evaluations()
+        work.evaluate([SIGNALS])
+    return work.folder.evaluations()
 
 
 def protocol_of(experiment: Experiment) -> EvaluationProtocol:
@@ -144,6 +123,156 @@ def _require_parts(experiment: Experiment, protocol: EvaluationProtocol) -> None
         boosting.require_installed()
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """An experiment's stages, each from its place in a run folder to its place there."""
+
+    experiment: Experiment
+    folder: RunFolder
+    protocol: EvaluationProtocol
+    announce: Announce
+
+    def prepare(self) -> None:
+        with self.announce("prepare") as progress:
+            stages.prepare(self.experiment.data, self.folder.data, progress=progress)
+
+    def train(self) -> None:
+        with self.announce("train") as progress:
+            stages.train(
+                self.folder.data,
+                self.folder.model,
+                model=self.experiment.model,
+                training=self.experiment.training,
+                titles=self.protocol.title_style,
+                seed=self.experiment.seed,
+                progress=progress,
+            )
+
+    def generate(self, split: SplitName) -> None:
+        with self.announce("generate" if split == "test" else f"ask {split}") as progress:
+            stages.generate(
+                self.folder.model,
+                self.folder.data,
+                self.folder.written(split),
+                split=split,
+                settings=self.experiment.decoding,
+                limit_users=_limit(self.experiment, split),
+                progress=progress,
+            )
+
+    def index(self) -> None:
+        settings = _index_of(self.experiment, self.protocol)
+        with self.announce("index") as progress:
+            stages.index(self.folder.data, self.folder.index, settings=settings, progress=progress)
+
+    def rank(self) -> None:
+        """The language model's list, and the baselines'."""
+        with self.announce("rank"):
+            stages.rank(
+                self.folder.generations,
+                self.folder.index,
+                self.folder.ranking(OURS),
+                protocol=self.protocol,
+            )
+            for name in stages.BASELINES:
+                stages.baseline(
+                    name,
+                    self.folder.data,
+                    self.folder.ranking(name),
+                    protocol=self.protocol,
+                    index=self.folder.index,
+                    limit_users=self.experiment.limit_users,
+                )
+
+    def sources(self) -> None:
+        """What signals are made from: vectors of titles, and SASRec's networks."""
+        settings = self.experiment.signals
+        if self._vectors:
+            index = _vectors_of(self.experiment, self.protocol)
+            with self.announce("vectors") as progress:
+                stages.index(self.folder.data, self._vectors, settings=index, progress=progress)
+        if "sasrec" in settings.use:
+            with self.announce("train sasrec") as progress:
+                stages.train_sasrec(
+                    self.folder.data,
+                    self.folder.networks,
+                    settings=settings.sasrec,
+                    titles=self.protocol.title_style,
+                    seed=self.experiment.seed,
+                    index=self._vectors,
+                    progress=progress,
+                )
+
+    @property
+    def _vectors(self) -> Path | None:
+        """Where the vectors of titles lie, if a signal reads any."""
+        return self.folder.vectors if stages.needs_vectors(self.experiment.signals) else None
+
+    def signals(self, split: SplitName) -> None:
+        """Long lists of every signal."""
+        settings = self.experiment.signals
+        for name in settings.use:
+            with self.announce(f"{split} {name}") as progress:
+                stages.signal(
+                    name,
+                    self.folder.data,
+                    self.folder.signal(split, name),
+                    signals=settings,
+                    protocol=replace(self.protocol, length=settings.length),
+                    split=split,
+                    index=self._vectors,
+                    networks=self.folder.networks,
+                    limit_users=_limit(self.experiment, split),
+                    progress=progress,
+                )
+
+    def titles(self, split: SplitName) -> None:
+        """The items of the language model's titles, as a signal's long lists."""
+        # A neighbour of a title has the title's probability, not its own: titles alone count.
+        length = self.experiment.signals.length
+        alone = replace(self.protocol, per_query=1, fusion="beam-order", length=length)
+        stages.rank(
+            self.folder.written(split),
+            self.folder.index,
+            self.folder.signal(split, OURS),
+            protocol=alone,
+        )
+
+    def fuse(self, out: str, names: Sequence[str]) -> None:
+        stages.fuse(
+            [self.folder.signal("test", name) for name in names],
+            [self.folder.signal("validation", name) for name in names],
+            self.folder.data,
+            self.folder.ranking(out),
+            rule=self.experiment.signals.fusion,
+            length=self.protocol.length,
+        )
+
+    def evaluate(self, names: Sequence[str]) -> None:
+        """Measure rankings, and every signal's list."""
+        rankings = {name: self.folder.ranking(name) for name in names}
+        signals = self.experiment.signals.use
+        rankings |= {name: self.folder.signal("test", name) for name in signals}
+        for name, ranking in rankings.items():
+            stages.evaluate(
+                ranking,
+                self.folder.data,
+                self.folder.evaluation(name),
+                protocol=self.protocol,
+                bounds=_bounds_of(self.experiment),
+                generations=self.folder.generations if name == OURS else None,
+            )
+
+
+def _begin(experiment: Experiment, out: Path, announce: Announce) -> _Work:
+    """Check what can be checked before anything is done, and take the folder."""
+    protocol = protocol_of(experiment)
+    require_measurable(protocol.cutoffs, length=protocol.length)
+    _bounds_of(experiment)
+    _require_parts(experiment, protocol)
+    return _Work(experiment, _claim(out, experiment), protocol, announce)
+
+
 def _claim(out: Path, experiment: Experiment) -> RunFolder:
     folder = RunFolder(Path(out))
     if out.is_file() or (out.is_dir() and not folder.config.is_file() and not _is_bare(out)):
@@ -159,121 +288,13 @@ def _is_bare(folder: Path) -> bool:
     return all(path.name == ".config.yaml.tmp" for path in folder.iterdir())
 
 
-def _rank(folder: RunFolder, protocol: EvaluationProtocol, limit_users: int | None) -> None:
-    stages.rank(folder.generations, folder.index, folder.ranking(OURS), protocol=protocol)
-    for name in stages.BASELINES:
-        stages.baseline(
-            name,
-            folder.data,
-            folder.ranking(name),
-            protocol=protocol,
-            index=folder.index,
-            limit_users=limit_users,
-        )
-
-
-def _signals(
-    folder: RunFolder, experiment: Experiment, protocol: EvaluationProtocol, announce: Announce
-) -> None:
-    """Long lists of every signal, for validation and for test users."""
-    settings = experiment.signals
-    vectors = folder.vectors if stages.needs_vectors(settings) else None
-    if vectors:
-        index = _vectors_of(experiment, protocol)
-        with announce("vectors") as progress:
-            stages.index(folder.data, vectors, settings=index, progress=progress)
-    if "sasrec" in settings.use:
-        with announce("train sasrec") as progress:
-            stages.train_sasrec(
-                folder.data,
-                folder.networks,
-                settings=settings.sasrec,
-                titles=protocol.title_style,
-                seed=experiment.seed,
-                index=vectors,
-                progress=progress,
-            )
-    for name in settings.use:
-        for split, limit in _asked(experiment):
-            with announce(f"{split} {name}") as progress:
-                stages.signal(
-                    name,
-                    folder.data,
-                    folder.signal(split, name),
-                    signals=settings,
-                    protocol=replace(protocol, length=settings.length),
-                    split=split,
-                    index=vectors,
-                    networks=folder.networks,
-                    limit_users=limit,
-                    progress=progress,
-                )
-
-
-def _ask_validation(
-    folder: RunFolder, experiment: Experiment, protocol: EvaluationProtocol, progress: Progress
-) -> None:
-    """The language model asked of validation users too, and its titles' items as long lists."""
-    # A neighbour of a title has the title's probability, which is not its own: titles alone count.
-    titles = replace(protocol, per_query=1, fusion="beam-order", length=experiment.signals.length)
-    (split, limit), _ = _asked(experiment)
-    stages.generate(
-        folder.model,
-        folder.data,
-        folder.validation_generations,
-        split=split,
-        settings=experiment.decoding,
-        limit_users=limit,
-        progress=progress,
-    )
-    written = {"validation": folder.validation_generations, "test": folder.generations}
-    for asked, generations in written.items():
-        stages.rank(generations, folder.index, folder.signal(asked, OURS), protocol=titles)
-
-
-def _fuse(
-    folder: RunFolder,
-    experiment: Experiment,
-    protocol: EvaluationProtocol,
-    out: str,
-    names: Sequence[str],
-) -> None:
-    stages.fuse(
-        [folder.signal("test", name) for name in names],
-        [folder.signal("validation", name) for name in names],
-        folder.data,
-        folder.ranking(out),
-        rule=experiment.signals.fusion,
-        length=protocol.length,
-    )
-
-
-def _asked(experiment: Experiment) -> tuple[tuple[SplitName, int], tuple[SplitName, int | None]]:
-    """The splits that signals are asked of, with how many users at most."""
-    most = min(experiment.signals.validation_users, experiment.limit_users or sys.maxsize)
-    return ("validation", most), ("test", experiment.limit_users)
+def _limit(experiment: Experiment, split: SplitName) -> int | None:
+    """Of how many users of a split signals are asked at most."""
+    if split == "test":
+        return experiment.limit_users
+    return min(experiment.signals.validation_users, experiment.limit_users or sys.maxsize)
 
 
 def _bounds_of(experiment: Experiment) -> SegmentBounds | None:
     segments = experiment.ranking.segments
     return SegmentBounds(*segments) if segments else None
-
-
-def _evaluate(
-    folder: RunFolder,
-    names: Sequence[str],
-    experiment: Experiment,
-    protocol: EvaluationProtocol,
-    bounds: SegmentBounds | None,
-) -> None:
-    rankings = {name: folder.ranking(name) for name in names}
-    rankings |= {name: folder.signal("test", name) for name in experiment.signals.use}
-    for name, ranking in rankings.items():
-        stages.evaluate(
-            ranking,
-            folder.data,
-            folder.evaluation(name),
-            protocol=protocol,
-            bounds=bounds,
-            generations=folder.generations if name == OURS else None,
-        )

@@ -14,9 +14,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gloss.artifacts import MANIFEST
 from gloss.errors import InputError
+
+if TYPE_CHECKING:
+    from gloss.data.dataset import SplitName
 
 __all__ = ["FUSED", "OURS", "SIGNALS", "RunFolder", "evaluation_at"]
 
@@ -78,6 +82,10 @@ class RunFolder:
     @property
     def page(self) -> Path:
         return self.path / "report.html"
+
+    def written(self, split: SplitName) -> Path:
+        """What the language model wrote for a split's users."""
+        return self.generations if split == "test" else self.validation_generations
 
     def ranking(self, name: str) -> Path:
         """The ranking of ours, or of a baseline."""

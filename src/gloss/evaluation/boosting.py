@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ FILE = "trees.txt"
 
 TRAITS = ("score", "below the best", "place")
 """What the trees see of an item in each list."""
+
+_TOGETHER = 256
+"""Users whom the trees are asked about at once: a call for one alone keeps one thread busy."""
 
 _ROUNDS = 400
 _SETTINGS = {
@@ -105,16 +109,19 @@ def blend(
     if booster.num_feature() != len(signals) * len(TRAITS):
         known = booster.num_feature() // len(TRAITS)
         raise ConfigError(f"trees for {known} signals cannot blend {len(signals)} rankings")
-    return tuple(
-        each.ranked(_asked(booster, each), -each.places, length=length)
-        for each in candidates(signals)
-    )
+    everybody, blended = candidates(signals), []
+    while some := list(islice(everybody, _TOGETHER)):
+        asked = zip(some, _asked(booster, some), strict=True)
+        blended += [each.ranked(scores, -each.places, length=length) for each, scores in asked]
+    return tuple(blended)
 
 
-def _asked(booster: Any, each: Candidates) -> Array:
-    """float64 (items,): what the trees say."""
-    scores: Array = booster.predict(_traits(each)) if each.items else np.zeros(0)
-    return scores
+def _asked(booster: Any, users: Sequence[Candidates]) -> list[Array]:
+    """float64 (items,) for each user: what the trees say."""
+    ends = np.cumsum([len(each.items) for each in users])
+    traits = np.concatenate([_traits(each) for each in users])
+    scores = booster.predict(traits) if len(traits) else np.zeros(0)
+    return np.split(scores, ends[:-1])
 
 
 def _traits(each: Candidates) -> Array:
@@ -123,7 +130,7 @@ def _traits(each: Candidates) -> Array:
     places = np.log1p(np.maximum(each.places, 0))
     seen = np.stack([each.scores, each.scores - best, places], axis=2)
     seen[~each.held] = np.nan
-    return seen.reshape(len(each.items), -1)
+    return seen.reshape(len(each.items), len(each.lists) * len(TRAITS))
 
 
 def require_installed() -> None:
