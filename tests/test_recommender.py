@@ -90,6 +90,7 @@ def scores(lists) -> list[float]:
         ("ranking.exclude_seen=false",),
         ("signals.fusion=rank",),
         ("signals.fusion=trees",),
+        ("model.networks=2",),
         ("ranking.exclude_seen=false", "signals.fusion=rank", "index.retriever=hybrid"),
     ],
     ids=" ".join,

@@ -19,8 +19,6 @@ from pydantic import (
     model_validator,
 )
 
-from gloss.data.splits import SplitRule
-
 __all__ = [
     "AS_IT_IS",
     "AmazonData",
@@ -61,7 +59,7 @@ class ShopData(_Settings):
     source: Literal["shop"] = "shop"
     users: PositiveInt = 3000
     seed: Seed = 0
-    split: SplitRule = "paper"
+    split: Literal["paper", "leave-one-out"] = "paper"
 
 
 class AmazonData(_Settings):
@@ -72,7 +70,7 @@ class AmazonData(_Settings):
     folder: Path | None = None
     mirrors: tuple[str, ...] = ()
     max_bad_lines: int = Field(0, ge=0)
-    split: SplitRule = "paper"
+    split: Literal["paper", "leave-one-out"] = "paper"
 
 
 class TableData(_Settings):
@@ -88,11 +86,12 @@ class TableData(_Settings):
     item_in_items: str | None = None
     min_purchases: int = Field(0, ge=0)
     max_bad_lines: int = Field(0, ge=0)
-    split: SplitRule = "paper"
+    split: Literal["paper", "leave-one-out"] = "paper"
 
 
 class ScratchModel(_Settings):
-    """A Llama trained from zero. context: tokens that it can look back."""
+    """A Llama trained from zero. context: tokens that it can look back; networks: trained with
+    seeds in a row, and their titles' probabilities averaged."""
 
     recipe: Literal["scratch"] = "scratch"
     vocabulary: PositiveInt = 8000
@@ -101,6 +100,7 @@ class ScratchModel(_Settings):
     heads: PositiveInt = 8
     mlp_width: PositiveInt | None = None
     context: PositiveInt = 512
+    networks: PositiveInt = 1
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> ScratchModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Progress", "silent"]
+__all__ = ["Progress", "part_of", "silent"]
 
 
 class Progress(Protocol):
@@ -16,3 +16,15 @@ class Progress(Protocol):
 
 def silent(done: int, total: int | None, /, note: str = "") -> None:
     """Say nothing."""
+
+
+def part_of(progress: Progress, number: int, parts: int) -> Progress:
+    """Progress of one of several equal parts, told as progress of the whole."""
+
+    def told(done: int, total: int | None, note: str = "") -> None:
+        if total is None:
+            progress(done, None, note)
+        else:
+            progress((number * total + done) // parts, total, note)
+
+    return told

@@ -87,8 +87,7 @@ class Recommender:
         when what the language model or a signal needs is not installed.
         """
         require_extra("recommending", "train", "torch", "transformers")
-        from gloss.decoding.generator import TransformersGenerator
-        from gloss.language.loading import load_language_model
+        from gloss.decoding.ensemble import open_generator
 
         folder = RunFolder.open(run)
         experiment = load_experiment(folder.config)
@@ -96,9 +95,7 @@ class Recommender:
         style, offered = protocol.title_style, index.catalogue
         joined = _is_fused(folder, experiment, fused)
         fusion = Fusion.load(folder, style, offered) if joined else None
-        generator = TransformersGenerator(
-            load_language_model(folder.model), decoding or experiment.decoding, offered
-        )
+        generator = open_generator(folder.model, decoding or experiment.decoding, offered)
         return cls(
             offered,
             generator.prompt_builder(),

@@ -7,7 +7,7 @@ or an ordinary PEFT adapter, plus `prompt.json` and the manifest.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,10 @@ __all__ = [
     "LanguageModel",
     "base_of",
     "load_language_model",
+    "load_networks",
     "model_artifact",
     "save_language_model",
+    "save_network",
     "save_speech",
     "template_of",
 ]
@@ -58,6 +60,11 @@ def save_language_model(draft: Draft, language: LanguageModel) -> None:
     """Write the folder's files into a draft; weights as safetensors."""
     language.model.save_pretrained(draft.path)
     save_speech(draft, language.tokenizer, language.template)
+
+
+def save_network(draft: Draft, language: LanguageModel, number: int) -> None:
+    """Write a further network of an ensemble, which speaks as the first one does."""
+    language.model.save_pretrained(_network(draft.path, number))
 
 
 def save_speech(draft: Draft, tokenizer: Any, template: PromptTemplate) -> None:
@@ -128,6 +135,29 @@ def load_language_model(
     speaks = path if beneath is None or _has_tokenizer(path) else beneath.folder
     context = loading.context or _trained_context(artifact)
     return LanguageModel(model.eval(), load_tokenizer(speaks), template_of(path), artifact, context)
+
+
+def load_networks(
+    path: Path, *, device: str | None = None, loading: Loading = AS_IT_IS
+) -> tuple[LanguageModel, ...]:
+    """Load every network of a model folder, as `load_language_model` does the first: one, but in an
+    ensemble that was trained from zero."""
+    first = load_language_model(path, device=device, loading=loading)
+    where = str(first.model.device)
+    others = [
+        load_base(_network(Path(path), number), quantization=loading.quantization, device=where)
+        for number in range(1, _networks(first.artifact))
+    ]
+    return (first, *(replace(first, model=model.eval()) for model in others))
+
+
+def _networks(artifact: Artifact | None) -> int:
+    trained = artifact.config.get("model", {}) if artifact else {}
+    return int(trained.get("networks", 1))
+
+
+def _network(folder: Path, number: int) -> Path:
+    return folder / f"network-{number}"
 
 
 def _trained_context(artifact: Artifact | None) -> int | None:

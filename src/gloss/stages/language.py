@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gloss.artifacts import Artifact, Draft, creating, fingerprint_of, fingerprint_of_file
 from gloss.config import (
@@ -25,11 +26,12 @@ from gloss.data.titles import TitleStyle
 from gloss.decoding import generations as generated
 from gloss.decoding.generations import to_row
 from gloss.errors import ConfigError, require_extra
-from gloss.progress import Progress, silent
+from gloss.progress import Progress, part_of, silent
 from gloss.stages.adapting import plan_adapter, train_adapter
 from gloss.stages.making import made_once
 
 if TYPE_CHECKING:
+    from gloss.decoding.ensemble import EnsembleGenerator
     from gloss.decoding.generator import TransformersGenerator
     from gloss.language.finetune import Backend
     from gloss.prompts import Prompt
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["estimate", "generate", "plan", "train"]
 
 _MISFIT = "the model's recipe and its training section do not fit together"
+_TRAINING = "training"
+"""Where a draft keeps checkpoints, and which networks are done."""
 _PROBED = 64
 """Users whose time an estimate is made from."""
 
@@ -77,8 +81,7 @@ def train(
         raise ConfigError(_MISFIT)
     if backend != "transformers":
         raise ConfigError(f"the backend {backend} trains adapters only (model.recipe: lora)")
-    from gloss.language.loading import KIND, save_language_model
-    from gloss.language.scratch import train_from_zero
+    from gloss.language.loading import KIND
 
     data = Dataset.load(dataset)
     config = {
@@ -90,29 +93,70 @@ def train(
     inputs = {"dataset": data.fingerprint}
 
     def make() -> None:
-        scratch = ("checkpoint.pt", "checkpoint.tmp")
+        scratch = (_TRAINING,)
         with creating(out, kind=KIND, config=config, inputs=inputs, scratch=scratch) as draft:
-            language, record = train_from_zero(
-                data,
-                titles=titles,
-                model=model,
-                training=training,
-                seed=seed,
-                checkpoint=draft.path / scratch[0],
-                progress=progress,
-            )
-            save_language_model(draft, language)
-            draft.write_lines("losses.jsonl", list(record.losses))
-            draft.summary.update(
-                {
-                    "parameters": language.model.num_parameters(),
-                    "steps": record.steps,
-                    "tokens": record.tokens,
-                    **record.losses[-1],
-                }
-            )
+            (draft.path / _TRAINING).mkdir(exist_ok=True)
+            records = [
+                _train_network(
+                    draft,
+                    number,
+                    data,
+                    titles=titles,
+                    model=model,
+                    training=training,
+                    seed=seed + number,
+                    progress=part_of(progress, number, model.networks),
+                )
+                for number in range(model.networks)
+            ]
+            added = ("parameters", "steps", "tokens")
+            draft.summary.update(records[0])
+            draft.summary.update({name: sum(each[name] for each in records) for name in added})
 
     return made_once(out, KIND, config, inputs, make)
+
+
+def _train_network(
+    draft: Draft,
+    number: int,
+    data: Dataset,
+    *,
+    titles: TitleStyle,
+    model: ScratchModel,
+    training: Training,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train and write one network, unless an earlier try has; returns what is to be said of it."""
+    from gloss.language.loading import save_language_model, save_network
+    from gloss.language.scratch import train_from_zero
+
+    done = draft.path / _TRAINING / f"{number}.json"
+    if not done.is_file():
+        language, record = train_from_zero(
+            data,
+            titles=titles,
+            model=model,
+            training=training,
+            seed=seed,
+            checkpoint=done.with_suffix(".pt"),
+            progress=progress,
+        )
+        if number == 0:
+            save_language_model(draft, language)
+        else:
+            save_network(draft, language, number)
+        losses = "losses.jsonl" if number == 0 else f"losses-{number}.jsonl"
+        draft.write_lines(losses, list(record.losses))
+        summary = {
+            "parameters": language.model.num_parameters(),
+            "steps": record.steps,
+            "tokens": record.tokens,
+            **record.losses[-1],
+        }
+        draft.write_json(f"{_TRAINING}/{done.name}", summary)
+    found: dict[str, Any] = json.loads(done.read_bytes())
+    return found
 
 
 def plan(
@@ -238,21 +282,19 @@ def _generator_for(
     split: SplitName,
     limit_users: int | None,
     loading: Loading,
-) -> tuple[TransformersGenerator, list[Prompt]]:
+) -> tuple[TransformersGenerator | EnsembleGenerator, list[Prompt]]:
     """The loaded model, and the prompts of the users who are asked."""
-    from gloss.decoding.generator import TransformersGenerator
-    from gloss.language.loading import load_language_model
+    from gloss.decoding.ensemble import open_generator
 
     catalogue = data.catalogue(titles)
     examples = data.examples(split, limit=limit_users)
-    language = load_language_model(model, loading=loading)
-    generator = TransformersGenerator(language, settings, catalogue)
+    generator = open_generator(model, settings, catalogue, loading=loading)
     return generator, generator.prompt_builder().build_all(examples, catalogue)
 
 
 def _write_shards(
     draft: Draft,
-    generator: TransformersGenerator,
+    generator: TransformersGenerator | EnsembleGenerator,
     prompts: list[Prompt],
     size: int,
     progress: Progress,
@@ -262,13 +304,13 @@ def _write_shards(
         name = f"part-{number:05d}.jsonl"
         shard = prompts[first : first + size]
         if not (draft.path / name).is_file():
-            told = _part_of(progress, before=first, total=len(prompts))
+            told = _shifted(progress, before=first, total=len(prompts))
             written = generator.generate(shard, progress=told)
             draft.write_lines(name, [to_row(generation) for generation in written])
         progress(first + len(shard), len(prompts))
 
 
-def _part_of(progress: Progress, *, before: int, total: int) -> Progress:
+def _shifted(progress: Progress, *, before: int, total: int) -> Progress:
     """Progress of a part, told as progress of the whole."""
 
     def told(done: int, _part: int | None, note: str = "") -> None:

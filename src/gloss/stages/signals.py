@@ -30,7 +30,7 @@ from gloss.stages.making import made_once
 
 __all__ = ["SIGNALS", "fuse", "needs_vectors", "signal", "train_sasrec"]
 
-_CHECKPOINTS = ("checkpoint.pt", "checkpoint.tmp")
+_CHECKPOINTS = "checkpoints"
 _JUDGES = 2000
 """Validation users that say which epoch is the best: no dearer than a small part of an epoch."""
 
@@ -70,8 +70,9 @@ def train_sasrec(
 
     def make() -> None:
         with creating(
-            out, kind=SASREC, config=config, inputs=inputs, scratch=_CHECKPOINTS
+            out, kind=SASREC, config=config, inputs=inputs, scratch=(_CHECKPOINTS,)
         ) as draft:
+            (draft.path / _CHECKPOINTS).mkdir(exist_ok=True)
             for number in range(settings.networks):
                 if (draft.path / network_file(number)).is_file():
                     continue
@@ -82,12 +83,13 @@ def train_sasrec(
                     vectors=sources.vectors if settings.text else None,
                     settings=settings,
                     seed=seed + number,
-                    checkpoint=draft.path / _CHECKPOINTS[0],
+                    checkpoint=draft.path / _CHECKPOINTS / f"{number}.pt",
                     progress=progress,
                 )
                 draft.write_lines(f"losses-{number}.jsonl", list(record.losses))
-                save_network(network, draft.path / network_file(number))
-                (draft.path / _CHECKPOINTS[0]).unlink()
+                whole = draft.path / _CHECKPOINTS / network_file(number)
+                save_network(network, whole)
+                whole.replace(draft.path / network_file(number))
             draft.summary["parameters"] = count_parameters(draft.path / network_file(0))
 
     return made_once(out, SASREC, config, inputs, make)
