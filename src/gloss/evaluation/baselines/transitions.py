@@ -21,8 +21,9 @@ from gloss.retrieval.fusion import Ranking
 
 __all__ = ["Graph", "build_graph", "transitions"]
 
-_REMEMBERED = 4096
-"""Items whose surroundings are kept (100 kB each at 12,000 items): histories share their items."""
+_REMEMBERED = 2**30
+"""Bytes of items' surroundings that are kept (100 kB an item at 12,000 items, so nearly all of
+them): histories share their items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +84,26 @@ def transitions(
     lists may be short.
     An item is there because of the purchase that gives it most.
     """
-    near = lru_cache(_REMEMBERED)(lambda row: _surroundings(graph, row))
+    kept = max(1, _REMEMBERED // (8 * len(catalogue)))
+    near = lru_cache(kept)(lambda row: _surroundings(graph, row))
     rankings: list[Ranking] = []
     for question in questions:
         history = question.history[-settings.recent :]
-        shares = _shares([near(catalogue.row(item)) for item in history], len(catalogue), settings)
-        scores = shares.sum(axis=0)
+        around = [near(catalogue.row(item)) for item in history]
+        reached = np.reshape(around, (len(history), 2 * len(catalogue)))
+        weights = fading(len(history), settings.decay)
+        hops = (weights @ reached).reshape(2, len(catalogue))
+        most = hops.max(axis=1, keepdims=True)
+        wanted = np.array([[settings.first_hop], [settings.second_hop]], np.float32)
+        scales = wanted / np.where(most > 0, most, 1)
+        scores = (hops * scales).sum(axis=0)
         rankings.append(
             listed(
                 question,
                 np.where(scores > 0, scores, -np.inf),
                 catalogue,
                 history=history,
-                shares=partial(_at, shares),
+                shares=partial(_shares, around, weights[:, None] * scales.T),
                 length=length,
                 exclude_seen=exclude_seen,
             )
@@ -122,16 +130,10 @@ def _surroundings(graph: Graph, row: int) -> Array:
     return np.stack([once, graph.spread(once)]).astype(np.float32)
 
 
-def _shares(surroundings: Sequence[Array], size: int, settings: Transitions) -> Array:
-    """float32 (purchases, items): what each purchase, earliest first, adds to every score."""
-    weights = fading(len(surroundings), settings.decay)
-    hops = np.reshape(surroundings, (-1, 2, size)) * weights[:, None, None]
-    most = hops.sum(axis=0).max(axis=1)
-    scales = np.array([settings.first_hop, settings.second_hop]) / np.where(most > 0, most, 1.0)
-    shares: Array = np.einsum("phi,h->pi", hops, scales.astype(np.float32))
+def _shares(around: Sequence[Array], weights: Array, rows: Array) -> Array:
+    """float32 (purchases, rows): what each purchase adds to the scores of these rows.
+
+    weights: float32 (purchases, hops).
+    """
+    shares: Array = np.einsum("phr,ph->pr", [each[:, rows] for each in around], weights)
     return shares
-
-
-def _at(shares: Array, rows: Array) -> Array:
-    at: Array = shares[:, rows]
-    return at
