@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gloss import stages
 from gloss.artifacts import open_artifact
 from gloss.config import Decoding, LoraModel
 from gloss.data.dataset import Dataset
+from gloss.language import checkpoints
 from tiny_llama import TRAINING, make_base, make_shop
 
 pytestmark = [
@@ -113,3 +115,63 @@ def test_two_gpus_train_as_one_does(
     one, two = (open_artifact(tmp_path / out, "model").summary for out in ("a", "b"))
     assert two["steps"] == one["steps"]
     assert two["validation_loss"] == pytest.approx(one["validation_loss"], rel=0.05)
+
+
+LLAMA_1B = {
+    "hidden_size": 2048,
+    "intermediate_size": 8192,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+}
+
+
+def test_the_published_recipe_at_the_1b_shape_goes_on_when_killed(
+    shop: Dataset, tmp_path: Path
+) -> None:
+    goes_on_when_killed(
+        make_base(tmp_path / "base", shop, **LLAMA_1B), shop, tmp_path, optimizer="adamw-8bit"
+    )
+
+
+def goes_on_when_killed(base: Path, shop: Dataset, tmp_path: Path, *, optimizer: str) -> None:
+    """Train twice by the published recipe, once killed after a checkpoint: the same curve, and an
+    adapter that decodes."""
+    training = {"epochs": 4, "batch": 4, "accumulation": 4, "learning_rate": 1e-3}
+    training |= {"warmup_steps": 3, "optimizer": optimizer, "sequence": 400, "loss_on": "all"}
+    training |= {"packing": False, "gradient_checkpointing": "always"}
+    settings = {
+        "name": "killed",
+        "protocol": "paper",
+        "data": {"source": "shop"},
+        "model": lora(base, quantization="nf4").model_dump(mode="json"),
+        "training": {"recipe": "lora", **training},
+    }
+    (tmp_path / "killed.yaml").write_text(yaml.safe_dump(settings))
+    call = [sys.executable, "-c", "from gloss.cli.main import main; main()", "train"]
+    call += [str(tmp_path / "killed.yaml"), "-d", str(shop.path), "-o"]
+    subprocess.run([*call, str(tmp_path / "whole")], check=True, timeout=300)
+    with subprocess.Popen([*call, str(tmp_path / "resumed")]) as process:
+        while not [*tmp_path.glob(f".resumed.partial/checkpoints/*/{checkpoints._MARK}")]:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+    assert not (tmp_path / "resumed").exists()
+    subprocess.run([*call, str(tmp_path / "resumed")], check=True, timeout=300)
+    whole, resumed = (losses_of(tmp_path / name) for name in ("whole", "resumed"))
+    assert [row["step"] for row in resumed] == [row["step"] for row in whole]
+    for name in ("loss", "validation_loss"):
+        curves = [[row[name] for row in rows if name in row] for rows in (whole, resumed)]
+        print(name, curves)
+        assert curves[0][-1] < curves[0][0]
+        assert curves[1] == pytest.approx(curves[0], rel=0.02)
+    decoding = Decoding(beams=4)
+    out = tmp_path / "written"
+    made = stages.generate(
+        tmp_path / "resumed", shop.path, out, split="test", settings=decoding, limit_users=8
+    )
+    assert made.summary["users"] == 8
+
+
+def losses_of(model: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (model / "losses.jsonl").read_text().splitlines()]
