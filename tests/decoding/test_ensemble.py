@@ -44,6 +44,11 @@ def test_one_title_written_in_two_ways_has_both_probabilities():
     assert query.logprob == pytest.approx(log(0.4))
 
 
+def test_the_likeliest_of_all_are_kept():
+    several = [wrote(("a", 0.5), ("b", 0.2)), wrote(("b", 0.6), ("c", 0.1))]
+    assert joined(several, most=2).queries == joined(several).queries[:2]
+
+
 def test_models_that_write_nothing_are_joined_to_nothing():
     assert joined([wrote(), wrote()]).queries == ()
 
@@ -94,7 +99,12 @@ def test_the_first_network_is_what_one_alone_would_be(shop, three, tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.2, 0.35, 0.5, 0.9])
-def test_interrupted_anywhere_the_same_networks_come_of_it(shop, three, tmp_path, share):
+@pytest.mark.parametrize("seconds", [60.0, 0.0], ids=["rarely", "every step"])
+def test_interrupted_anywhere_the_same_networks_come_of_it(
+    shop, three, tmp_path, monkeypatch, share, seconds
+):
+    monkeypatch.setattr("gloss.language.training._CHECKPOINT_SECONDS", seconds)
+
     class Interrupted(Exception):
         pass
 
@@ -127,21 +137,48 @@ def test_networks_that_are_done_are_not_trained_again(shop, tmp_path, monkeypatc
     assert seeds == [7, 8, 8, 9]
 
 
-def test_a_stage_writes_what_the_networks_write_joined(shop, three, tmp_path):
+@pytest.fixture(params=["fast", "transformers"])
+def backend(request, monkeypatch) -> None:
+    """Networks that the fast path runs, and such as it cannot run."""
+    if request.param == "transformers":
+        monkeypatch.setattr("gloss.decoding.searching._why_not", lambda _: "it is told to")
+
+
+def titles(written) -> list[list[str]]:
+    return [[query.text for query in generation.queries] for generation in written]
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.filterwarnings("ignore:decoding takes the slower path:RuntimeWarning")
+@pytest.mark.parametrize("mode", ["catalogue", "free", "exact"])
+def test_a_stage_writes_what_the_networks_write_joined(shop, three, tmp_path, mode):
+    settings = DECODING.model_copy(update={"mode": mode, "max_new_tokens": 12})
     out = tmp_path / "written"
-    stages.generate(three.path, shop.path, out, split="test", settings=DECODING)
+    stages.generate(three.path, shop.path, out, split="test", settings=settings)
     catalogue = shop.catalogue("fair")
     each = [
-        TransformersGenerator(network, DECODING, catalogue)
+        TransformersGenerator(network, settings, catalogue)
         for network in load_networks(three.path, device="cpu")
     ]
     prompts = each[0].prompt_builder().build_all(shop.examples("test"), catalogue)
     alone = zip(*(generator.generate(prompts) for generator in each), strict=True)
     written = read_generations(out)
-    assert [[q.text for q in g.queries] for g in written] == [
-        [q.text for q in joined(several).queries] for several in alone
-    ]
-    assert any(len(generation.queries) > DECODING.beams for generation in written)
+    assert titles(written) == titles(joined(several) for several in alone)
+    assert any(len(generation.queries) > settings.beams for generation in written)
+
+
+def test_as_many_titles_are_returned_as_were_asked_for(shop, three):
+    catalogue = shop.catalogue("fair")
+    every = open_generator(three.path, DECODING, catalogue, device="cpu")
+    two = DECODING.model_copy(update={"returned": 2})
+    few = open_generator(three.path, two, catalogue, device="cpu")
+    prompts = every.prompt_builder().build_all(shop.examples("test", limit=12), catalogue)
+    first = [found[:2] for found in titles(every.generate(prompts))]
+    assert titles(few.generate(prompts)) == first
+
+
+def test_a_dry_run_counts_the_networks(shop):
+    assert stages.plan(shop.path, model=SHAPE, training=TRAINING, titles="fair")["networks"] == 3
 
 
 def test_an_estimate_counts_every_network(shop, three):

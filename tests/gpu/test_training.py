@@ -19,8 +19,8 @@ from gloss.language.training import train
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-    # torch's own compiler imports what torch itself calls deprecated.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch"),
+    # torch's compiler warns of what it does itself.
+    pytest.mark.filterwarnings("default"),
 ]
 SHAPE = ScratchModel(vocabulary=300, layers=2, width=128, heads=2, context=256)
 SETTINGS = Training(

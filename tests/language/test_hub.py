@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from gloss.artifacts import open_artifact
 from gloss.errors import GlossError, InputError, UsageError
 from gloss.language import hub
 from gloss.language.bases import find_base
-from gloss.language.loading import load_language_model
+from gloss.language.loading import load_language_model, load_networks
 from hub import COMMIT, Hub
+from processes import visible_bytes
 
 NAME = "unsloth/Llama-3.2-1B"
 
@@ -133,6 +135,25 @@ def test_an_adapter_is_pushed_with_its_card_and_manifest(server, adapter, monkey
     assert server.pushed == {path.name: path.read_bytes() for path in adapter.iterdir()}
     assert server.private[-1] is True
     assert "Bearer hf_secret" in server.tokens
+
+
+def test_networks_of_an_ensemble_are_pushed_and_pulled(server, base, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    two = tmp_path / "two"
+    shutil.copytree(base, two)
+    (two / "network-1").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(base / name, two / "network-1")
+    (two / "losses-1.jsonl").write_text("{}\n")
+    hub.push(two, "me/two")
+    assert server.pushed == visible_bytes(two)
+    evil = {"network-1/evil.py": b"exit()", "network-1/deep/config.json": b"{}"}
+    monkeypatch.setitem(server.files, "me/two", server.pushed | evil)
+    made = hub.pull(hub.plan_pull("me/two"), Path("pulled"))
+    assert visible_bytes(made.path).keys() == server.pushed.keys() - {"losses-1.jsonl"} | {
+        "manifest.json"
+    }
+    assert len(load_networks(made.path, device="cpu")) == 2
 
 
 def test_a_folder_without_a_model_is_not_pushed(server, tmp_path, monkeypatch):

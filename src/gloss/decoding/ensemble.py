@@ -31,16 +31,26 @@ def open_generator(
     loading: Loading = AS_IT_IS,
 ) -> TransformersGenerator | EnsembleGenerator:
     """The generator of a model folder, of however many networks it holds."""
-    networks = load_networks(model, device=device, loading=loading)
-    members = [TransformersGenerator(each, settings, catalogue) for each in networks]
-    return EnsembleGenerator(members) if len(members) > 1 else members[0]
+    first, *others = load_networks(model, device=device, loading=loading)
+    if not others:
+        return TransformersGenerator(first, settings, catalogue)
+    # All that each has found is joined: what one would leave out counts where another writes it.
+    whole = settings.model_copy(update={"returned": None})
+    members = [TransformersGenerator(each, whole, catalogue) for each in (first, *others)]
+    return EnsembleGenerator(members, returned=settings.returned)
 
 
 class EnsembleGenerator:
-    """Networks that share a tokenizer and a template, asked one after the other."""
+    """Networks that share a tokenizer and a template, asked one after the other.
 
-    def __init__(self, members: Sequence[TransformersGenerator]) -> None:
+    returned: titles a user, at most; None: all that any of them has written.
+    """
+
+    def __init__(
+        self, members: Sequence[TransformersGenerator], *, returned: int | None = None
+    ) -> None:
         self.members = members
+        self.returned = returned
 
     def prompt_builder(self) -> PromptBuilder:
         """Makes prompts that leave every network room for its answer."""
@@ -66,11 +76,11 @@ class EnsembleGenerator:
             member.generate(prompts, progress=part_of(progress, number, len(self.members)))
             for number, member in enumerate(self.members)
         ]
-        return [joined(each) for each in zip(*written, strict=True)]
+        return [joined(each, most=self.returned) for each in zip(*written, strict=True)]
 
 
-def joined(written: Sequence[Generation]) -> Generation:
-    """What several models wrote for one user, as if one had written it.
+def joined(written: Sequence[Generation], *, most: int | None = None) -> Generation:
+    """What several models wrote for one user, as if one had written it; `most` titles at most.
 
     A title's probability is the mean over the models, a model that did not write it counting as 0.
     Likeliest first; equal ones stand in the order in which the models, first to last, name them.
@@ -81,7 +91,7 @@ def joined(written: Sequence[Generation]) -> Generation:
         for query in each.queries:
             assert query.logprob is not None
             sums[query.text] = float(np.logaddexp(sums.get(query.text, -np.inf), query.logprob))
-    ranked = sorted(sums.items(), key=lambda found: -found[1])
+    ranked = sorted(sums.items(), key=lambda found: -found[1])[:most]
     shift = float(np.log(len(written)))
     queries = tuple(Query(text, beam, total - shift) for beam, (text, total) in enumerate(ranked))
     return Generation(written[0].user, written[0].history, queries)

@@ -7,7 +7,8 @@ hub. What is pulled is an artefact of the kind "base": every file sealed, the co
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -80,7 +81,7 @@ def plan_pull(name: str, revision: str | None = None) -> Plan:
     sizes = {
         file.rfilename: int(file.size or 0)
         for file in info.siblings or ()
-        if "/" not in file.rfilename and any(fnmatch(file.rfilename, each) for each in SAFE)
+        if _is_among(SAFE, file.rfilename)
     }
     if not any(file.endswith(".safetensors") for file in sizes):
         raise InputError(f"{name} has no weights as safetensors; other formats are not fetched")
@@ -173,17 +174,25 @@ def push(folder: Path, repository: str, *, private: bool = True) -> str:
 
 def pushed_files(folder: Path) -> dict[str, int]:
     """What `push` would upload, and its bytes; InputError for a folder that holds no model."""
-    sizes = {
-        file.name: file.stat().st_size
-        for file in sorted(folder.glob("*"))
-        if file.is_file() and any(fnmatch(file.name, each) for each in _PUSHED)
+    files = {
+        file.relative_to(folder).as_posix(): file
+        for file in sorted([*folder.glob("*"), *folder.glob("*/*")])
+        if file.is_file()
     }
+    sizes = {name: file.stat().st_size for name, file in files.items() if _is_among(_PUSHED, name)}
     if not any(name.endswith(".safetensors") for name in sizes):
         raise InputError(f"{folder} holds no model: it has no safetensors")
     return sizes
 
 
-_PUSHED = (*SAFE, "manifest.json", "losses.jsonl")
+_PUSHED = (*SAFE, "manifest.json", "losses.jsonl", "losses-*.jsonl")
+
+
+def _is_among(patterns: Sequence[str], name: str) -> bool:
+    """Whether a file at the top, or of a further network (loading.py), has such a name."""
+    folder, _, file = name.rpartition("/")
+    is_in_place = re.fullmatch(r"(network-\d+)?", folder) is not None
+    return is_in_place and any(fnmatch(file, each) for each in patterns)
 
 
 def _api() -> Any:

@@ -1,13 +1,16 @@
 """Models on disk: ours (an artefact) and any Hugging Face folder, with the template they speak.
 
 Our model folder is an ordinary Hugging Face one (config.json, model.safetensors, tokenizer.json),
-or an ordinary PEFT adapter, plus `prompt.json` and the manifest.
+or an ordinary PEFT adapter, plus `prompt.json` and the manifest. Further networks of an ensemble
+lie in `network-1/`, `network-2/`, …, weights and config.json only.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -145,15 +148,15 @@ def load_networks(
     first = load_language_model(path, device=device, loading=loading)
     where = str(first.model.device)
     others = [
-        load_base(_network(Path(path), number), quantization=loading.quantization, device=where)
-        for number in range(1, _networks(first.artifact))
+        load_base(folder, quantization=loading.quantization, device=where)
+        for folder in _further_networks(Path(path))
     ]
     return (first, *(replace(first, model=model.eval()) for model in others))
 
 
-def _networks(artifact: Artifact | None) -> int:
-    trained = artifact.config.get("model", {}) if artifact else {}
-    return int(trained.get("networks", 1))
+def _further_networks(folder: Path) -> Iterator[Path]:
+    """By what is there: a folder that was pulled has no manifest that counts them."""
+    return takewhile(Path.is_dir, (_network(folder, number) for number in count(1)))
 
 
 def _network(folder: Path, number: int) -> Path:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from gloss.decoding.ensemble import EnsembleGenerator
     from gloss.decoding.generator import TransformersGenerator
     from gloss.language.finetune import Backend
+    from gloss.language.loading import LanguageModel
+    from gloss.language.training import TrainingRecord
     from gloss.prompts import Prompt
 
 __all__ = ["estimate", "generate", "plan", "train"]
@@ -82,6 +86,7 @@ def train(
     if backend != "transformers":
         raise ConfigError(f"the backend {backend} trains adapters only (model.recipe: lora)")
     from gloss.language.loading import KIND
+    from gloss.language.scratch import train_from_zero
 
     data = Dataset.load(dataset)
     config = {
@@ -91,6 +96,7 @@ def train(
         "training": training.model_dump(mode="json"),
     }
     inputs = {"dataset": data.fingerprint}
+    trained = partial(train_from_zero, data, titles=titles, model=model, training=training)
 
     def make() -> None:
         scratch = (_TRAINING,)
@@ -100,10 +106,7 @@ def train(
                 _train_network(
                     draft,
                     number,
-                    data,
-                    titles=titles,
-                    model=model,
-                    training=training,
+                    trained,
                     seed=seed + number,
                     progress=part_of(progress, number, model.networks),
                 )
@@ -119,29 +122,18 @@ def train(
 def _train_network(
     draft: Draft,
     number: int,
-    data: Dataset,
+    trained: Callable[..., tuple[LanguageModel, TrainingRecord]],
     *,
-    titles: TitleStyle,
-    model: ScratchModel,
-    training: Training,
     seed: int,
     progress: Progress,
 ) -> dict[str, Any]:
     """Train and write one network, unless an earlier try has; returns what is to be said of it."""
     from gloss.language.loading import save_language_model, save_network
-    from gloss.language.scratch import train_from_zero
 
     done = draft.path / _TRAINING / f"{number}.json"
     if not done.is_file():
-        language, record = train_from_zero(
-            data,
-            titles=titles,
-            model=model,
-            training=training,
-            seed=seed,
-            checkpoint=done.with_suffix(".pt"),
-            progress=progress,
-        )
+        checkpoint = done.with_suffix(".pt")
+        language, record = trained(seed=seed, checkpoint=checkpoint, progress=progress)
         if number == 0:
             save_language_model(draft, language)
         else:
@@ -180,6 +172,7 @@ def plan(
         "longest document": max(lengths, default=0),
         "tokens an epoch, at most": sum(lengths),
         "epochs": training.epochs,
+        "networks": model.networks,
     }
 
 
@@ -329,5 +322,8 @@ def _weights_of(model: Path, ours: Artifact | None, loading: Loading) -> dict[st
 
 
 def _folder_fingerprint(folder: Path) -> str:
-    files = sorted(file for file in Path(folder).iterdir() if file.is_file())
-    return fingerprint_of(*(part for f in files for part in (f.name, fingerprint_of_file(f))))
+    there = sorted([*folder.glob("*"), *folder.glob("network-*/*")])
+    files = {file.relative_to(folder).as_posix(): file for file in there if file.is_file()}
+    return fingerprint_of(
+        *(part for name, f in files.items() for part in (name, fingerprint_of_file(f)))
+    )
