@@ -26,7 +26,7 @@ from typing import Any
 
 from gloss import pipeline, stages
 from gloss.artifacts import MANIFEST, Artifact, open_artifact
-from gloss.config import Experiment, FusionRule
+from gloss.config import Experiment, FusionRule, ScratchModel
 from gloss.data.dataset import Dataset
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.evaluation.protocol import EvaluationProtocol
@@ -197,7 +197,7 @@ def lines_of(run: RunFolder) -> list[Line]:
         ranking = _ranking(run, name)
         lines.append(
             Line(
-                NAMES.get(name, name),
+                _label(run, name),
                 split,
                 "yes" if ranking.config["exclude_seen"] else "no",
                 (found := load_evaluation(path)[1]).means(),
@@ -208,6 +208,14 @@ def lines_of(run: RunFolder) -> list[Line]:
             )
         )
     return lines
+
+
+def _label(run: RunFolder, name: str) -> str:
+    """What a row is called; an ensemble says of how many networks."""
+    label = NAMES.get(name, name)
+    model = load_experiment(run.config).model
+    count = model.networks if isinstance(model, ScratchModel) and name in (OURS, FUSED) else 1
+    return f"{label}, {count} networks" if count > 1 else label
 
 
 def others(name: str) -> list[Line]:
