@@ -7,14 +7,16 @@ import json
 import pytest
 import yaml
 
-from gloss import pipeline
+from gloss import pipeline, stages
 from gloss.artifacts import open_artifact
+from gloss.config import SASRec
 from gloss.data.dataset import Dataset
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.experiments import with_overrides
 from gloss.retrieval.rankings import load_rankings
 from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
 from gloss.stages.reporting import report_on
+from processes import visible_bytes
 
 NAMES = ("transitions", "two-step", "sasrec")
 SETTINGS = {
@@ -165,3 +167,22 @@ def test_settings_of_signals_are_checked(gloss, tmp_path):
     ):
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
         assert message in gloss("run", tmp_path / "config.yaml", setting, "--dry-run").error
+
+
+def test_a_network_that_was_half_written_is_written_again(fused, tmp_path, monkeypatch):
+    told = {"settings": SASRec(text=False, epochs=2, width=16, networks=2)}
+    told |= {"titles": "fair", "seed": 0}
+    whole = stages.train_sasrec(fused.data, tmp_path / "whole", **told)
+    with monkeypatch.context() as patched:
+        patched.setattr("gloss.evaluation.baselines.sasrec.save_network", torn)
+        with pytest.raises(KeyboardInterrupt):
+            stages.train_sasrec(fused.data, tmp_path / "torn", **told)
+    again = stages.train_sasrec(fused.data, tmp_path / "torn", **told)
+    assert visible_bytes(again.path) == visible_bytes(whole.path)
+    first, second = sorted(again.path.glob("network-*"))
+    assert first.read_bytes() != second.read_bytes()
+
+
+def torn(_network, file):
+    file.write_bytes(b"half a")
+    raise KeyboardInterrupt
