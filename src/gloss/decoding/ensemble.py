@@ -31,12 +31,16 @@ def open_generator(
     loading: Loading = AS_IT_IS,
 ) -> TransformersGenerator | EnsembleGenerator:
     """The generator of a model folder, of however many networks it holds."""
-    first, *others = load_networks(model, device=device, loading=loading)
-    if not others:
-        return TransformersGenerator(first, settings, catalogue)
+    networks = load_networks(model, device=device, loading=loading)
+    if len(networks) == 1:
+        return TransformersGenerator(networks[0], settings, catalogue)
     # All that each has found is joined: what one would leave out counts where another writes it.
     whole = settings.model_copy(update={"returned": None})
-    members = [TransformersGenerator(each, whole, catalogue) for each in (first, *others)]
+    # Asked in turn, each takes its part of what those before it have left.
+    members = [
+        TransformersGenerator(each, whole, catalogue, share=1 / left)
+        for each, left in zip(networks, range(len(networks), 0, -1), strict=True)
+    ]
     return EnsembleGenerator(members, returned=settings.returned)
 
 

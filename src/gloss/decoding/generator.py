@@ -62,8 +62,11 @@ class TransformersGenerator:
         language: LanguageModel,
         settings: Decoding,
         catalogue: Catalogue | None = None,
+        *,
+        share: float = 1.0,
     ) -> None:
-        """`catalogue` is needed in the modes "catalogue" and "exact" only."""
+        """`catalogue` is needed in the modes "catalogue" and "exact" only. share: of the free
+        memory of a GPU, for one of several generators that are asked in turn."""
         self.language = language
         self.settings = settings
         self.end = int(language.tokenizer.eos_token_id)
@@ -82,7 +85,9 @@ class TransformersGenerator:
         self.search: Search = (
             ExhaustiveSearch(language.model, beams, self.trie)
             if settings.mode == "exact" and self.trie
-            else choose_search(language.model, beams, self.trie, entries=settings.batch_tokens)
+            else choose_search(
+                language.model, beams, self.trie, entries=settings.batch_tokens, share=share
+            )
         )
 
     def prompt_builder(self) -> PromptBuilder:

@@ -43,18 +43,24 @@ class Search(Protocol):
 
 
 def choose_search(
-    model: Any, settings: BeamSettings, trie: TitleTrie | None, *, entries: int | None
+    model: Any,
+    settings: BeamSettings,
+    trie: TitleTrie | None,
+    *,
+    entries: int | None,
+    share: float = 1.0,
 ) -> Search:
     """The fastest search that can run this model here.
 
     entries: cache entries to hold at once, users x (prompt + steps x beams); None: what fits.
+    share: of a device's free memory, less than 1 for one of several that keep theirs.
     """
     kind = model.device.type
     reason = _why_not(model)
     if reason is None and kind == "cpu":
         return CpuSlottedSearch(model, settings, trie, entries=entries or CPU_ENTRIES)
     if reason is None:
-        return SlottedSearch(model, settings, trie, entries=entries)
+        return SlottedSearch(model, settings, trie, entries=entries, share=share)
     warnings.warn(f"decoding takes the slower path: {reason}", RuntimeWarning, stacklevel=2)
     entries = entries or (_fitting(model) if kind == "cuda" else CPU_ENTRIES)
     return BatchedSearch(model, settings, trie, entries=entries)
@@ -154,11 +160,17 @@ class SlottedSearch:
     """The fast path: as many slots as memory allows, kept from call to call."""
 
     def __init__(
-        self, model: Any, settings: BeamSettings, trie: TitleTrie | None, *, entries: int | None
+        self,
+        model: Any,
+        settings: BeamSettings,
+        trie: TitleTrie | None,
+        *,
+        entries: int | None,
+        share: float = 1.0,
     ) -> None:
         from gloss.decoding.fast.llama import FastLlama
 
-        self.settings, self.trie, self.entries = settings, trie, entries
+        self.settings, self.trie, self.entries, self.share = settings, trie, entries, share
         self.steps = trie.depth if trie else settings.max_new_tokens
         context = int(model.config.max_position_embeddings)
         self.model = FastLlama(model, positions=context + self.steps)
@@ -196,7 +208,7 @@ class SlottedSearch:
         entries = self.entries
         if entries is None:
             free, _ = torch.cuda.mem_get_info()
-            entries = int(free * _MEMORY_SHARE) // self.model.entry_bytes()
+            entries = int(free * _MEMORY_SHARE * self.share) // self.model.entry_bytes()
         return max(1, min(self.most_slots, entries // each))
 
 
