@@ -90,20 +90,14 @@ def transitions(
     for question in questions:
         history = question.history[-settings.recent :]
         around = [near(catalogue.row(item)) for item in history]
-        reached = np.reshape(around, (len(history), 2 * len(catalogue)))
-        weights = fading(len(history), settings.decay)
-        hops = (weights @ reached).reshape(2, len(catalogue))
-        most = hops.max(axis=1, keepdims=True)
-        wanted = np.array([[settings.first_hop], [settings.second_hop]], np.float32)
-        scales = wanted / np.where(most > 0, most, 1)
-        scores = (hops * scales).sum(axis=0)
+        scores, weights = _scored(around, len(catalogue), settings)
         rankings.append(
             listed(
                 question,
                 np.where(scores > 0, scores, -np.inf),
                 catalogue,
                 history=history,
-                shares=partial(_shares, around, weights[:, None] * scales.T),
+                shares=partial(_shares, around, weights),
                 length=length,
                 exclude_seen=exclude_seen,
             )
@@ -128,6 +122,17 @@ def _surroundings(graph: Graph, row: int) -> Array:
     start[row] = 1.0
     once = graph.spread(start)
     return np.stack([once, graph.spread(once)]).astype(np.float32)
+
+
+def _scored(around: Sequence[Array], size: int, settings: Transitions) -> tuple[Array, Array]:
+    """float32 (items,): the scores; and (purchases, hops): what each purchase's surroundings,
+    earliest first, weigh in them."""
+    fades = fading(len(around), settings.decay)
+    hops = (fades @ np.reshape(around, (len(around), 2 * size))).reshape(2, size)
+    most = hops.max(axis=1)
+    wanted = np.array([settings.first_hop, settings.second_hop], np.float32)
+    scales = wanted / np.where(most > 0, most, 1)
+    return scales @ hops, fades[:, None] * scales
 
 
 def _shares(around: Sequence[Array], weights: Array, rows: Array) -> Array:
