@@ -31,17 +31,18 @@ def open_generator(
     loading: Loading = AS_IT_IS,
 ) -> TransformersGenerator | EnsembleGenerator:
     """The generator of a model folder, of however many networks it holds."""
-    networks = load_networks(model, device=device, loading=loading)
-    if len(networks) == 1:
-        return TransformersGenerator(networks[0], settings, catalogue)
+    first, *others = load_networks(model, device=device, loading=loading)
+    if not others:
+        return TransformersGenerator(first, settings, catalogue)
     # All that each has found is joined: what one would leave out counts where another writes it.
     whole = settings.model_copy(update={"returned": None})
     # Asked in turn, each takes its part of what those before it have left.
-    members = [
-        TransformersGenerator(each, whole, catalogue, share=1 / left)
-        for each, left in zip(networks, range(len(networks), 0, -1), strict=True)
+    leader = TransformersGenerator(first, whole, catalogue, share=1 / (1 + len(others)))
+    followers = [
+        TransformersGenerator(each, whole, catalogue, share=1 / left, trie=leader.trie)
+        for each, left in zip(others, range(len(others), 0, -1), strict=True)
     ]
-    return EnsembleGenerator(members, returned=settings.returned)
+    return EnsembleGenerator([leader, *followers], returned=settings.returned)
 
 
 class EnsembleGenerator:

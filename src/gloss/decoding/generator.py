@@ -64,16 +64,18 @@ class TransformersGenerator:
         catalogue: Catalogue | None = None,
         *,
         share: float = 1.0,
+        trie: TitleTrie | None = None,
     ) -> None:
-        """`catalogue` is needed in the modes "catalogue" and "exact" only. share: of the free
-        memory of a GPU, for one of several generators that are asked in turn."""
+        """`catalogue` is needed in the modes "catalogue" and "exact" only. For one of several
+        generators that are asked in turn: share, of the free memory of a GPU; trie, that of another
+        with the same tokenizer and settings, which need not be built again."""
         self.language = language
         self.settings = settings
         self.end = int(language.tokenizer.eos_token_id)
         self.catalogue = catalogue
         # Many users are offered the same title, and turning tokens into text is slow.
         self._title_of = lru_cache(_TITLES_KEPT)(self._decoded)
-        self.trie = self._title_trie() if settings.mode != "free" else None
+        self.trie = (trie or self._title_trie()) if settings.mode != "free" else None
         self.steps = self.trie.depth if self.trie else settings.max_new_tokens
         beams = BeamSettings(
             beams=settings.beams,
