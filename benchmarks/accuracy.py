@@ -26,7 +26,7 @@ from typing import Any
 
 from gloss import pipeline, stages
 from gloss.artifacts import MANIFEST, Artifact, open_artifact
-from gloss.config import Experiment, FusionRule, ScratchModel
+from gloss.config import Experiment, FusionRule, ModelSettings, ScratchModel
 from gloss.data.dataset import Dataset
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.evaluation.protocol import EvaluationProtocol
@@ -192,12 +192,13 @@ def page(runs: Sequence[RunFolder]) -> str:
 def lines_of(run: RunFolder) -> list[Line]:
     """A line for every evaluation of a run."""
     split, times = Dataset.load(run.data).split, _times(run)
+    model = load_experiment(run.config).model
     lines = []
     for name, path in run.evaluations().items():
         ranking = _ranking(run, name)
         lines.append(
             Line(
-                _label(run, name),
+                _label(model, name),
                 split,
                 "yes" if ranking.config["exclude_seen"] else "no",
                 (found := load_evaluation(path)[1]).means(),
@@ -210,10 +211,9 @@ def lines_of(run: RunFolder) -> list[Line]:
     return lines
 
 
-def _label(run: RunFolder, name: str) -> str:
+def _label(model: ModelSettings, name: str) -> str:
     """What a row is called; an ensemble says of how many networks."""
     label = NAMES.get(name, name)
-    model = load_experiment(run.config).model
     count = model.networks if isinstance(model, ScratchModel) and name in (OURS, FUSED) else 1
     return f"{label}, {count} networks" if count > 1 else label
 

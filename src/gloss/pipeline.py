@@ -31,7 +31,7 @@ from gloss.stages.reporting import report_on, write_report
 
 __all__ = ["Announce", "protocol_of", "quietly", "run", "run_signals"]
 
-SPLITS: tuple[SplitName, ...] = ("validation", "test")
+_SPLITS: tuple[SplitName, ...] = ("validation", "test")
 """What signals are asked of: to be fused, and to be measured."""
 
 Announce = Callable[[str], AbstractContextManager[Progress]]
@@ -60,7 +60,7 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
     if experiment.signals.use:
         work.generate("validation")
         work.sources()
-        for split in SPLITS:
+        for split in _SPLITS:
             work.signals(split)
             work.titles(split)
         with announce("fuse"):
@@ -88,7 +88,7 @@ def run_signals(
     work = _begin(experiment, out, announce)
     work.prepare()
     work.sources()
-    for split in SPLITS:
+    for split in _SPLITS:
         work.signals(split)
     with announce("fuse"):
         work.fuse(SIGNALS, experiment.signals.use)
@@ -253,13 +253,14 @@ class _Work:
         rankings = {name: self.folder.ranking(name) for name in names}
         signals = self.experiment.signals.use
         rankings |= {name: self.folder.signal("test", name) for name in signals}
+        bounds = _bounds_of(self.experiment)
         for name, ranking in rankings.items():
             stages.evaluate(
                 ranking,
                 self.folder.data,
                 self.folder.evaluation(name),
                 protocol=self.protocol,
-                bounds=_bounds_of(self.experiment),
+                bounds=bounds,
                 generations=self.folder.generations if name == OURS else None,
             )
 

@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
+GLOSS = (sys.executable, "-c", "from gloss.cli.main import main; main()")
 LENGTHS = (7, 130, 2, 64, 300)
 
 
@@ -79,7 +80,7 @@ def test_an_adapter_is_trained_and_decodes(
     model = lora(base, quantization=quantization)
     out = tmp_path / "adapter"
     made = stages.train(shop.path, out, model=model, training=training, titles="paper", seed=1)
-    losses = [json.loads(line) for line in (out / "losses.jsonl").read_text().splitlines()]
+    losses = losses_of(out)
     validated = [row["validation_loss"] for row in losses if "validation_loss" in row]
     assert validated[-1] < validated[0]
     assert made.summary["steps"] == 15
@@ -106,11 +107,19 @@ def test_two_gpus_train_as_one_does(
         (tmp_path / name).write_text(yaml.safe_dump(settings))
         return tmp_path / name
 
-    gloss = [sys.executable, "-c", "from gloss.cli.main import main; main()", "train"]
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
     launch += [str(pytestconfig.rootpath / f"configs/accelerate/{kind}.yaml"), "--no_python"]
     for prefix, path, out in (([], config("one", 2), "a"), (launch, config("two", 1), "b")):
-        call = [*prefix, *gloss, str(path), "-d", str(shop.path), "-o", str(tmp_path / out)]
+        call = [
+            *prefix,
+            *GLOSS,
+            "train",
+            str(path),
+            "-d",
+            str(shop.path),
+            "-o",
+            str(tmp_path / out),
+        ]
         subprocess.run(call, check=True, timeout=300)
     one, two = (open_artifact(tmp_path / out, "model").summary for out in ("a", "b"))
     assert two["steps"] == one["steps"]
@@ -148,8 +157,7 @@ def goes_on_when_killed(base: Path, shop: Dataset, tmp_path: Path, *, optimizer:
         "training": {"recipe": "lora", **training},
     }
     (tmp_path / "killed.yaml").write_text(yaml.safe_dump(settings))
-    call = [sys.executable, "-c", "from gloss.cli.main import main; main()", "train"]
-    call += [str(tmp_path / "killed.yaml"), "-d", str(shop.path), "-o"]
+    call = [*GLOSS, "train", str(tmp_path / "killed.yaml"), "-d", str(shop.path), "-o"]
     subprocess.run([*call, str(tmp_path / "whole")], check=True, timeout=300)
     with subprocess.Popen([*call, str(tmp_path / "resumed")]) as process:
         while not [*tmp_path.glob(f".resumed.partial/checkpoints/*/{checkpoints._MARK}")]:
@@ -162,7 +170,6 @@ def goes_on_when_killed(base: Path, shop: Dataset, tmp_path: Path, *, optimizer:
     assert [row["step"] for row in resumed] == [row["step"] for row in whole]
     for name in ("loss", "validation_loss"):
         curves = [[row[name] for row in rows if name in row] for rows in (whole, resumed)]
-        print(name, curves)
         assert curves[0][-1] < curves[0][0]
         assert curves[1] == pytest.approx(curves[0], rel=0.02)
     decoding = Decoding(beams=4)
