@@ -58,6 +58,8 @@ NAMES = {
     "transitions": "Transition graph",
     "two-step": "Transition graph, two steps",
     "text": "Similar titles",
+    "tuned": "Similar titles, taught encoder",
+    "words": "Common words",
     "sasrec": "SASRec, full softmax",
 }
 TIGER = {"beauty": (0.0454, 0.0321), "toys": (0.0521, 0.0371), "sports": (0.0264, 0.0181)}

@@ -17,6 +17,7 @@ ORDER = (
     "artifacts",
     "config",
     "experiments",
+    "epochs",
     "data",
     "prompts",
     "language",
@@ -35,6 +36,8 @@ ORDER = (
 )
 TORCH = {"torch", "transformers", "tokenizers", "safetensors"}
 MAY_NEED_TORCH = {
+    "epochs.py",
+    "retrieval/tuning.py",
     "decoding/beam_search.py",
     "decoding/beams.py",
     "decoding/exhaustive.py",

@@ -28,8 +28,10 @@ SETTINGS = {
     "decoding": {"beams": 4},
     "limit_users": USERS,
     "signals": {
-        "use": ["transitions", "two-step", "sasrec", *(["text"] if HAS_ENCODER else [])],
+        "use": ["transitions", "two-step", "sasrec", "words"]
+        + (["text", "tuned"] if HAS_ENCODER else []),
         "length": 40,
+        "tuning": {"epochs": 1, "batch_users": 64, "candidates": 32},
         "sasrec": {"text": HAS_ENCODER, "epochs": 2, "width": 16, "networks": 2},
     },
 }

@@ -40,6 +40,7 @@ __all__ = [
     "Training",
     "TrainingSettings",
     "Transitions",
+    "Tuning",
 ]
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -266,6 +267,17 @@ class Transitions(_Settings):
     decay: float = Field(0.5, gt=0, le=1)
 
 
+class Tuning(_Settings):
+    """How a sentence encoder is taught on histories (retrieval/tuning.py). batch_users: users a
+    step; candidates: titles that the next one is found among, the whole catalogue where it has no
+    more; they bound memory, about 2.5 MB a title on a GPU with the encoder all-MiniLM-L6-v2."""
+
+    epochs: PositiveInt = 6
+    batch_users: PositiveInt = 256
+    candidates: Annotated[int, Field(ge=2)] = 20_000
+    learning_rate: float = Field(5e-4, gt=0)
+
+
 class SASRec(_Settings):
     """A small transformer over items (evaluation/baselines/sasrec.py). networks: trained with
     seeds in a row, their log-probabilities averaged; text: whether title vectors are part of an
@@ -289,15 +301,16 @@ class SASRec(_Settings):
         return self
 
 
-SignalName = Literal["transitions", "two-step", "text", "sasrec"]
+SignalName = Literal["transitions", "two-step", "text", "tuned", "words", "sasrec"]
 FusionRule = Literal["log-linear", "trees", "rank"]
 
 
 class Signals(_Settings):
     """Rankings that need no language model, and their fusion with it. use: which ones; without any
     there is no fusion; fusion: by fitted weights, by fitted trees (extra "trees"), or by ranks
-    alone; encoder: what makes vectors of titles (retrieval/encoders.py); length: items that each
-    signal brings to the fusion; validation_users: weights or trees are fitted on as many."""
+    alone; encoder: what makes vectors of titles (retrieval/encoders.py), and is taught for "tuned";
+    length: items that each signal brings to the fusion; validation_users: weights or trees are
+    fitted on as many."""
 
     use: tuple[SignalName, ...] = ()
     fusion: FusionRule = "log-linear"
@@ -306,6 +319,7 @@ class Signals(_Settings):
     validation_users: PositiveInt = 4000
     transitions: Transitions = Transitions()
     two_step: Transitions = Transitions(degree_power=0.3, first_hop=0.0, second_hop=1.0)
+    tuning: Tuning = Tuning()
     sasrec: SASRec = SASRec()
 
 

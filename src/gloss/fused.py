@@ -62,7 +62,11 @@ class Fusion:
         """
         made = open_artifact(folder.ranking(FUSED), rankings.KIND)
         sources = Sources(
-            Dataset.load(folder.data), style, index=folder.vectors, networks=folder.networks
+            Dataset.load(folder.data),
+            style,
+            index=folder.vectors,
+            encoder=folder.encoder,
+            networks=folder.networks,
         )
         ours, *others = _parts(folder, made)
         signals = tuple(_asked(each, sources) for each in others)

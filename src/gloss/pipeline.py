@@ -117,7 +117,7 @@ def _vectors_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSe
 def _require_parts(experiment: Experiment, protocol: EvaluationProtocol) -> None:
     """What is missing is said at once, not after the training."""
     encoder_of(_index_of(experiment, protocol))
-    if stages.needs_vectors(experiment.signals):
+    if stages.needs_vectors(experiment.signals) or "tuned" in experiment.signals.use:
         encoder_of(_vectors_of(experiment, protocol))
     if experiment.signals.use and experiment.signals.fusion == "trees":
         boosting.require_installed()
@@ -185,12 +185,24 @@ class _Work:
                 )
 
     def sources(self) -> None:
-        """What signals are made from: vectors of titles, and SASRec's networks."""
+        """What signals are made from: vectors of titles, a taught encoder, SASRec's networks."""
         settings = self.experiment.signals
         if self._vectors:
             index = _vectors_of(self.experiment, self.protocol)
             with self.announce("vectors") as progress:
                 stages.index(self.folder.data, self._vectors, settings=index, progress=progress)
+        if self._encoder:
+            with self.announce("teach encoder") as progress:
+                stages.tune(
+                    self.folder.data,
+                    self._encoder,
+                    encoder=settings.encoder,
+                    titles=self.protocol.title_style,
+                    settings=settings.tuning,
+                    asked=settings.transitions,
+                    seed=self.experiment.seed,
+                    progress=progress,
+                )
         if "sasrec" in settings.use:
             with self.announce("train sasrec") as progress:
                 stages.train_sasrec(
@@ -202,6 +214,11 @@ class _Work:
                     index=self._vectors,
                     progress=progress,
                 )
+
+    @property
+    def _encoder(self) -> Path | None:
+        """Where the taught encoder lies, if there is to be one."""
+        return self.folder.encoder if "tuned" in self.experiment.signals.use else None
 
     @property
     def _vectors(self) -> Path | None:
@@ -221,6 +238,7 @@ class _Work:
                     protocol=replace(self.protocol, length=settings.length),
                     split=split,
                     index=self._vectors,
+                    encoder=self._encoder,
                     networks=self.folder.networks,
                     limit_users=_limit(self.experiment, split),
                     progress=progress,

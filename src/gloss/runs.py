@@ -3,7 +3,7 @@
 config.yaml                              the settings, resolved
 data/ model/ generations/ index/         one artefact a stage; validation-generations/ to fuse
 rankings/{gloss,last-item,popularity}/   lists of items
-vectors/ sasrec/                         what signals without a language model are made from
+vectors/ encoder/ sasrec/                what signals without a language model are made from
 signals/{validation,test}/…/             long lists of each signal, to be fused
 rankings/{signals,fused}/                all signals as one list: without the model, and with it
 evaluations/…/                           what lists are worth
@@ -70,6 +70,10 @@ class RunFolder:
     @property
     def vectors(self) -> Path:
         return self.path / "vectors"
+
+    @property
+    def encoder(self) -> Path:
+        return self.path / "encoder"
 
     @property
     def networks(self) -> Path:

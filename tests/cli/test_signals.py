@@ -18,7 +18,7 @@ from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
 from gloss.stages.reporting import report_on
 from processes import visible_bytes
 
-NAMES = ("transitions", "two-step", "sasrec")
+NAMES = ("transitions", "two-step", "words", "sasrec")
 SETTINGS = {
     "name": "tiny",
     "data": {"source": "shop", "users": 150, "split": "leave-one-out"},

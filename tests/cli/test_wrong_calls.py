@@ -262,7 +262,7 @@ def test_lists_are_not_measured_beyond_their_end(gloss, run, tmp_path):
 
 def test_an_unknown_baseline_is_named_beside_the_known(gloss, run, tmp_path):
     failed = gloss("baseline", "oracle", "-d", run.data, "-o", tmp_path / "out")
-    known = "last-item, popularity, transitions, two-step, text, sasrec"
+    known = "last-item, popularity, transitions, two-step, text, tuned, words, sasrec"
     assert failed.error == f"unknown baseline 'oracle', known are {known}"
     assert failed.code == WRONG_CALL
 

@@ -22,7 +22,6 @@ from gloss.evaluation.baselines.sasrec import (
     sasrec,
     save_network,
     train_network,
-    validation_ndcg,
 )
 from gloss.evaluation.baselines.sasrec import _FullSoftmax as FullSoftmax
 from gloss.evaluation.metrics import target_ranks
@@ -184,10 +183,9 @@ SHORT = SMALL.model_copy(update={"epochs": 4})
 CYCLE = histories(*(("abcdef" * 2)[n : n + 6] for n in range(6))) * 4
 
 
-def trained(tmp_path, *, seed=0, vectors=None, validation=(), settings=SHORT) -> Network:
+def trained(tmp_path, *, seed=0, vectors=None, settings=SHORT) -> Network:
     network, _ = train_network(
         CYCLE,
-        validation,
         CATALOGUE,
         vectors=vectors,
         settings=settings,
@@ -250,10 +248,10 @@ def test_a_training_that_was_interrupted_ends_with_the_same_bits(tmp_path):
     told = {"vectors": VECTORS, "settings": SHORT, "seed": 0}
     checkpoint = tmp_path / "checkpoint.pt"
     with pytest.raises(Killed):
-        train_network(CYCLE, [], CATALOGUE, checkpoint=checkpoint, progress=die, **told)
+        train_network(CYCLE, CATALOGUE, checkpoint=checkpoint, progress=die, **told)
     assert checkpoint.is_file()
-    resumed, record = train_network(CYCLE, [], CATALOGUE, checkpoint=checkpoint, **told)
-    assert len(record.losses) == SHORT.epochs
+    resumed, losses = train_network(CYCLE, CATALOGUE, checkpoint=checkpoint, **told)
+    assert len(losses) == SHORT.epochs
     checkpoint.unlink()
     assert same(resumed, trained(tmp_path, vectors=VECTORS))
 
@@ -261,22 +259,6 @@ def test_a_training_that_was_interrupted_ends_with_the_same_bits(tmp_path):
 def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 torn")
     assert same(trained(tmp_path), trained(tmp_path))
-
-
-def test_the_epoch_with_the_best_validation_ndcg_is_kept(tmp_path):
-    against = [Example("u", ("a",), "e")]  # never follows a: the less is learned, the better
-    network, record = train_network(
-        CYCLE,
-        against,
-        CATALOGUE,
-        vectors=None,
-        settings=SMALL,
-        seed=0,
-        checkpoint=tmp_path / "checkpoint.pt",
-    )
-    found = [row["validation_ndcg@10"] for row in record.losses]
-    assert record.epoch == 1 + found.index(max(found)) < SMALL.epochs
-    assert validation_ndcg(network, against, CATALOGUE) == max(found)
 
 
 def test_networks_are_saved_without_the_vectors_of_titles(tmp_path):
@@ -296,7 +278,6 @@ def test_without_two_purchases_of_anybody_there_is_nothing_to_train_on(tmp_path)
     with pytest.raises(InputError, match="no user has two purchases"):
         train_network(
             histories("a", ""),
-            [],
             CATALOGUE,
             vectors=None,
             settings=SMALL,

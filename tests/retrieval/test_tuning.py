@@ -1,56 +1,50 @@
 from __future__ import annotations
 
-from importlib.util import find_spec
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from contracts import catalogue_of
-from gloss.artifacts import open_artifact
+from gloss import stages
+from gloss.artifacts import Artifact
+from gloss.config import Transitions, Tuning
 from gloss.data.dataset import Dataset, PurchaseLog, prepare, save
-from gloss.data.histories import History
-from gloss.errors import ConfigError, InputError, MissingExtraError
-from gloss.retrieval import tuning
-from gloss.retrieval.encoders import Encoder, Prefixes, open_encoder
-from gloss.retrieval.tuning import title_pairs, tune_encoder
+from gloss.errors import ConfigError, InputError
+from gloss.retrieval.encoders import TAUGHT, VECTORS, Encoder, Prefixes, open_encoder
+
+TITLES = [
+    *("kite", "string", "wind", "soap", "towel", "bath"),
+    *("pan", "oil", "stove", "pen", "ink", "paper"),
+]
+QUICK = Tuning(epochs=2, batch_users=4, learning_rate=1e-4)
+ASKED = Transitions(recent=2, decay=0.5)
 
 
 @pytest.fixture(autouse=True)
-def trainer(minilm):
-    if not (find_spec("datasets") and find_spec("accelerate")):
-        pytest.skip('needs the extra "tune"')
+def torch_and_encoder(minilm):
+    """Every test here trains the real encoder."""
 
 
-def test_pairs_are_purchases_in_a_row_with_other_titles():
-    catalogue = catalogue_of(("kite", "ball", "kite"))
-    histories = [History("u", ("b0", "b1", "b2")), History("v", ("b0", "b2")), History("w", ())]
-    assert [*title_pairs(histories, catalogue)] == [("kite", "ball"), ("ball", "kite")]
+def shop_of(folder: Path, each: int) -> Dataset:
+    """Users who bought `each` things of their own, one after another."""
+    bought = [(f"u{n // each}", f"b{n}", n % each) for n in range(len(TITLES))]
+    items = {"item": [f"b{n}" for n in range(len(TITLES))], "title": TITLES}
+    columns = ["user", "item", "time"]
+    log = PurchaseLog(pl.DataFrame(bought, schema=columns, orient="row"), pl.DataFrame(items), {})
+    save(prepare(log, split="paper"), folder, config={})
+    return Dataset.load(folder)
 
 
 @pytest.fixture
 def shop(tmp_path) -> Dataset:
-    """Four users, each of whom bought one thing after another: twelve things."""
-    titles = [
-        "kite",
-        "string",
-        "wind",
-        "soap",
-        "towel",
-        "bath",
-        "pan",
-        "oil",
-        "stove",
-        "pen",
-        "ink",
-        "paper",
-    ]
-    bought = [(f"u{n // 3}", f"b{n}", n % 3) for n in range(len(titles))]
-    items = {"item": [f"b{n}" for n in range(len(titles))], "title": titles}
-    columns = ["user", "item", "time"]
-    log = PurchaseLog(pl.DataFrame(bought, schema=columns, orient="row"), pl.DataFrame(items), {})
-    save(prepare(log, split="paper"), tmp_path / "shop", config={})
-    return Dataset.load(tmp_path / "shop")
+    return shop_of(tmp_path / "shop", each=3)
+
+
+def taught(shop: Dataset, out: Path, settings: Tuning = QUICK, **told) -> Artifact:
+    wanted = {"encoder": "all-MiniLM-L6-v2", "titles": "fair", "asked": ASKED, "seed": 0, **told}
+    return stages.tune(shop.path, out, settings=settings, **wanted)
 
 
 def contrast(encoder: Encoder) -> float:
@@ -61,29 +55,72 @@ def contrast(encoder: Encoder) -> float:
     return float(cosines.diagonal().mean() - cosines.mean())
 
 
-def test_a_tuned_encoder_is_an_encoder_that_tells_pairs_apart(shop, tmp_path, minilm):
-    folder = tmp_path / "tuned"
-    tune_encoder(shop, folder, encoder=minilm.name, batch=2, learning_rate=3e-4)
-    tuned = open_encoder(str(folder))
-    assert tuned.prefixes == Prefixes()
-    assert tuned.fingerprint != minilm.fingerprint
-    assert np.linalg.norm(tuned.encode(["kite"], role="query")) == pytest.approx(1, abs=1e-6)
-    assert contrast(tuned) > contrast(minilm)
-    made = open_artifact(folder, tuning.KIND)
+def test_a_taught_encoder_is_an_encoder_that_tells_what_follows(shop, tmp_path, minilm):
+    made = taught(shop, tmp_path / "taught", QUICK.model_copy(update={"epochs": 60}))
+    encoder = open_encoder(str(made.path))
+    assert made.kind == TAUGHT
     assert made.inputs == {"dataset": shop.fingerprint, "encoder": minilm.fingerprint}
-    assert (made.summary["pairs"], made.summary["steps"]) == (4, 2)
-    assert not (folder / "trainer").exists()
+    assert encoder.prefixes == Prefixes()
+    assert contrast(encoder) > contrast(minilm) + 0.03
+    assert not (made.path / "checkpoints").exists()
 
 
-def test_what_cannot_be_learnt_from_is_named(dataset, tmp_path, minilm, monkeypatch):
-    with pytest.raises(InputError, match="are fewer than a batch of 64"):
-        tune_encoder(dataset, tmp_path / "tuned", encoder=minilm.name)
-    with pytest.raises(InputError, match="too few different titles for a batch of 2"):
-        tune_encoder(dataset, tmp_path / "tuned", encoder=minilm.name, batch=2)
-    with pytest.raises(ConfigError, match="a batch of 1 has no negatives"):
-        tune_encoder(dataset, tmp_path / "tuned", encoder=minilm.name, batch=1)
+def test_the_catalogues_vectors_lie_beside_it(shop, tmp_path):
+    made = taught(shop, tmp_path / "taught")
+    titles = [item.title for item in shop.catalogue("fair")]
+    expected = open_encoder(str(made.path)).encode(titles, role="document")
+    assert np.load(made.path / VECTORS) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_loss_is_that_of_the_next_title_among_all(shop, tmp_path, minilm):
+    """Two purchases make a user, the last one counting twice as much."""
+    import torch
+
+    from gloss.retrieval.tuning import _Taught as Taught
+
+    module = Taught(minilm.model(), sorted(TITLES), QUICK, ASKED).eval()
+    vectors = minilm.encode(sorted(TITLES), role="document")
+    rows = [4, 7, 1, 9]
+    with torch.no_grad():
+        loss = module.loss(
+            torch.tensor([rows, [3, 5, 0, 0]]), torch.tensor([[1] * 4, [1, 1, 0, 0]]) > 0
+        )
+    users = [
+        vectors[4],
+        (vectors[4] + 2 * vectors[7]) / 3,
+        (vectors[7] + 2 * vectors[1]) / 3,
+        vectors[3],
+    ]
+    scores = 20 * np.array(users) @ vectors.T
+    wanted = scores[range(4), [7, 1, 9, 5]]
+    assert float(loss) == pytest.approx((np.log(np.exp(scores).sum(1)) - wanted).mean(), abs=1e-4)
+
+
+class Killed(Exception):
+    pass
+
+
+def killed_at(step: int) -> Callable[..., None]:
+    def progress(done: int, total: int | None, note: str = "") -> None:
+        if done == step:
+            raise Killed
+
+    return progress
+
+
+@pytest.mark.parametrize("candidates", [20_000, 3])
+def test_a_training_that_was_killed_ends_with_the_same_bytes(shop, tmp_path, candidates):
+    settings = QUICK.model_copy(update={"candidates": candidates})
+    whole = taught(shop, tmp_path / "whole", settings)
+    with pytest.raises(Killed):
+        taught(shop, tmp_path / "killed", settings, progress=killed_at(2))
+    assert taught(shop, tmp_path / "killed", settings).fingerprint == whole.fingerprint
+    assert taught(shop, tmp_path / "other", settings, seed=1).fingerprint != whole.fingerprint
+
+
+def test_what_cannot_be_learnt_from_is_named(tmp_path):
+    lonely = shop_of(tmp_path / "lonely", each=1)
+    with pytest.raises(InputError, match="no user has two purchases"):
+        taught(lonely, tmp_path / "taught")
     with pytest.raises(ConfigError, match="no encoder 'none'"):
-        tune_encoder(dataset, tmp_path / "tuned", encoder="none")
-    monkeypatch.setattr(tuning, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"gloss-rec\[tune\]"):
-        tune_encoder(dataset, tmp_path / "tuned", encoder=minilm.name, batch=2)
+        taught(lonely, tmp_path / "taught", encoder="none")

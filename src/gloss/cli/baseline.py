@@ -10,7 +10,6 @@ import typer
 from gloss.cli.indexing import KNOWN as KNOWN_TO_INDEX
 from gloss.cli.options import (
     Data,
-    Encoder,
     ExcludeSeen,
     Json,
     Length,
@@ -35,6 +34,8 @@ _KNOWN = {
     "transitions": (),
     "two-step": (),
     "text": ("index",),
+    "tuned": ("encoder",),
+    "words": (),
     "sasrec": ("index", "networks", "seed"),
 }
 """The options that each baseline understands."""
@@ -62,7 +63,13 @@ def baseline(
         Literal["bm25", "dense", "hybrid"] | None,
         typer.Option("--retriever", help="last-item without an index: words, meaning or both."),
     ] = None,
-    encoder: Encoder = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="last-item without an index: see gloss index; tuned: one made by gloss encoder "
+            "tune."
+        ),
+    ] = None,
     networks: Annotated[
         Path | None,
         typer.Option(help="sasrec: where the networks are or will be (default: OUT-networks)."),
@@ -143,4 +150,7 @@ def _signal(name: str, data: Path, out: Path, typed: dict[str, Any], **asked: An
             index=typed.get("index"),
             progress=asked["progress"],
         )
-    return stages.signal(name, data, out, signals=Signals(), networks=networks, **asked)
+    encoder = Path(typed["encoder"]) if "encoder" in typed else None
+    return stages.signal(
+        name, data, out, signals=Signals(), encoder=encoder, networks=networks, **asked
+    )

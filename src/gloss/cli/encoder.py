@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gloss.cli.options import Data, Json, Out
+from gloss.cli.options import Data, Json, Out, ProtocolName
 
 __all__ = ["register"]
 
@@ -29,31 +29,43 @@ def tune(
     encoder: Annotated[
         str, typer.Option("--encoder", help="The encoder to start from, by name or folder.")
     ] = "all-MiniLM-L6-v2",
-    pairs: Annotated[
-        int, typer.Option("--pairs", min=2, help="Pairs of purchases in a row to learn from.")
-    ] = 10_000,
-    batch: Annotated[int, typer.Option("--batch", min=2, help="Pairs in a step.")] = 64,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over all histories.")] = 1,
+    users: Annotated[int, typer.Option("--users", min=1, help="Histories in a step.")] = 32,
+    candidates: Annotated[
+        int,
+        typer.Option(
+            "--candidates",
+            min=2,
+            help="Titles that the next one is found among: all of the catalogue on a GPU.",
+        ),
+    ] = 512,
     learning_rate: Annotated[
-        float, typer.Option("--learning-rate", min=0, help="The highest learning rate.")
-    ] = 2e-5,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws and orders the pairs.")] = 0,
+        float, typer.Option("--learning-rate", min=1e-9, help="The highest learning rate.")
+    ] = 1e-4,
+    protocol: ProtocolName = "fair",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the training.")] = 0,
     json: Json = False,
 ) -> None:
-    """Fine-tune a sentence encoder on the training histories; use it with --encoder OUT.
+    """Teach a sentence encoder what is bought after what; use it with --encoder OUT.
 
     Example: gloss encoder tune -d data/toys -o encoders/toys
     """
     from gloss import stages
     from gloss.cli import output
+    from gloss.config import Transitions, Tuning
+    from gloss.evaluation.protocol import protocol_named
 
+    settings = Tuning(
+        epochs=epochs, batch_users=users, candidates=candidates, learning_rate=learning_rate
+    )
     with output.announce("tune") as progress:
         made = stages.tune(
             data,
             out,
             encoder=encoder,
-            pairs=pairs,
-            batch=batch,
-            learning_rate=learning_rate,
+            titles=protocol_named(protocol).title_style,
+            settings=settings,
+            asked=Transitions(),
             seed=seed,
             progress=progress,
         )

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from gloss.artifacts import Artifact, open_artifact
 from gloss.config import SASRec, SignalName, Transitions
@@ -21,7 +23,9 @@ from gloss.errors import ConfigError, InputError, require_extra
 from gloss.evaluation.baselines.scored import Array
 from gloss.evaluation.baselines.text import similar_titles
 from gloss.evaluation.baselines.transitions import build_graph, transitions
+from gloss.evaluation.baselines.words import common_words, weigh_words
 from gloss.progress import Progress, silent
+from gloss.retrieval.encoders import TAUGHT, VECTORS
 from gloss.retrieval.fusion import Ranking
 from gloss.retrieval.indexing import Index, load_index
 
@@ -37,7 +41,14 @@ __all__ = [
     "signal_named",
 ]
 
-SIGNALS: tuple[SignalName, ...] = ("transitions", "two-step", "text", "sasrec")
+SIGNALS: tuple[SignalName, ...] = (
+    "transitions",
+    "two-step",
+    "text",
+    "tuned",
+    "words",
+    "sasrec",
+)
 
 SASREC = "sasrec"
 """The signal that is trained, and the kind of the artefact that holds its networks."""
@@ -65,9 +76,10 @@ class Signal(Protocol):
 class Sources:
     """What signals are made from; each is opened when it is first needed, and once.
 
-    index: an index by meaning, for signals that read vectors of titles; networks: made by the stage
-    `train_sasrec`, for "sasrec". One that is needed and not named is a ConfigError; one that is not
-    whole, or of other data, an ArtifactError.
+    index: an index by meaning, for signals that read vectors of titles; encoder: made by the stage
+    `tune`, for "tuned"; networks: made by the stage `train_sasrec`, for "sasrec". One that is
+    needed and not named is a ConfigError; one that is not whole, or of other data, an
+    ArtifactError.
     """
 
     def __init__(
@@ -76,18 +88,22 @@ class Sources:
         titles: TitleStyle,
         *,
         index: Path | None = None,
+        encoder: Path | None = None,
         networks: Path | None = None,
     ) -> None:
         self.dataset = dataset
         self._titles = titles
         self._index = index
+        self._encoder = encoder
         self._networks = networks
 
     def inputs(self, name: SignalName) -> dict[str, str]:
         """The fingerprints of what a signal is made from, by what a manifest calls them."""
         found = {"dataset": self.dataset.fingerprint}
-        if self._reads_vectors(name):
+        if name == "text" or (name == SASREC and self._trained.config["text"]):
             found["index"] = self.meaning.fingerprint
+        if name == "tuned":
+            found["encoder"] = self.taught.fingerprint
         if name == SASREC:
             found[SASREC] = self._trained.fingerprint
         return found
@@ -98,12 +114,14 @@ class Sources:
             from gloss.evaluation.baselines.sasrec import sasrec
 
             return partial(sasrec, self._ensemble(), catalogue=self.catalogue)
-        if name == "text":
-            return partial(
-                similar_titles, self.vectors, catalogue=self.catalogue, settings=settings
-            )
+        told: dict[str, Any] = {"catalogue": self.catalogue, "settings": settings}
+        if name == "words":
+            return partial(common_words, weigh_words(self.catalogue), **told)
+        if name in ("text", "tuned"):
+            vectors = self.vectors if name == "text" else self.tuned_vectors
+            return partial(similar_titles, vectors, **told)
         graph = build_graph(self.dataset.train(), self.catalogue, settings)
-        return partial(transitions, graph, catalogue=self.catalogue, settings=settings)
+        return partial(transitions, graph, **told)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -136,6 +154,23 @@ class Sources:
         return vectors
 
     @cached_property
+    def taught(self) -> Artifact:
+        """The encoder that the stage `tune` made. Raises InputError when it read other titles."""
+        if self._encoder is None:
+            raise ConfigError('"tuned" reads vectors of an encoder made by gloss encoder tune')
+        found = open_artifact(self._encoder, TAUGHT)
+        self._require_same_data(found)
+        if found.config["titles"] != self._titles:
+            raise InputError(f"{self._encoder} was taught on other titles than {self._titles!r}")
+        return found
+
+    @cached_property
+    def tuned_vectors(self) -> Array:
+        """float32 (catalogue, width): a vector for each item, of the taught encoder."""
+        vectors: Array = np.load(self.taught.path / VECTORS)
+        return vectors
+
+    @cached_property
     def _trained(self) -> Artifact:
         """The networks' folder. Raises MissingExtraError without torch."""
         require_extra("SASRec", "train", "torch", "safetensors")
@@ -164,9 +199,6 @@ class Sources:
                 for number in range(settings.networks)
             ]
         )
-
-    def _reads_vectors(self, name: SignalName) -> bool:
-        return name == "text" or (name == SASREC and self._trained.config["text"])
 
     def _require_same_data(self, artifact: Artifact) -> None:
         artifact.require_input(

@@ -17,7 +17,9 @@ _BASELINES = {
     "signals": "All signals, without a language model",
     "text": "Similar titles",
     "transitions": "Transition graph",
+    "tuned": "Similar titles, taught encoder",
     "two-step": "Transition graph, two steps",
+    "words": "Common words",
 }
 _ENCODERS = {
     "all-minilm-l6-v2": "MiniLM",

@@ -23,7 +23,23 @@ from gloss.artifacts import fingerprint_of, fingerprint_of_file
 from gloss.errors import ConfigError, InputError, MissingExtraError
 from gloss.progress import Progress, silent
 
-__all__ = ["PRESETS", "Encoder", "Prefixes", "Preset", "Role", "Vectors", "open_encoder"]
+__all__ = [
+    "PRESETS",
+    "TAUGHT",
+    "VECTORS",
+    "Encoder",
+    "Prefixes",
+    "Preset",
+    "Role",
+    "Vectors",
+    "open_encoder",
+]
+
+TAUGHT = "encoder"
+"""The kind of artefact that an encoder is which was taught here (retrieval/tuning.py)."""
+
+VECTORS = "vectors.npy"
+"""In such an artefact, the vectors of the catalogue that it was taught on, rows of length 1."""
 
 Role = Literal["query", "document"]
 Vectors = np.ndarray[Any, np.dtype[np.float32]]

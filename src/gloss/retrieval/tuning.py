@@ -1,147 +1,182 @@
-"""Teach a sentence encoder what is bought after what: contrastive fine-tuning on title pairs.
+"""Teach a sentence encoder what is bought after what, with the whole catalogue as the softmax.
 
-A pair is the titles of two purchases in a row, from the histories that may be trained on. Within a
-batch every other pair's second title is a negative (van den Oord et al., 2018), by
-sentence-transformers' own trainer. Knows data sets and encoders; no index.
+A user is the mean of the vectors of the last purchases' titles, later ones counting more, just as
+`evaluation/baselines/text.py` asks; of all titles the next purchase's has to be the nearest. All
+titles are encoded again in every step, so each is an answer or a wrong answer to every user; a
+large catalogue, or a small machine, takes those of the step and some drawn ones beside them. Knows
+data sets and encoders; no index.
 
-    an ordinary sentence-transformers folder          modules.json, model.safetensors, …
+    an ordinary sentence-transformers folder    modules.json, model.safetensors, …
+    vectors.npy                                 float32 (catalogue, dimension), of all titles
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
-from importlib import import_module
-from importlib.util import find_spec
-from itertools import pairwise
-from pathlib import Path
+import math
+from collections.abc import Sequence
 from typing import Any
 
-from gloss.artifacts import creating
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from gloss.artifacts import Draft
+from gloss.config import Transitions, Tuning
 from gloss.data.catalogue import Catalogue
-from gloss.data.dataset import Dataset
 from gloss.data.histories import History
-from gloss.data.titles import TitleStyle
-from gloss.errors import ConfigError, InputError, MissingExtraError
+from gloss.epochs import BETAS, Array, train_epochs
+from gloss.errors import InputError
 from gloss.progress import Progress, silent
-from gloss.retrieval.encoders import open_encoder
+from gloss.retrieval.encoders import MAX_TOKENS, VECTORS, Encoder, open_encoder
 
-__all__ = ["KIND", "title_pairs", "tune_encoder"]
+__all__ = ["CHECKPOINTS", "tune_encoder"]
 
-KIND = "encoder"
+CHECKPOINTS = "checkpoints"
+"""Where in a draft the state of an unfinished training lies."""
 
-_SCRATCH = "trainer"
-_SCALE = 20.0
-"""Cosines are multiplied by this before the softmax, as sentence-transformers has it."""
+_LONGEST = 51
+"""Purchases of a history that are read: the last ones."""
 
+_SCALE, _SCALE_RATE = 20.0, 1e-2
+"""Cosines are multiplied by a number that is learned, from this one on and at this rate."""
 
-def title_pairs(histories: Sequence[History], catalogue: Catalogue) -> Iterator[tuple[str, str]]:
-    """The titles of every two purchases in a row that differ."""
-    for history in histories:
-        titles = [catalogue.title(item) for item in history.items]
-        yield from (pair for pair in pairwise(titles) if pair[0] != pair[1])
+_WEIGHT_DECAY = 0.01
+_AT_ONCE = 1536
+"""Titles that go through the encoder together, those of similar length."""
+
+_STEP_OF_LENGTHS = 8
 
 
 def tune_encoder(
-    dataset: Dataset,
-    out: Path,
+    draft: Draft,
+    start: Encoder,
+    train: Sequence[History],
+    catalogue: Catalogue,
     *,
-    encoder: str,
-    titles: TitleStyle = "fair",
-    pairs: int = 10_000,
-    batch: int = 64,
-    learning_rate: float = 2e-5,
-    seed: int = 0,
+    settings: Tuning,
+    asked: Transitions,
+    seed: int,
     progress: Progress = silent,
 ) -> None:
-    """Fine-tune an encoder on pairs drawn from the training histories: the folder `out`.
+    """Fine-tune an encoder on the training histories, into a draft of the kind `TAUGHT`.
 
-    One pass over `pairs` of them, in batches of `batch`. The folder is an encoder as
-    `open_encoder` takes it, and keeps the prefixes. progress counts steps. Raises InputError when
-    there are fewer pairs than a batch, and what `open_encoder` raises.
+    asked: how many purchases make a user, and how they fade. The folder is an encoder as
+    `open_encoder` takes it, and keeps the prefixes. Goes on from where an interrupted training
+    stopped. progress counts steps. Raises InputError when no user has two purchases, and what
+    `Encoder.model` raises.
     """
-    start = open_encoder(encoder)
-    if batch < 2:
-        raise ConfigError(f"a batch of {batch} has no negatives: at least 2")
-    found = list(title_pairs(dataset.train(), dataset.catalogue(titles)))
-    drawn = random.Random(seed).sample(found, min(pairs, len(found)))
-    if len(drawn) < batch:
-        raise InputError(f"{len(drawn)} pairs of purchases are fewer than a batch of {batch}")
-    config = {
-        "encoder": encoder,
-        "titles": titles,
-        "pairs": pairs,
-        "batch": batch,
-        "learning_rate": learning_rate,
-        "seed": seed,
-    }
-    inputs = {"dataset": dataset.fingerprint, "encoder": start.fingerprint}
-    with creating(out, kind=KIND, config=config, inputs=inputs, scratch=(_SCRATCH,)) as draft:
-        model = start.model()
-        before, after = start.prefixes.query, start.prefixes.document
-        rows = {
-            "anchor": [before + one for one, _ in drawn],
-            "positive": [after + two for _, two in drawn],
-        }
-        steps, loss = _train(
-            model, rows, draft.path / _SCRATCH, batch, learning_rate, seed, progress=progress
-        )
-        model.prompts = {"query": before, "document": after}
-        model.save_pretrained(str(draft.path), create_model_card=False)
-        draft.summary.update({"pairs": len(drawn), "steps": steps, "mean loss": round(loss, 4)})
-
-
-def _train(
-    model: Any,
-    rows: dict[str, list[str]],
-    scratch: Path,
-    batch: int,
-    learning_rate: float,
-    seed: int,
-    *,
-    progress: Progress,
-) -> tuple[int, float]:
-    """Train in place; returns the number of steps and their mean loss."""
-    if find_spec("datasets") is None or find_spec("accelerate") is None:
-        raise MissingExtraError("fine-tuning an encoder", "tune")
-    library = import_module("sentence_transformers")
-    losses = import_module("sentence_transformers.sentence_transformer.losses")
-    rows_of = import_module("datasets").Dataset.from_dict
-    arguments = library.SentenceTransformerTrainingArguments(
-        output_dir=str(scratch),
-        num_train_epochs=1,
-        per_device_train_batch_size=batch,
-        learning_rate=learning_rate,
-        warmup_steps=0.1,
-        batch_sampler="no_duplicates",
-        dataloader_drop_last=True,
-        dataloader_pin_memory=False,
-        save_strategy="no",
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
+    titles = sorted({item.title for item in catalogue})
+    rows = _rows(train, catalogue, titles)
+    torch.manual_seed(seed)
+    model = start.model()
+    taught = _Taught(model, [start.prefixes.document + title for title in titles], settings, asked)
+    (draft.path / CHECKPOINTS).mkdir(exist_ok=True)
+    losses = train_epochs(
+        taught,
+        torch.optim.AdamW(taught.groups(), betas=BETAS, weight_decay=_WEIGHT_DECAY),
+        rows,
+        taught.loss,
+        epochs=settings.epochs,
+        users=settings.batch_users,
         seed=seed,
+        checkpoint=draft.path / CHECKPOINTS / "encoder.pt",
+        progress=progress,
     )
-    model.model_card_data.widget = [{}]  # else examples for a model card are drawn, with a bar
-    trainer = library.SentenceTransformerTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=rows_of(rows),
-        loss=losses.MultipleNegativesRankingLoss(model, scale=_SCALE),
-        callbacks=[_told(progress)],
+    model.prompts = {"query": start.prefixes.query, "document": start.prefixes.document}
+    model.save_pretrained(str(draft.path), create_model_card=False)
+    taught_encoder = open_encoder(str(draft.path))
+    vectors = taught_encoder.encode([item.title for item in catalogue], role="document")
+    np.save(draft.path / VECTORS, vectors)
+    draft.summary.update(
+        {"histories": len(rows), "titles": len(titles), "loss": round(losses[-1]["loss"], 4)}
     )
-    trainer.remove_callback(import_module("transformers").PrinterCallback)
-    done = trainer.train()
-    if not done.global_step:
-        raise InputError(f"too few different titles for a batch of {batch} pairs")
-    return done.global_step, float(done.training_loss)
 
 
-def _told(progress: Progress) -> Any:
-    from transformers import TrainerCallback
+def _rows(train: Sequence[History], catalogue: Catalogue, titles: Sequence[str]) -> list[Array]:
+    """The histories as rows of titles."""
+    places = {title: place for place, title in enumerate(titles)}
+    rows = [
+        np.array([places[catalogue.title(item)] for item in history.items[-_LONGEST:]], np.int64)
+        for history in train
+        if len(history.items) > 1
+    ]
+    if not rows:
+        raise InputError("there is nothing to learn from: no user has two purchases or more")
+    return rows
 
-    class Told(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            progress(state.global_step, state.max_steps)
 
-    return Told()
+class _Taught(nn.Module):
+    """An encoder, the titles that it reads, and how near they have to be."""
+
+    def __init__(
+        self, model: Any, titles: Sequence[str], settings: Tuning, asked: Transitions
+    ) -> None:
+        super().__init__()
+        self.encoder = model
+        self.scale = nn.Parameter(torch.tensor(math.log(_SCALE), device=model.device))
+        self._settings, self._asked = settings, asked
+        ids = model.tokenizer(list(titles), truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        self._lengths = torch.tensor([len(each) for each in ids])
+        self._tokens = nn.utils.rnn.pad_sequence(
+            [torch.tensor(each) for each in ids],
+            batch_first=True,
+            padding_value=model.tokenizer.pad_token_id,
+        ).to(model.device)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """What an optimizer is told."""
+        rate = self._settings.learning_rate
+        return [
+            {"params": list(self.encoder.parameters()), "lr": rate},
+            {"params": [self.scale], "lr": _SCALE_RATE},
+        ]
+
+    def loss(self, rows: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy over every purchase but a history's first, nats a title."""
+        candidates = self._candidates(rows[real])
+        vectors = self._encoded(candidates)
+        places = torch.searchsorted(candidates, rows).clamp(max=len(candidates) - 1)
+        wanted = real[:, 1:]
+        users = self._fading(rows.shape[1] - 1) @ vectors[places[:, :-1]]
+        scores = self.scale.exp() * users[wanted] @ vectors.T
+        loss: torch.Tensor = functional.cross_entropy(scores, places[:, 1:][wanted])
+        return loss
+
+    def _candidates(self, needed: torch.Tensor) -> torch.Tensor:
+        """int64 (candidates,), in order: those of the step, and drawn ones beside them."""
+        count = len(self._lengths)
+        if count <= self._settings.candidates:
+            return torch.arange(count, device=needed.device)
+        drawn = torch.randperm(count)[: self._settings.candidates].to(needed.device)
+        candidates: torch.Tensor = torch.cat([needed, drawn]).unique()
+        return candidates
+
+    def _encoded(self, candidates: torch.Tensor) -> torch.Tensor:
+        """float32 (candidates, dimension), rows of length 1."""
+        lengths = self._lengths[candidates.cpu()]
+        order = lengths.argsort(stable=True)
+        parts = [
+            self._vectors(candidates[part.to(candidates.device)], lengths[part])
+            for part in order.split(_AT_ONCE)
+        ]
+        vectors = torch.cat(parts)[order.argsort().to(candidates.device)]
+        unit: torch.Tensor = functional.normalize(vectors.float(), dim=-1)
+        return unit
+
+    def _vectors(self, titles: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        # Few different lengths: memory that one step gave back fits the next.
+        longest = -(-int(lengths.max()) // _STEP_OF_LENGTHS) * _STEP_OF_LENGTHS
+        ids = self._tokens[titles, :longest]
+        read = torch.arange(ids.shape[1]) < lengths[:, None]
+        features = {"input_ids": ids, "attention_mask": read.long().to(ids.device)}
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda):
+            vectors: torch.Tensor = self.encoder(features)["sentence_embedding"]
+        return vectors
+
+    def _fading(self, places: int) -> torch.Tensor:
+        """(places, places): how much each purchase counts in the user after each; rows sum to 1."""
+        ages = torch.arange(places)[:, None] - torch.arange(places)
+        seen = (ages >= 0) & (ages < self._asked.recent)
+        weights = torch.where(seen, self._asked.decay ** ages.clamp(min=0), 0.0)
+        return (weights / weights.sum(1, keepdim=True)).to(self._tokens.device)

@@ -31,12 +31,10 @@ from gloss.stages.making import made_once
 __all__ = ["SIGNALS", "fuse", "needs_vectors", "signal", "train_sasrec"]
 
 _CHECKPOINTS = "checkpoints"
-_JUDGES = 2000
-"""Validation users that say which epoch is the best: no dearer than a small part of an epoch."""
 
 
 def needs_vectors(signals: Signals) -> bool:
-    """Whether any signal in use reads vectors of titles."""
+    """Whether any signal in use reads vectors of titles of an encoder as it came."""
     return "text" in signals.use or (SASREC in signals.use and signals.sasrec.text)
 
 
@@ -76,9 +74,8 @@ def train_sasrec(
             for number in range(settings.networks):
                 if (draft.path / network_file(number)).is_file():
                     continue
-                network, record = train_network(
+                network, losses = train_network(
                     data.train(),
-                    data.examples("validation", limit=_JUDGES),
                     sources.catalogue,
                     vectors=sources.vectors if settings.text else None,
                     settings=settings,
@@ -86,7 +83,7 @@ def train_sasrec(
                     checkpoint=draft.path / _CHECKPOINTS / f"{number}.pt",
                     progress=progress,
                 )
-                draft.write_lines(f"losses-{number}.jsonl", list(record.losses))
+                draft.write_lines(f"losses-{number}.jsonl", losses)
                 whole = draft.path / _CHECKPOINTS / network_file(number)
                 save_network(network, whole)
                 whole.replace(draft.path / network_file(number))
@@ -104,18 +101,19 @@ def signal(
     protocol: EvaluationProtocol,
     split: SplitName = "test",
     index: Path | None = None,
+    encoder: Path | None = None,
     networks: Path | None = None,
     limit_users: int | None = None,
     progress: Progress = silent,
 ) -> Artifact:
     """Rank without a language model by one of `SIGNALS`: the ranking at `out`.
 
-    index: an index by meaning, for signals that read title vectors; networks: made by
-    `train_sasrec`, for "sasrec".
+    index: an index by meaning, for signals that read title vectors; encoder: made by `tune`, for
+    "tuned"; networks: made by `train_sasrec`, for "sasrec".
     """
     which = signal_named(name)
     data = Dataset.load(dataset)
-    sources = Sources(data, protocol.title_style, index=index, networks=networks)
+    sources = Sources(data, protocol.title_style, index=index, encoder=encoder, networks=networks)
     settings = signals.two_step if which == "two-step" else signals.transitions
     config = {
         "baseline": which,

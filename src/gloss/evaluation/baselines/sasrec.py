@@ -5,18 +5,16 @@ what makes it strong: Klenitskiy and Vasilev, RecSys 2023; Petrov and Macdonald,
 item's vector is its own embedding plus a linear map of its title's sentence vector, so that rarely
 bought items start near similar ones. The same vectors are read and predicted.
 
-The randomness of an epoch is a function of the seed and the epoch alone, so a run that was killed
-and resumed ends with the same bits. Needs torch.
+Needs torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -24,33 +22,28 @@ from torch.nn import functional
 
 from gloss.config import SASRec
 from gloss.data.catalogue import Catalogue
-from gloss.data.histories import Example, History, Question
+from gloss.data.histories import History, Question
+from gloss.epochs import BETAS, best_device, stacked, train_epochs
 from gloss.errors import InputError
 from gloss.evaluation.baselines.scored import Array, listed, rows_of
-from gloss.evaluation.metrics import ndcg, target_ranks
 from gloss.progress import Progress, silent
 from gloss.retrieval.fusion import Ranking
 
 __all__ = [
     "Ensemble",
     "Network",
-    "Record",
     "count_parameters",
     "load_network",
     "sasrec",
     "save_network",
     "train_network",
-    "validation_ndcg",
 ]
 
 _CHUNK_CPU, _CHUNK_GPU = 256, 8192
 """Positions whose scores for the whole catalogue are held at once; on a CPU they fit its cache."""
 
-_BETAS = (0.9, 0.98)
-_WARMUP_STEPS = 100
 _SPREAD = 0.02
 _SCORED_USERS = 512
-_JUDGED = 10
 
 
 class Network(nn.Module):
@@ -95,17 +88,8 @@ class Network(nn.Module):
         return hidden
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What training went through. losses: one row an epoch, nats an item; epoch: whose weights."""
-
-    losses: tuple[dict[str, float], ...]
-    epoch: int
-
-
 def train_network(
     train: Sequence[History],
-    validation: Sequence[Example],
     catalogue: Catalogue,
     *,
     vectors: Array | None,
@@ -114,39 +98,32 @@ def train_network(
     checkpoint: Path,
     device: str | None = None,
     progress: Progress = silent,
-) -> tuple[Network, Record]:
-    """Train on what every history holds; the epoch with the best validation NDCG@10 is kept.
+) -> tuple[Network, list[dict[str, float]]]:
+    """Train on what every history holds; the network, and the loss of each epoch in nats an item.
 
-    (Not the one with the least loss: on Beauty that is the fourth of twelve, with an NDCG@10 of
-    0.052 where the last has 0.065. Confidence overfits long before the order does.) Without
-    validation users it is the last one. Goes on from `checkpoint`, written after each epoch, if it
-    is there; removing it is the caller's. Deterministic in the seed on a CPU. Raises InputError
-    when no user has two purchases.
+    All epochs count: neither the one with the least validation loss is kept (on Beauty that is the
+    fourth of twelve, with an NDCG@10 of 0.052 where the last has 0.065: confidence overfits long
+    before the order does), nor the one that ranks best, which would be chosen on the users that a
+    fusion is fitted on. Goes on from `checkpoint` as `gloss.epochs` says. Raises InputError when no
+    user has two purchases.
     """
     rows = [rows_of(h.items, catalogue)[-settings.length - 1 :] for h in train if len(h.items) > 1]
     if not rows:
         raise InputError("there is nothing to train SASRec on: no user has two purchases or more")
     torch.manual_seed(seed)
-    network = Network(len(catalogue), vectors, settings).to(_device(device))
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=_BETAS)
-    state = _resumed(checkpoint, network, optimizer)
-    while state.epoch < settings.epochs:
-        loss = _epoch(network, optimizer, rows, settings, seed, state.epoch, progress)
-        state.close(network, loss, validation_ndcg(network, validation, catalogue))
-        state.save(checkpoint, network, optimizer)
-    network.load_state_dict(state.best)
-    return network.eval(), Record(tuple(state.losses), state.best_epoch)
-
-
-def validation_ndcg(
-    network: Network, examples: Sequence[Example], catalogue: Catalogue
-) -> float | None:
-    """Mean NDCG@10 of the targets, bought items left out; None without examples."""
-    if not examples:
-        return None
-    lists = sasrec(Ensemble([network]), examples, catalogue, length=_JUDGED, exclude_seen=True)
-    ranks = target_ranks(lists, [example.target for example in examples])
-    return float(ndcg(ranks, _JUDGED).mean())
+    network = Network(len(catalogue), vectors, settings).to(best_device(device))
+    losses = train_epochs(
+        network,
+        torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=BETAS),
+        rows,
+        partial(_loss, network),
+        epochs=settings.epochs,
+        users=settings.batch_users,
+        seed=seed,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    return network, losses
 
 
 class Ensemble:
@@ -169,8 +146,8 @@ class Ensemble:
         """
         total = torch.zeros(())
         for network, items in zip(self._networks, self._items, strict=True):
-            rows, real = _stacked(
-                [rows_of(q.history, catalogue)[-network.length :] for q in questions], network
+            rows, real = stacked(
+                [rows_of(q.history, catalogue)[-network.length :] for q in questions], items.device
             )
             places = torch.arange(len(rows), device=rows.device)
             last = network(rows, items)[places, real.sum(1) - 1]
@@ -229,81 +206,7 @@ def load_network(
     """Read what `save_network` wrote."""
     network = Network(len(catalogue), vectors, settings)
     network.load_state_dict(load_file(file))
-    return network.to(_device(device)).eval()
-
-
-@dataclass(slots=True)
-class _State:
-    """What a checkpoint remembers besides weights and optimizer: losses, and the best weights."""
-
-    epoch: int
-    losses: list[dict[str, float]]
-    best: dict[str, torch.Tensor]
-    best_epoch: int
-    most: float
-
-    def close(self, network: Network, loss: float, validation: float | None) -> None:
-        self.epoch += 1
-        row = {"epoch": float(self.epoch), "loss": loss}
-        self.losses.append(row if validation is None else {**row, "validation_ndcg@10": validation})
-        if validation is None or validation > self.most:
-            self.best = {k: v.detach().clone() for k, v in network.state_dict().items()}
-            self.best_epoch, self.most = self.epoch, validation or 0.0
-
-    def save(self, path: Path, network: Network, optimizer: torch.optim.Optimizer) -> None:
-        draft = path.with_suffix(".tmp")
-        whole = {name: getattr(self, name) for name in self.__slots__}
-        whole |= {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
-        with draft.open("wb") as file:
-            torch.save(whole, file)
-        draft.replace(path)
-
-
-def _resumed(path: Path, network: Network, optimizer: torch.optim.Optimizer) -> _State:
-    """The checkpoint, if it is there and readable; a damaged one is as good as none."""
-    try:
-        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception:  # what a damaged file raises depends on where it is damaged
-        return _State(0, [], {}, 0, -1.0)
-    network.load_state_dict(saved.pop("network"))
-    optimizer.load_state_dict(saved.pop("optimizer"))
-    return _State(**saved)
-
-
-def _epoch(
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    rows: Sequence[Array],
-    settings: SASRec,
-    seed: int,
-    epoch: int,
-    progress: Progress,
-) -> float:
-    """One pass over all histories; the mean loss of its steps."""
-    torch.manual_seed(seed * 1_000_003 + epoch + 1)
-    batches = _batches([len(each) for each in rows], settings.batch_users, (seed, epoch))
-    total, found = len(batches) * settings.epochs, 0.0
-    network.train()
-    for number, places in enumerate(batches):
-        step = epoch * len(batches) + number
-        warm = min(1.0, (step + 1) / _WARMUP_STEPS)
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * warm * (1 - step / total)
-        optimizer.zero_grad(set_to_none=True)
-        loss = _loss(network, *_stacked([rows[place] for place in places], network))
-        loss.backward()
-        optimizer.step()
-        found += float(loss.detach())
-        progress(step + 1, total, f"loss {found / (number + 1):.3f}")
-    return found / len(batches)
-
-
-def _batches(lengths: Sequence[int], users: int, seed: tuple[int, int]) -> list[Array]:
-    """Histories of about the same length together, the batches in random order."""
-    rng = np.random.default_rng(seed)
-    order = np.argsort(np.array(lengths) * rng.uniform(0.8, 1.25, len(lengths)), kind="stable")
-    batches = [order[first : first + users] for first in range(0, len(order), users)]
-    return [batches[place] for place in rng.permutation(len(batches))]
+    return network.to(best_device(device)).eval()
 
 
 def _loss(network: Network, rows: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -381,18 +284,3 @@ def _layer(settings: SASRec) -> nn.TransformerEncoderLayer:
         batch_first=True,
         norm_first=True,
     )
-
-
-def _stacked(rows: Sequence[Array], network: Network) -> tuple[torch.Tensor, torch.Tensor]:
-    """(histories, longest) rows padded on the right with row 0, and the mask of real ones."""
-    longest = max(map(len, rows))
-    stacked, real = np.zeros((len(rows), longest), np.int64), np.zeros((len(rows), longest), bool)
-    for place, each in enumerate(rows):
-        stacked[place, : len(each)] = each
-        real[place, : len(each)] = True
-    device = network.own.weight.device
-    return torch.from_numpy(stacked).to(device), torch.from_numpy(real).to(device)
-
-
-def _device(name: str | None) -> torch.device:
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
