@@ -27,9 +27,10 @@ def torch_and_encoder(minilm):
     """Every test here trains the real encoder."""
 
 
-def shop_of(folder: Path, each: int) -> Dataset:
-    """Users who bought `each` things of their own, one after another."""
-    bought = [(f"u{n // each}", f"b{n}", n % each) for n in range(len(TITLES))]
+def shop_of(folder: Path, purchases: int) -> Dataset:
+    """A user for each title, who begins with it and goes round."""
+    count = len(TITLES)
+    bought = [(f"u{u}", f"b{(u + n) % count}", n) for u in range(count) for n in range(purchases)]
     items = {"item": [f"b{n}" for n in range(len(TITLES))], "title": TITLES}
     columns = ["user", "item", "time"]
     log = PurchaseLog(pl.DataFrame(bought, schema=columns, orient="row"), pl.DataFrame(items), {})
@@ -39,7 +40,7 @@ def shop_of(folder: Path, each: int) -> Dataset:
 
 @pytest.fixture
 def shop(tmp_path) -> Dataset:
-    return shop_of(tmp_path / "shop", each=3)
+    return shop_of(tmp_path / "shop", purchases=4)
 
 
 def taught(shop: Dataset, out: Path, settings: Tuning = QUICK, **told) -> Artifact:
@@ -56,12 +57,12 @@ def contrast(encoder: Encoder) -> float:
 
 
 def test_a_taught_encoder_is_an_encoder_that_tells_what_follows(shop, tmp_path, minilm):
-    made = taught(shop, tmp_path / "taught", QUICK.model_copy(update={"epochs": 60}))
+    made = taught(shop, tmp_path / "taught", QUICK.model_copy(update={"epochs": 20}))
     encoder = open_encoder(str(made.path))
     assert made.kind == TAUGHT
     assert made.inputs == {"dataset": shop.fingerprint, "encoder": minilm.fingerprint}
     assert encoder.prefixes == Prefixes()
-    assert contrast(encoder) > contrast(minilm) + 0.03
+    assert contrast(encoder) > contrast(minilm) + 0.1
     assert not (made.path / "checkpoints").exists()
 
 
@@ -72,7 +73,7 @@ def test_the_catalogues_vectors_lie_beside_it(shop, tmp_path):
     assert np.load(made.path / VECTORS) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_loss_is_that_of_the_next_title_among_all(shop, tmp_path, minilm):
+def test_the_loss_is_that_of_the_next_title_among_those_not_bought_yet(shop, tmp_path, minilm):
     """Two purchases make a user, the last one counting twice as much."""
     import torch
 
@@ -93,6 +94,8 @@ def test_the_loss_is_that_of_the_next_title_among_all(shop, tmp_path, minilm):
     ]
     scores = 20 * np.array(users) @ vectors.T
     wanted = scores[range(4), [7, 1, 9, 5]]
+    for user, bought in enumerate(([4], [4, 7], [4, 7, 1], [3])):
+        scores[user, bought] = -np.inf
     assert float(loss) == pytest.approx((np.log(np.exp(scores).sum(1)) - wanted).mean(), abs=1e-4)
 
 
@@ -119,7 +122,7 @@ def test_a_training_that_was_killed_ends_with_the_same_bytes(shop, tmp_path, can
 
 
 def test_what_cannot_be_learnt_from_is_named(tmp_path):
-    lonely = shop_of(tmp_path / "lonely", each=1)
+    lonely = shop_of(tmp_path / "lonely", purchases=1)
     with pytest.raises(InputError, match="no user has two purchases"):
         taught(lonely, tmp_path / "taught")
     with pytest.raises(ConfigError, match="no encoder 'none'"):

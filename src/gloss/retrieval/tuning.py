@@ -1,10 +1,10 @@
 """Teach a sentence encoder what is bought after what, with the whole catalogue as the softmax.
 
 A user is the mean of the vectors of the last purchases' titles, later ones counting more, just as
-`evaluation/baselines/text.py` asks; of all titles the next purchase's has to be the nearest. All
-titles are encoded again in every step, so each is an answer or a wrong answer to every user; a
-large catalogue, or a small machine, takes those of the step and some drawn ones beside them. Knows
-data sets and encoders; no index.
+`evaluation/baselines/text.py` asks; of all titles that the user has not bought yet, the next
+purchase's has to be the nearest. All titles are encoded again in every step, so each is an answer
+or a wrong answer to every user; a large catalogue, or a small machine, takes those of the step and
+some drawn ones beside them. Knows data sets and encoders; no index.
 
     an ordinary sentence-transformers folder    modules.json, model.safetensors, …
     vectors.npy                                 float32 (catalogue, dimension), of all titles
@@ -133,14 +133,23 @@ class _Taught(nn.Module):
         ]
 
     def loss(self, rows: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy over every purchase but a history's first, nats a title."""
+        """Mean cross-entropy over every purchase but a history's first, nats a title.
+
+        What a user has bought before is no wrong answer: lists leave it out, and a user's own last
+        title would otherwise be the nearest of all.
+        """
         candidates = self._candidates(rows[real])
         vectors = self._encoded(candidates)
         places = torch.searchsorted(candidates, rows).clamp(max=len(candidates) - 1)
         wanted = real[:, 1:]
         users = self._fading(rows.shape[1] - 1) @ vectors[places[:, :-1]]
         scores = self.scale.exp() * users[wanted] @ vectors.T
-        loss: torch.Tensor = functional.cross_entropy(scores, places[:, 1:][wanted])
+        answers = places[:, 1:][wanted]
+        right = scores.gather(1, answers[:, None])
+        others = scores.scatter(1, _bought(places[:, :-1], wanted), -torch.inf)
+        loss: torch.Tensor = functional.cross_entropy(
+            others.scatter(1, answers[:, None], right), answers
+        )
         return loss
 
     def _candidates(self, needed: torch.Tensor) -> torch.Tensor:
@@ -180,3 +189,10 @@ class _Taught(nn.Module):
         seen = (ages >= 0) & (ages < self._asked.recent)
         weights = torch.where(seen, self._asked.decay ** ages.clamp(min=0), 0.0)
         return (weights / weights.sum(1, keepdim=True)).to(self._tokens.device)
+
+
+def _bought(places: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """int64 (answers, places): what was bought up to each wanted place, repeated to fill a row."""
+    users, last = wanted.nonzero(as_tuple=True)
+    until = torch.arange(places.shape[1], device=places.device) <= last[:, None]
+    return torch.where(until, places[users], places[users, last][:, None])
