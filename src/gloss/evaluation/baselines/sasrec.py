@@ -23,7 +23,7 @@ from torch.nn import functional
 from gloss.config import SASRec
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History, Question
-from gloss.epochs import BETAS, best_device, stacked, train_epochs
+from gloss.epochs import BETAS, stacked, train_epochs
 from gloss.errors import InputError
 from gloss.evaluation.baselines.scored import Array, listed, rows_of
 from gloss.progress import Progress, silent
@@ -111,7 +111,7 @@ def train_network(
     if not rows:
         raise InputError("there is nothing to train SASRec on: no user has two purchases or more")
     torch.manual_seed(seed)
-    network = Network(len(catalogue), vectors, settings).to(best_device(device))
+    network = Network(len(catalogue), vectors, settings).to(_device(device))
     losses = train_epochs(
         network,
         torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=BETAS),
@@ -206,7 +206,7 @@ def load_network(
     """Read what `save_network` wrote."""
     network = Network(len(catalogue), vectors, settings)
     network.load_state_dict(load_file(file))
-    return network.to(best_device(device)).eval()
+    return network.to(_device(device)).eval()
 
 
 def _loss(network: Network, rows: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -284,3 +284,7 @@ def _layer(settings: SASRec) -> nn.TransformerEncoderLayer:
         batch_first=True,
         norm_first=True,
     )
+
+
+def _device(name: str | None) -> torch.device:
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))

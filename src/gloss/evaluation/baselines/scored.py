@@ -3,22 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from gloss.config import Transitions
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Question
 from gloss.evaluation.baselines.seen import seen_items
+from gloss.progress import Progress, silent
 from gloss.retrieval.fusion import RankedItem, Ranking
 from gloss.retrieval.index import top_rows
 
-__all__ = ["Array", "fading", "listed", "rows_of"]
+__all__ = ["Array", "Shares", "fading", "listed", "reached", "remembered", "rows_of"]
 
 Array = np.ndarray[Any, Any]
 
 Shares = Callable[[Array], Array]
 """Rows of items (found,) -> what each purchase of the history did for each, (history, found)."""
+
+_REMEMBERED = 2**30
+"""Bytes that are kept of what is around items: histories share their items."""
+
+
+def reached(
+    around: Callable[[Sequence[ItemId]], tuple[Array, Shares]],
+    questions: Sequence[Question],
+    catalogue: Catalogue,
+    *,
+    settings: Transitions,
+    length: int,
+    exclude_seen: bool,
+    progress: Progress = silent,
+) -> tuple[Ranking, ...]:
+    """Each user's list of what lies around the last `recent` purchases; what scores 0 is left out.
+
+    around: purchases, earliest first -> float (catalogue,) scores, and what each did for them.
+    """
+    rankings: list[Ranking] = []
+    for question in questions:
+        history = question.history[-settings.recent :]
+        scores, shares = around(history)
+        rankings.append(
+            listed(
+                question,
+                np.where(scores > 0, scores, -np.inf),
+                catalogue,
+                history=history,
+                shares=shares,
+                length=length,
+                exclude_seen=exclude_seen,
+            )
+        )
+        progress(len(rankings), len(questions))
+    return tuple(rankings)
+
+
+def remembered(of_row: Callable[[int], Array], *, size: int) -> Callable[[int], Array]:
+    """The same function of an item's row, keeping what it gave last. size: bytes of one answer."""
+    return lru_cache(max(1, _REMEMBERED // size))(of_row)
 
 
 def listed(

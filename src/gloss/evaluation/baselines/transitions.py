@@ -8,22 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 
 from gloss.config import Transitions
-from gloss.data.catalogue import Catalogue
+from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History, Question
-from gloss.evaluation.baselines.scored import Array, fading, listed, rows_of
+from gloss.evaluation.baselines.scored import (
+    Array,
+    Shares,
+    fading,
+    reached,
+    remembered,
+    rows_of,
+)
 from gloss.progress import Progress, silent
 from gloss.retrieval.fusion import Ranking
 
 __all__ = ["Graph", "build_graph", "transitions"]
-
-_REMEMBERED = 2**30
-"""Bytes of items' surroundings that are kept (100 kB an item at 12,000 items, so nearly all of
-them): histories share their items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +87,23 @@ def transitions(
     lists may be short.
     An item is there because of the purchase that gives it most.
     """
-    kept = max(1, _REMEMBERED // (8 * len(catalogue)))
-    near = lru_cache(kept)(lambda row: _surroundings(graph, row))
-    rankings: list[Ranking] = []
-    for question in questions:
-        history = question.history[-settings.recent :]
-        around = [near(catalogue.row(item)) for item in history]
-        scores, weights = _scored(around, len(catalogue), settings)
-        rankings.append(
-            listed(
-                question,
-                np.where(scores > 0, scores, -np.inf),
-                catalogue,
-                history=history,
-                shares=partial(_shares, around, weights),
-                length=length,
-                exclude_seen=exclude_seen,
-            )
-        )
-        progress(len(rankings), len(questions))
-    return tuple(rankings)
+    size = len(catalogue)
+    near = remembered(partial(_surroundings, graph), size=8 * size)
+
+    def around(history: Sequence[ItemId]) -> tuple[Array, Shares]:
+        found = [near(catalogue.row(item)) for item in history]
+        scores, weights = _scored(found, size, settings)
+        return scores, partial(_shares, found, weights)
+
+    return reached(
+        around,
+        questions,
+        catalogue,
+        settings=settings,
+        length=length,
+        exclude_seen=exclude_seen,
+        progress=progress,
+    )
 
 
 def _normalised(rows: Array, columns: Array, sums: Array, size: int, power: float) -> Graph:

@@ -10,22 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
 
 import numpy as np
 
 from gloss.config import Transitions
-from gloss.data.catalogue import Catalogue
+from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Question
-from gloss.evaluation.baselines.scored import Array, fading, listed
+from gloss.evaluation.baselines.scored import Array, Shares, fading, reached, remembered
 from gloss.progress import Progress, silent
 from gloss.retrieval.fusion import Ranking
 
 __all__ = ["Words", "common_words", "weigh_words"]
 
 _WORD = re.compile(r"\w+")
-_REMEMBERED = 2**30
-"""Bytes of items' cosines with all others that are kept: histories share their items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,31 +83,22 @@ def common_words(
     Items that share no word with any of them are left out. An item is there because of the purchase
     with the largest share in its mean.
     """
-    kept = max(1, _REMEMBERED // (4 * len(catalogue)))
-    cosines = lru_cache(kept)(words.cosines)
-    rankings: list[Ranking] = []
-    for question in questions:
-        history = question.history[-settings.recent :]
+    size = len(catalogue)
+    cosines = remembered(words.cosines, size=4 * size)
+
+    def around(history: Sequence[ItemId]) -> tuple[Array, Shares]:
         weights = fading(len(history), settings.decay)
-        parts = np.zeros((len(history), len(catalogue)), np.float32)
+        parts = np.zeros((len(history), size), np.float32)
         for place, item in enumerate(history):
             parts[place] = cosines(catalogue.row(item)) * (weights[place] / weights.sum())
-        scores = parts.sum(axis=0)
-        rankings.append(
-            listed(
-                question,
-                np.where(scores > 0, scores, -np.inf),
-                catalogue,
-                history=history,
-                shares=partial(_rows, parts),
-                length=length,
-                exclude_seen=exclude_seen,
-            )
-        )
-        progress(len(rankings), len(questions))
-    return tuple(rankings)
+        return parts.sum(axis=0), lambda rows: parts[:, rows]
 
-
-def _rows(parts: Array, rows: Array) -> Array:
-    found: Array = parts[:, rows]
-    return found
+    return reached(
+        around,
+        questions,
+        catalogue,
+        settings=settings,
+        length=length,
+        exclude_seen=exclude_seen,
+        progress=progress,
+    )
