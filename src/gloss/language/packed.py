@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from gloss.language.packing import NO_LOSS, PACKED_ATTENTION, Pack
 
-__all__ = ["PackedLlama", "attending_to_packs"]
+__all__ = ["PackedLlama", "attending_to_packs", "on_device"]
 
 
 class PackedLlama:
@@ -37,14 +37,23 @@ class PackedLlama:
     def loss(self, pack: Pack, *, reduction: str = "mean") -> torch.Tensor:
         """Cross-entropy of the targets, in nats: their mean, or their "sum". Needs
         `attending_to_packs`."""
-        device = self.model.device
-        tokens, positions, targets, bounds = (
-            _on(device, values)
-            for values in (pack.tokens, pack.positions, pack.targets, pack.bounds)
-        )
+        parts = (pack.tokens, pack.positions, pack.targets, pack.bounds)
+        inputs = [on_device(self.model.device, values) for values in parts]
+        return self.loss_of(*inputs, reduction=reduction)
+
+    def loss_of(
+        self,
+        tokens: torch.Tensor,
+        positions: torch.Tensor,
+        targets: torch.Tensor,
+        bounds: torch.Tensor,
+        *,
+        reduction: str = "mean",
+    ) -> torch.Tensor:
+        """The loss of a pack whose parts are on the model's device already."""
         if self._compiled:
             torch._dynamo.mark_dynamic(bounds, 0)
-        with _half_precision(device):
+        with _half_precision(tokens.device):
             hidden = self._hidden(tokens[None], positions[None], bounds)
             return self._cross_entropy(self.model.lm_head, hidden[0], targets, reduction)
 
@@ -107,7 +116,7 @@ def _cross_entropy(
     return functional.cross_entropy(logits, targets, ignore_index=NO_LOSS, reduction=reduction)
 
 
-def _on(device: torch.device, values: np.ndarray) -> torch.Tensor:
+def on_device(device: torch.device, values: np.ndarray) -> torch.Tensor:
     """Values on the device, copied while it works."""
     tensor = torch.from_numpy(values)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

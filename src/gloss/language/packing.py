@@ -29,6 +29,7 @@ __all__ = [
     "Pack",
     "Packed",
     "Padded",
+    "has_kernel",
     "packed_attention",
     "understands_packing",
 ]
@@ -178,7 +179,7 @@ def packed_attention(
         raise ValueError("packed attention takes no mask")
     # (1, heads, tokens, head) -> (tokens, heads, head)
     rows = [states[0].transpose(0, 1) for states in (query, key, value)]
-    attend = _by_kernel if _has_kernel(query) else _by_length
+    attend = _by_kernel if _suits_kernel(query) else _by_length
     seen = attend(*rows, bounds=cu_seq_lens_q, longest=max_length_q, scale=scaling, dropout=dropout)
     return seen[None], None
 
@@ -276,11 +277,13 @@ def _by_kernel(
     return found
 
 
-def _has_kernel(states: torch.Tensor) -> bool:
-    """Half precision on Ampere or later."""
-    if not states.is_cuda or states.dtype not in (torch.bfloat16, torch.float16):
-        return False
-    return torch.cuda.get_device_capability(states.device) >= (8, 0)
+def _suits_kernel(states: torch.Tensor) -> bool:
+    return states.dtype in (torch.bfloat16, torch.float16) and has_kernel(states.device)
+
+
+def has_kernel(device: torch.device) -> bool:
+    """Whether a device has a kernel for sequences of different lengths: Ampere or later."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _targets(row: EncodedExample, loss_on: LossOn) -> np.ndarray:

@@ -21,8 +21,8 @@ import torch
 from torch import nn
 
 from gloss.config import Training
-from gloss.language.packed import PackedLlama, attending_to_packs
-from gloss.language.packing import Pack
+from gloss.language.packed import attending_to_packs
+from gloss.language.steps import Steps, steps_of
 from gloss.progress import Progress, silent
 
 __all__ = ["Epoch", "TrainingRecord", "train"]
@@ -56,14 +56,12 @@ def train(
 ) -> TrainingRecord:
     """Train the model in place for `settings.epochs` passes, from the checkpoint if there is one.
 
-    On a GPU the layers are compiled, and packs filled up with `pad` to the same number of tokens.
-    `validate` gives a loss after each epoch. The checkpoint is rewritten every minute and at
-    the end; removing it is the caller's. Losses are in nats a token.
+    `pad` fills up packs where they have to be of one size (steps.py). `validate` gives a loss after
+    each epoch. The checkpoint is rewritten every minute and at the end; removing it is the
+    caller's. Losses are in nats a token.
     """
-    compiled = next(model.parameters()).is_cuda
-    reader = PackedLlama(model, dropout=settings.dropout, compiled=compiled)
-    optimizer = _optimizer(model, settings)
-    state = _resume(checkpoint, model, optimizer)
+    steps = steps_of(model, settings, pad=pad)
+    state = _resume(checkpoint, model, steps)
     clock = _Clock(progress)
     saved_at = time.monotonic()
     with _training(model):
@@ -72,18 +70,16 @@ def train(
             for place in range(state.place, len(packs)):
                 step, tokens = state.step + 1, sum(map(len, packs[place]))
                 torch.manual_seed(seed * 1_000_003 + step)
-                size = settings.batch_tokens if compiled else 0
-                loss = reader.loss(Pack.filled(packs[place], size, pad))
                 share = (epoch + (place + 1) / len(packs)) / settings.epochs
                 rate = settings.learning_rate * _schedule(step, share, settings.warmup_steps)
-                _step(loss, model, optimizer, rate, settings.clip)
-                state.add(loss.detach(), tokens)
-                clock.tick(step, len(packs) * settings.epochs, tokens, loss.detach())
+                loss = steps.take(packs[place], rate)
+                state.add(loss, tokens)
+                clock.tick(step, len(packs) * settings.epochs, tokens, loss)
                 if time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
-                    _save(checkpoint, model, optimizer, state)
+                    _save(checkpoint, model, steps.optimizer, state)
                     saved_at = time.monotonic()
             state.close_epoch(validate(model) if validate else math.nan)
-    _save(checkpoint, model, optimizer, state)
+    _save(checkpoint, model, steps.optimizer, state)
     return TrainingRecord(tuple(state.losses), state.step, state.tokens)
 
 
@@ -147,33 +143,10 @@ def _packs(
     return packs
 
 
-def _step(
-    loss: torch.Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, rate: float, clip: float
-) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), clip)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-
-
 def _schedule(step: int, share: float, warmup: int) -> float:
     """Linear warm-up over steps, which count from one, under a linear decay over the share of the
     training that is done."""
     return min(step / max(1, warmup), 1 - share)
-
-
-def _optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimizer:
-    """AdamW; matrices decay, norms do not."""
-    weights = [p for p in model.parameters() if p.dim() >= 2]
-    norms = [p for p in model.parameters() if p.dim() < 2]
-    groups = [
-        {"params": weights, "weight_decay": settings.weight_decay},
-        {"params": norms, "weight_decay": 0.0},
-    ]
-    fused = next(model.parameters()).is_cuda
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98), fused=fused)
 
 
 @contextmanager
@@ -197,7 +170,7 @@ def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state:
     draft.replace(path)
 
 
-def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> _State:
+def _resume(path: Path, model: nn.Module, steps: Steps) -> _State:
     """Load the checkpoint if it is there and readable; a damaged one is as good as none."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -208,5 +181,5 @@ def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> _
     if saved is None:
         return _State(0, 0, 0, torch.zeros((), dtype=torch.float64), [])
     model.load_state_dict(saved.pop("model"))
-    optimizer.load_state_dict(saved.pop("optimizer"))
+    steps.resume(saved.pop("optimizer"))
     return _State(**saved)
