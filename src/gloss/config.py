@@ -135,7 +135,8 @@ class LoraModel(_Settings):
 
 class Training(_Settings):
     """How a model is trained. batch_tokens: tokens a step; dropout: after the embedding, attention
-    and MLP blocks; attention_dropout: in the attention weights; clip: largest gradient.
+    and MLP blocks; attention_dropout: in the attention weights; agreement: how much it counts that
+    two readings with different dropout agree (R-Drop), at twice the cost; clip: largest gradient.
 
     How histories differ from epoch to epoch: random_start, share of the users that begin at a
     random purchase; dropped, share of the purchases left out; reversed, share of the users read
@@ -149,6 +150,7 @@ class Training(_Settings):
     weight_decay: float = Field(0.1, ge=0)
     dropout: Share = 0.2
     attention_dropout: Share = 0.0
+    agreement: float = Field(0.0, ge=0)
     random_start: float = Field(0.5, ge=0, le=1)
     dropped: Share = 0.0
     reversed: float = Field(0.0, ge=0, le=1)

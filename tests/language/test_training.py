@@ -220,3 +220,48 @@ def test_the_learning_rate_rises_then_falls_to_zero():
     rates = [training._schedule(step, step / 10, 4) for step in range(1, 11)]
     assert rates == pytest.approx([0.25, 0.5, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0])
     assert training._schedule(1, 0.1, 0) == pytest.approx(0.9)
+
+
+def test_two_readings_that_agree_cost_nothing_and_others_what_they_disagree():
+    pack = Pack.of(documents(0))
+    model = small(attention_dropout=0).train()
+    with attending_to_packs(model), torch.no_grad():
+        alone = float(PackedLlama(model).loss(pack))
+        assert float(PackedLlama(model, agreement=3).loss(pack)) == pytest.approx(alone, abs=1e-6)
+        torch.manual_seed(5)
+        apart = float(PackedLlama(model, dropout=0.3, agreement=1e-9).loss(pack))
+        torch.manual_seed(5)
+        agreeing = float(PackedLlama(model, dropout=0.3, agreement=1).loss(pack))
+        torch.manual_seed(5)
+        twice = float(PackedLlama(model, dropout=0.3, agreement=2).loss(pack))
+    assert agreeing > apart
+    assert twice - agreeing == pytest.approx(agreeing - apart, rel=1e-4)
+
+
+def test_the_disagreement_is_the_symmetric_divergence_of_the_predictions():
+    model = small(attention_dropout=0).train()
+    document = documents(0)[0]
+    pack = Pack.of([document])
+    with attending_to_packs(model), torch.no_grad():
+        torch.manual_seed(5)
+        found = float(PackedLlama(model, dropout=0.5, agreement=1).loss(pack))
+        torch.manual_seed(5)
+        reader = PackedLlama(model, dropout=0.5)
+        read = [torch.from_numpy(part).repeat(2) for part in (pack.tokens, pack.positions)]
+        bounds = torch.tensor([0, len(document), 2 * len(document)], dtype=torch.int32)
+        hidden = reader._hidden(read[0][None], read[1][None], bounds)[0]
+        logs = model.lm_head(hidden).log_softmax(-1).reshape(2, len(document), -1)[:, :-1]
+    answers = torch.from_numpy(document[1:]).long()
+    right = logs.gather(2, answers.expand(2, -1)[..., None])
+    apart = [
+        torch.nn.functional.kl_div(logs[a], logs[b], log_target=True, reduction="batchmean")
+        for a, b in ((0, 1), (1, 0))
+    ]
+    assert found == pytest.approx(float(-right.mean() + sum(apart) / 2), rel=1e-5)
+
+
+def test_nothing_is_read_twice_outside_training():
+    model = small().eval()
+    pack = Pack.of(documents(0))
+    with attending_to_packs(model), torch.no_grad():
+        assert PackedLlama(model, agreement=1).loss(pack) == PackedLlama(model).loss(pack)

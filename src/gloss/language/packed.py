@@ -22,21 +22,30 @@ __all__ = ["PackedLlama", "attending_to_packs", "on_device"]
 
 
 class PackedLlama:
-    """Losses of packs. dropout: used while the model is in training mode; compiled: for packs that
-    all have the same number of tokens."""
+    """Losses of packs. dropout: used while the model is in training mode; agreement: how much it
+    counts there that two readings with different dropout agree (R-Drop: Liang et al., NeurIPS
+    2021); compiled: for packs that all have the same number of tokens."""
 
-    def __init__(self, model: Any, *, dropout: float = 0.0, compiled: bool = False) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        dropout: float = 0.0,
+        agreement: float = 0.0,
+        compiled: bool = False,
+    ) -> None:
         self.model = model
         self.dropout = dropout
+        self.agreement = agreement
         self._compiled = compiled
         self._block: Callable[..., torch.Tensor] = _block
-        self._cross_entropy: Callable[..., torch.Tensor] = _cross_entropy
+        self._loss: Callable[..., torch.Tensor] = _loss
         if compiled:  # one compilation serves all layers
-            self._block, self._cross_entropy = torch.compile(_block), torch.compile(_cross_entropy)
+            self._block, self._loss = torch.compile(_block), torch.compile(_loss)
 
     def loss(self, pack: Pack, *, reduction: str = "mean") -> torch.Tensor:
         """Cross-entropy of the targets, in nats: their mean, or their "sum". Needs
-        `attending_to_packs`."""
+        `attending_to_packs`. In training mode, what the two readings disagree is in it."""
         parts = (pack.tokens, pack.positions, pack.targets, pack.bounds)
         inputs = [on_device(self.model.device, values) for values in parts]
         return self.loss_of(*inputs, reduction=reduction)
@@ -51,11 +60,15 @@ class PackedLlama:
         reduction: str = "mean",
     ) -> torch.Tensor:
         """The loss of a pack whose parts are on the model's device already."""
+        agreement = self.agreement if self.model.training else 0.0
+        if agreement:
+            tokens, positions, targets = (part.repeat(2) for part in (tokens, positions, targets))
+            bounds = torch.cat([bounds, bounds[1:] + bounds[-1]])
         if self._compiled:
             torch._dynamo.mark_dynamic(bounds, 0)
         with _half_precision(tokens.device):
             hidden = self._hidden(tokens[None], positions[None], bounds)
-            return self._cross_entropy(self.model.lm_head, hidden[0], targets, reduction)
+            return self._loss(self.model.lm_head, hidden[0], targets, reduction, agreement)
 
     def _hidden(
         self, tokens: torch.Tensor, positions: torch.Tensor, bounds: torch.Tensor
@@ -106,14 +119,23 @@ def _block(
     return hidden + functional.dropout(thought, dropout)
 
 
-def _cross_entropy(
+def _loss(
     head: Callable[[torch.Tensor], torch.Tensor],
     hidden: torch.Tensor,
     targets: torch.Tensor,
     reduction: str,
+    agreement: float,
 ) -> torch.Tensor:
+    """hidden: (tokens, width); with agreement, two readings of the same tokens."""
     logits = head(hidden).float()
-    return functional.cross_entropy(logits, targets, ignore_index=NO_LOSS, reduction=reduction)
+    loss = functional.cross_entropy(logits, targets, ignore_index=NO_LOSS, reduction=reduction)
+    if not agreement:
+        return loss
+    one, other = functional.log_softmax(logits, dim=-1).chunk(2)
+    apart = ((one.exp() - other.exp()) * (one - other)).sum(dim=-1) / 2
+    counted = targets.chunk(2)[0] != NO_LOSS
+    apart = torch.where(counted, apart, 0.0).sum()
+    return loss + agreement * (apart / counted.sum() if reduction == "mean" else apart)
 
 
 def on_device(device: torch.device, values: np.ndarray) -> torch.Tensor:

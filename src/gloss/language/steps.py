@@ -60,7 +60,7 @@ class _OneByOne:
 
     def __init__(self, model: Any, settings: Training) -> None:
         self._model, self._clip = model, settings.clip
-        self._reader = PackedLlama(model, dropout=settings.dropout)
+        self._reader = _reader(model, settings)
         self.optimizer = _adamw(model, settings, settings.learning_rate)
 
     def resume(self, state: dict[str, Any]) -> None:
@@ -79,7 +79,7 @@ class _Recorded:
     def __init__(self, model: Any, settings: Training, pad: int) -> None:
         self._model, self._clip, self._pad = model, settings.clip, pad
         self._device = next(model.parameters()).device
-        self._reader = PackedLlama(model, dropout=settings.dropout, compiled=True)
+        self._reader = _reader(model, settings, compiled=True)
         self._rate = torch.zeros((), device=self._device)
         self.optimizer = _adamw(model, settings, self._rate)
         self._size = max(settings.batch_tokens, model.config.max_position_embeddings)
@@ -142,6 +142,12 @@ class _Recording:
         """What a step reads of a pack, with documents of no token behind the last."""
         bounds = np.pad(pack.bounds, (0, self._room - len(pack.bounds)), mode="edge")
         return pack.tokens, pack.positions, pack.targets, bounds
+
+
+def _reader(model: Any, settings: Training, *, compiled: bool = False) -> PackedLlama:
+    return PackedLlama(
+        model, dropout=settings.dropout, agreement=settings.agreement, compiled=compiled
+    )
 
 
 def _descended(
