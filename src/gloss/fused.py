@@ -29,7 +29,7 @@ __all__ = ["Fusion", "was_fused"]
 
 Grounded = Callable[[Sequence[Generation], Retriever], tuple[Ranking, ...]]
 Asked = Callable[[Sequence[Question]], tuple[Ranking, ...]]
-Blending = Callable[..., tuple[Ranking, ...]]
+Blending = Callable[..., Sequence[Ranking]]
 """Everybody's list of each signal, and `length`, the items of a list -> everybody's one list."""
 
 
@@ -78,7 +78,7 @@ class Fusion:
 
     def rank(
         self, generations: Sequence[Generation], retriever: Retriever, *, length: int
-    ) -> tuple[Ranking, ...]:
+    ) -> Sequence[Ranking]:
         """At most `length` items for everybody, in the generations' order.
 
         Signals are asked about the purchases that they know. Their lists are as long as those that

@@ -11,7 +11,7 @@ and answers; does not know what made them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,10 @@ import numpy as np
 
 from gloss.data.histories import Example
 from gloss.errors import ConfigError, InputError
-from gloss.evaluation.candidates import Array, Candidates, candidates
+from gloss.evaluation.candidates import Array, Candidates, candidates, with_examples
 from gloss.retrieval.fusion import Ranking
 from gloss.retrieval.index import RRF_CONSTANT
+from gloss.retrieval.lists import Lists
 
 __all__ = ["Blend", "blend", "fit", "rank_fusion"]
 
@@ -70,19 +71,15 @@ def fit(signals: Sequence[Sequence[Ranking]], examples: Sequence[Example]) -> Bl
     lists holds the target say nothing and are left out. Raises InputError when nobody is left, or
     when lists are not of the same users.
     """
-    cases = []
-    for each, example in zip(candidates(signals), examples, strict=True):
-        if example.target in each.items:
-            traits = _traits(each).reshape(len(each.items), -1)
-            cases.append((traits, each.items.index(example.target)))
+    cases: list[tuple[Array, int]] = []
+    for each, asked in with_examples(candidates(signals), examples):
+        cases += _cases(each, each.bought(asked))
     if not cases:
         raise InputError("no validation user's next purchase is in any list: nothing to fit on")
     return Blend(_most_likely(cases).reshape(len(signals), len(TRAITS)), len(cases))
 
 
-def blend(
-    signals: Sequence[Sequence[Ranking]], weights: Blend, *, length: int
-) -> tuple[Ranking, ...]:
+def blend(signals: Sequence[Sequence[Ranking]], weights: Blend, *, length: int) -> Lists:
     """Everybody's one list by fitted weights; what an item's score is, see the module's head.
 
     An item carries the query and the purchase of the signal that lifts it most above its floor.
@@ -93,28 +90,45 @@ def blend(
         raise ConfigError(
             f"weights for {len(weights.weights)} signals cannot blend {len(signals)} rankings"
         )
-    return tuple(
-        _summed(each, (_traits(each) * weights.weights).sum(axis=2), length)
-        for each in candidates(signals)
+    return Lists.joined(
+        [
+            _summed(each, (_traits(each) * weights.weights).sum(axis=2), length)
+            for each in candidates(signals)
+        ]
     )
 
 
-def rank_fusion(signals: Sequence[Sequence[Ranking]], *, length: int) -> tuple[Ranking, ...]:
+def rank_fusion(signals: Sequence[Sequence[Ranking]], *, length: int) -> Lists:
     """Everybody's one list by reciprocal ranks: needs no validation users."""
-    return tuple(
-        _summed(each, np.where(each.held, 1 / (RRF_CONSTANT + 1 + each.places), 0), length)
-        for each in candidates(signals)
+    return Lists.joined(
+        [
+            _summed(each, np.where(each.held, 1 / (RRF_CONSTANT + 1 + each.places), 0), length)
+            for each in candidates(signals)
+        ]
     )
 
 
-def _summed(each: Candidates, parts: Array, length: int) -> Ranking:
-    """parts: (items, signals). What a signal lifts is what it gives beyond what it gives to an item
-    that it does not hold."""
-    return each.ranked(parts.sum(axis=1), parts - parts.min(axis=0, initial=np.inf), length=length)
+def _summed(each: Candidates, parts: Array, length: int) -> Lists:
+    """parts: (candidates, signals). What a signal lifts is what it gives beyond what it gives to an
+    item that it does not hold."""
+    lifts = parts - each.per_user(np.minimum, parts)
+    return each.ranked(parts.sum(axis=1), lifts, length=length)
+
+
+def _cases(each: Candidates, bought: Array) -> Iterator[tuple[Array, int]]:
+    """For each user who bought a candidate: float64 (items, traits), and the place of the bought.
+
+    bought: bool (candidates,).
+    """
+    traits = _traits(each).reshape(len(bought), -1)
+    starts = np.searchsorted(each.users, np.arange(len(each.lists[0]) + 1))
+    for row in np.flatnonzero(bought).tolist():
+        first, end = starts[each.users[row] : each.users[row] + 2].tolist()
+        yield traits[first:end], row - first
 
 
 def _traits(each: Candidates) -> Array:
-    """float64 (items, signals, traits)."""
+    """float64 (candidates, signals, traits)."""
     return np.stack([each.scores, each.held], axis=2)
 
 

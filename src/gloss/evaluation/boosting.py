@@ -14,15 +14,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from gloss.data.histories import Example
 from gloss.errors import ConfigError, InputError, require_extra
-from gloss.evaluation.candidates import Array, Candidates, candidates
+from gloss.evaluation.candidates import Array, Candidates, candidates, with_examples
 from gloss.retrieval.fusion import Ranking
+from gloss.retrieval.lists import Lists
 
 __all__ = ["FILE", "Trees", "blend", "fit", "require_installed"]
 
@@ -31,9 +31,6 @@ FILE = "trees.txt"
 
 TRAITS = ("score", "below the best", "place")
 """What the trees see of an item in each list."""
-
-_TOGETHER = 256
-"""Users whom the trees are asked about at once: a call for one alone keeps one thread busy."""
 
 _ROUNDS = 400
 _SETTINGS = {
@@ -82,23 +79,23 @@ def fit(signals: Sequence[Sequence[Ranking]], examples: Sequence[Example]) -> Tr
     without lightgbm.
     """
     lightgbm = _lightgbm()
-    traits, answers = [], []
-    for each, example in zip(candidates(signals), examples, strict=True):
-        if example.target in each.items:
-            traits.append(_traits(each))
-            answers.append(np.array([item == example.target for item in each.items]))
-    if not traits:
+    traits, answers, groups = [], [], []
+    for each, asked in with_examples(candidates(signals), examples):
+        bought = each.bought(asked)
+        told = each.per_user(np.logical_or, bought)
+        traits.append(_traits(each)[told])
+        answers.append(bought[told])
+        groups.append(np.unique(each.users[told], return_counts=True)[1])
+    if not any(map(len, groups)):
         raise InputError("no validation user's next purchase is in any list: nothing to fit on")
     rows = lightgbm.Dataset(
-        np.concatenate(traits), np.concatenate(answers), group=[len(each) for each in traits]
+        np.concatenate(traits), np.concatenate(answers), group=np.concatenate(groups)
     )
     booster = lightgbm.train(_SETTINGS, rows, num_boost_round=_ROUNDS)
-    return Trees(booster.model_to_string(), len(traits))
+    return Trees(booster.model_to_string(), sum(map(len, groups)))
 
 
-def blend(
-    signals: Sequence[Sequence[Ranking]], trees: Trees, *, length: int
-) -> tuple[Ranking, ...]:
+def blend(signals: Sequence[Sequence[Ranking]], trees: Trees, *, length: int) -> Lists:
     """Everybody's one list; an item's score is what the trees say of it.
 
     An item carries the query and the purchase of the list in which it stands highest. Equal scores
@@ -109,28 +106,27 @@ def blend(
     if booster.num_feature() != len(signals) * len(TRAITS):
         known = booster.num_feature() // len(TRAITS)
         raise ConfigError(f"trees for {known} signals cannot blend {len(signals)} rankings")
-    everybody, blended = candidates(signals), []
-    while some := list(islice(everybody, _TOGETHER)):
-        asked = zip(some, _asked(booster, some), strict=True)
-        blended += [each.ranked(scores, -each.places, length=length) for each, scores in asked]
-    return tuple(blended)
+    return Lists.joined(
+        [
+            each.ranked(_asked(booster, _traits(each)), -each.places, length=length)
+            for each in candidates(signals)
+        ]
+    )
 
 
-def _asked(booster: Any, users: Sequence[Candidates]) -> list[Array]:
-    """float64 (items,) for each user: what the trees say."""
-    ends = np.cumsum([len(each.items) for each in users])
-    traits = np.concatenate([_traits(each) for each in users])
-    scores = booster.predict(traits) if len(traits) else np.zeros(0)
-    return np.split(scores, ends[:-1])
+def _asked(booster: Any, traits: Array) -> Array:
+    """float64 (candidates,): what the trees say."""
+    scores: Array = booster.predict(traits) if len(traits) else np.zeros(0)
+    return scores
 
 
 def _traits(each: Candidates) -> Array:
-    """float64 (items, signals x traits), NaN where a list does not hold the item."""
-    best = each.scores.max(axis=0, initial=-np.inf)
+    """float64 (candidates, signals x traits), NaN where a list does not hold the item."""
+    best = each.per_user(np.maximum, each.scores)
     places = np.log1p(np.maximum(each.places, 0))
     seen = np.stack([each.scores, each.scores - best, places], axis=2)
     seen[~each.held] = np.nan
-    return seen.reshape(len(each.items), len(each.lists) * len(TRAITS))
+    return seen.reshape(len(seen), len(each.lists) * len(TRAITS))
 
 
 def require_installed() -> None:

@@ -25,7 +25,7 @@ from gloss.evaluation.signals import (
 )
 from gloss.progress import Progress, silent
 from gloss.retrieval import rankings
-from gloss.retrieval.fusion import Ranking
+from gloss.retrieval.lists import Lists
 from gloss.stages.making import made_once
 
 __all__ = ["SIGNALS", "fuse", "needs_vectors", "signal", "train_sasrec"]
@@ -224,5 +224,5 @@ def _name(ranking: Artifact) -> str:
     return str(ranking.config.get("baseline") or "gloss")
 
 
-def _read(ranking: Artifact) -> tuple[Ranking, ...]:
+def _read(ranking: Artifact) -> Lists:
     return rankings.load_rankings(ranking.path)[1]
