@@ -19,6 +19,19 @@ def test_the_rank_is_the_place_in_the_list_and_zero_where_it_is_absent():
     assert target_ranks(lists, ["c", "z", "a"]).tolist() == [3, 0, 0]
 
 
+def test_ranks_of_many_users_are_those_of_a_search_through_each_list():
+    rng = np.random.default_rng(0)
+    lists = [ranking("u", "".join(rng.permutation([*"abcdefgh"])[: n % 9])) for n in range(50)]
+    targets = rng.choice([*"abcdefghz"], 50).tolist()
+    found = [[entry.item for entry in each.entries] for each in lists]
+    assert target_ranks(lists, targets).tolist() == [
+        items.index(target) + 1 if target in items else 0
+        for items, target in zip(found, targets, strict=True)
+    ]
+    with pytest.raises(ValueError, match="50 rankings, 49 targets"):
+        target_ranks(lists, targets[1:])
+
+
 def test_recall_is_one_up_to_the_cutoff_and_nothing_after():
     assert recall(np.array([1, 5, 6, 0]), 5).tolist() == [1, 1, 0, 0]
 

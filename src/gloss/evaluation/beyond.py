@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History
 from gloss.decoding.generations import Generation
 from gloss.evaluation.metrics import Floats
 from gloss.retrieval.fusion import Ranking
+from gloss.retrieval.lists import Lists, distinct
 
 __all__ = ["TitleFigures", "catalogue_coverage", "novelty", "self_information", "title_figures"]
 
@@ -32,19 +34,16 @@ class TitleFigures:
 
 
 def catalogue_coverage(
-    rankings: Iterable[Ranking], cutoffs: Sequence[int], *, items: int
+    rankings: Sequence[Ranking], cutoffs: Sequence[int], *, items: int
 ) -> dict[str, float]:
     """The share of the catalogue's `items` that stands in anybody's first k, "coverage@k".
 
     Herlocker, Konstan, Terveen and Riedl, TOIS 2004, section 4.1; "catalog coverage" of Ge,
     Delgado-Battenfeld and Jannach, RecSys 2010.
     """
-    first: dict[str, int] = {}
-    for ranking in rankings:
-        for place, entry in enumerate(ranking.entries, 1):
-            if place < first.get(entry.item, place + 1):
-                first[entry.item] = place
-    places = np.fromiter(first.values(), dtype=np.int64, count=len(first))
+    lists = Lists.of(rankings)
+    listed = pl.DataFrame({"item": lists.entries["items"], "place": lists.places + 1})
+    places = listed.group_by("item").agg(pl.col("place").min())["place"].to_numpy()
     return {f"coverage@{k}": float((places <= k).sum()) / items for k in cutoffs}
 
 
@@ -64,7 +63,7 @@ def self_information(train: Sequence[History], catalogue: Catalogue) -> Floats:
 
 
 def novelty(
-    rankings: Iterable[Ranking],
+    rankings: Sequence[Ranking],
     cutoffs: Sequence[int],
     *,
     information: Floats,
@@ -74,17 +73,17 @@ def novelty(
 
     Users without a list do not count; 0 where nobody has one.
     """
-    lists = [each.entries[: max(cutoffs)] for each in rankings if each.entries]
-    if not lists:
+    lists = Lists.of(rankings).first(max(cutoffs))
+    filled = lists.lengths > 0
+    if not filled.any():
         return {f"novelty@{k}": 0.0 for k in cutoffs}
-    lengths = np.array([len(entries) for entries in lists])
-    bits = information[[catalogue.row(entry.item) for entries in lists for entry in entries]]
-    user = np.repeat(np.arange(len(lists)), lengths)
-    place = np.arange(len(bits)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    names, (codes,) = distinct([lists.entries["items"]])
+    bits = information[[catalogue.row(item) for item in names.to_list()]][codes]
 
     def mean(k: int) -> float:
-        sums = np.bincount(user[place < k], weights=bits[place < k])
-        return float((sums / np.minimum(lengths, k)).mean())
+        counted = lists.places < k
+        sums = np.bincount(lists.rows[counted], bits[counted], minlength=len(lists))
+        return float((sums[filled] / np.minimum(lists.lengths[filled], k)).mean())
 
     return {f"novelty@{k}": mean(k) for k in cutoffs}
 

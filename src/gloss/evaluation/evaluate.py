@@ -23,6 +23,7 @@ from gloss.errors import ConfigError, InputError
 from gloss.evaluation.metrics import Floats, all_metrics, target_ranks
 from gloss.evaluation.segments import Mask
 from gloss.retrieval.fusion import Ranking
+from gloss.retrieval.lists import Lists
 
 __all__ = [
     "KIND",
@@ -99,15 +100,18 @@ def evaluate(
     order; `len(evaluation.users)` says how many were covered. The users of the result stand in the
     order of the examples. Raises InputError naming a user who is missing, unknown or ranked twice.
     """
-    asked = examples_of(rankings, examples)
-    by_user = {ranking.user: ranking for ranking in rankings}
-    ranks = target_ranks([by_user[e.user] for e in asked], [e.target for e in asked])
+    lists = Lists.of(rankings)
+    asked = examples_of(lists, examples)
+    target = {example.user: example.target for example in asked}
+    ranks = target_ranks(lists, [target[user] for user in lists.users])
+    place = {user: number for number, user in enumerate(lists.users)}
+    ranks = ranks[[place[example.user] for example in asked]]
     return Evaluation(protocol, tuple(e.user for e in asked), all_metrics(ranks, cutoffs))
 
 
 def examples_of(rankings: Sequence[Ranking], examples: Sequence[Example]) -> Sequence[Example]:
     """The examples that the rankings answer: all, or the first N; errors as of `evaluate`."""
-    _check_users(rankings, {ranking.user: ranking for ranking in rankings}, examples)
+    _check_users(Lists.of(rankings).users, examples)
     return examples[: len(rankings)]
 
 
@@ -166,24 +170,23 @@ def load_evaluation(path: Path) -> tuple[Artifact, Evaluation]:
     return artifact, Evaluation(artifact.config["protocol"], tuple(frame["user"]), values)
 
 
-def _check_users(
-    rankings: Sequence[Ranking], by_user: Mapping[UserId, Ranking], examples: Sequence[Example]
-) -> None:
-    if not rankings:
+def _check_users(ranked: Sequence[UserId], examples: Sequence[Example]) -> None:
+    users = set(ranked)
+    if not ranked:
         raise InputError("the ranking holds no users: there is nothing to evaluate")
-    if len(by_user) < len(rankings):
+    if len(users) < len(ranked):
         raise InputError("the ranking holds a user twice")
-    unknown = by_user.keys() - {example.user for example in examples}
+    unknown = users - {example.user for example in examples}
     if unknown:
         raise InputError(
             f"user {min(unknown)} and {len(unknown) - 1} more of the ranking are not in the split; "
             "evaluate on the split and data set that the ranking was made for"
         )
-    for example in examples[: len(rankings)]:
-        if example.user not in by_user:
+    for example in examples[: len(ranked)]:
+        if example.user not in users:
             raise InputError(
                 f"user {example.user} of the split is not in the ranking, which must hold all "
-                f"users of the split or its first {len(rankings)}"
+                f"users of the split or its first {len(ranked)}"
             )
 
 

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from gloss.data.catalogue import ItemId
 from gloss.errors import ConfigError
 from gloss.retrieval.fusion import Ranking
+from gloss.retrieval.lists import Lists
 
 __all__ = ["all_metrics", "mrr", "ndcg", "recall", "target_ranks"]
 
@@ -23,8 +25,14 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 def target_ranks(rankings: Sequence[Ranking], targets: Sequence[ItemId]) -> Ints:
     """The place of each target in the ranking beside it, from 1; 0 where it is absent."""
-    places = [_place(ranking, target) for ranking, target in zip(rankings, targets, strict=True)]
-    return np.array(places, dtype=np.int64)
+    lists = Lists.of(rankings)
+    if len(lists) != len(targets):
+        raise ValueError(f"{len(lists)} rankings, {len(targets)} targets")
+    wanted = pl.Series(targets, dtype=pl.String)[lists.rows]
+    found = np.flatnonzero((lists.entries["items"] == wanted).to_numpy())
+    ranks = np.zeros(len(lists), dtype=np.int64)
+    ranks[lists.rows[found]] = lists.places[found] + 1
+    return ranks
 
 
 def recall(ranks: Ints, cutoff: int) -> Floats:
@@ -62,13 +70,6 @@ def all_metrics(ranks: Ints, cutoffs: Sequence[int]) -> dict[str, Floats]:
         for name, metric in {"recall": recall, "ndcg": ndcg, "mrr": mrr}.items()
     }
     return {**columns, "mrr": mrr(ranks)}
-
-
-def _place(ranking: Ranking, target: ItemId) -> int:
-    for place, entry in enumerate(ranking.entries, 1):
-        if entry.item == target:
-            return place
-    return 0
 
 
 def _within(ranks: Ints, cutoff: int | None) -> np.ndarray[Any, np.dtype[np.bool_]]:

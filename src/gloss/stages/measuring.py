@@ -20,7 +20,7 @@ from gloss.evaluation.evaluate import save_evaluation
 from gloss.evaluation.protocol import EvaluationProtocol, require_measurable
 from gloss.evaluation.segments import SegmentBounds, default_bounds, segments_of
 from gloss.retrieval import rankings
-from gloss.retrieval.fusion import Ranking
+from gloss.retrieval.lists import Lists
 from gloss.stages.making import made_once
 
 __all__ = ["evaluate"]
@@ -63,7 +63,7 @@ def evaluate(
 
     def make() -> None:
         examples = data.examples(made.config["split"])
-        cut = [Ranking(each.user, each.entries[:counted]) for each in lists]
+        cut = lists.first(counted)
         beyond = {"lists": _lists(cut, data, protocol)}
         if generations:
             beyond |= _written(generations, made, cut, data, examples)
@@ -81,23 +81,21 @@ def evaluate(
     return made_once(out, evaluations.KIND, config, inputs, make)
 
 
-def _lists(
-    lists: Sequence[Ranking], data: Dataset, protocol: EvaluationProtocol
-) -> dict[str, float]:
+def _lists(lists: Lists, data: Dataset, protocol: EvaluationProtocol) -> dict[str, float]:
     """What the lists are like: "coverage@k", "novelty@k", "users without a list"."""
     catalogue = data.catalogue(protocol.title_style)
     information = self_information(data.train(), catalogue)
     return {
         **catalogue_coverage(lists, protocol.cutoffs, items=len(catalogue)),
         **novelty(lists, protocol.cutoffs, information=information, catalogue=catalogue),
-        "users without a list": sum(not ranking.entries for ranking in lists),
+        "users without a list": int((lists.lengths == 0).sum()),
     }
 
 
 def _written(
     generations: Path,
     ranking: Artifact,
-    lists: Sequence[Ranking],
+    lists: Lists,
     data: Dataset,
     examples: Sequence[Example],
 ) -> dict[str, Any]:
