@@ -33,3 +33,11 @@ def test_asking_for_no_rows_is_an_error():
 def test_it_is_the_beginning_of_the_whole_order(scores, k):
     whole = sorted((row for row in range(len(scores)) if scores[row] > 0), key=lambda r: -scores[r])
     assert top_rows(scores, k).tolist() == whole[:k]
+
+
+@pytest.mark.parametrize("k", [1, 7, 100, 4999])
+@pytest.mark.parametrize("kinds", [3, 50, 10**9])
+def test_of_many_rows_it_is_the_beginning_too(k, kinds):
+    scores = np.random.default_rng(k).integers(0, kinds, 5000).astype(np.float64)
+    whole = sorted(np.flatnonzero(scores > 0).tolist(), key=lambda row: -scores[row])
+    assert top_rows(scores, k).tolist() == whole[:k]
