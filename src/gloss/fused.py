@@ -28,7 +28,7 @@ from gloss.runs import FUSED, RunFolder
 __all__ = ["Fusion", "was_fused"]
 
 Grounded = Callable[[Sequence[Generation], Retriever], tuple[Ranking, ...]]
-Asked = Callable[[Sequence[Question]], tuple[Ranking, ...]]
+Asked = Callable[[Sequence[Question]], Sequence[Ranking]]
 Blending = Callable[..., Sequence[Ranking]]
 """Everybody's list of each signal, and `length`, the items of a list -> everybody's one list."""
 

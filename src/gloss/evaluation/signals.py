@@ -64,7 +64,7 @@ class Signal(Protocol):
         length: int,
         exclude_seen: bool,
         progress: Progress = silent,
-    ) -> tuple[Ranking, ...]:
+    ) -> Sequence[Ranking]:
         """Everybody's list of at most `length` items, in the questions' order.
 
         Every item of a history must be in the data set. A user without a purchase has an empty

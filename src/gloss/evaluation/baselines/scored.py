@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 
 from gloss.config import Transitions
 from gloss.data.catalogue import Catalogue, ItemId
@@ -15,13 +16,43 @@ from gloss.evaluation.baselines.seen import seen_items
 from gloss.progress import Progress, silent
 from gloss.retrieval.fusion import RankedItem, Ranking
 from gloss.retrieval.index import top_rows
+from gloss.retrieval.lists import Lists
 
-__all__ = ["Array", "Shares", "fading", "listed", "reached", "remembered", "rows_of"]
+__all__ = [
+    "NOTHING",
+    "Array",
+    "Found",
+    "Shares",
+    "best",
+    "fading",
+    "gathered",
+    "listed",
+    "reached",
+    "remembered",
+    "rows_of",
+]
 
 Array = np.ndarray[Any, Any]
 
 Shares = Callable[[Array], Array]
 """Rows of items (found,) -> what each purchase of the history did for each, (history, found)."""
+
+
+class Found(NamedTuple):
+    """A user's list as rows of the catalogue: int64 (found,), float (found,), int64 (found,).
+
+    because: for each item the purchase that did most for it.
+    """
+
+    rows: Array
+    scores: Array
+    because: Array
+
+
+NOTHING = Found(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64))
+
+_TOLD = 100
+"""Users between two words about progress."""
 
 _REMEMBERED = 2**30
 """Bytes that are kept of what is around items: histories share their items."""
@@ -36,33 +67,63 @@ def reached(
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
-) -> tuple[Ranking, ...]:
+) -> Lists:
     """Each user's list of what lies around the last `recent` purchases; what scores 0 is left out.
 
     around: purchases, earliest first -> float (catalogue,) scores, and what each did for them.
     """
-    rankings: list[Ranking] = []
-    for question in questions:
+    found = []
+    for number, question in enumerate(questions, 1):
         history = question.history[-settings.recent :]
         scores, shares = around(history)
-        rankings.append(
-            listed(
-                question,
-                np.where(scores > 0, scores, -np.inf),
-                catalogue,
-                history=history,
-                shares=shares,
-                length=length,
-                exclude_seen=exclude_seen,
-            )
-        )
-        progress(len(rankings), len(questions))
-    return tuple(rankings)
+        scores = np.where(scores > 0, scores, -np.inf)
+        seen = seen_items(question, exclude_seen=exclude_seen)
+        found.append(best(scores, catalogue, history, shares, length=length, exclude=seen))
+        if number % _TOLD == 0 or number == len(questions):
+            progress(number, len(questions))
+    return gathered(questions, found, catalogue)
 
 
 def remembered(of_row: Callable[[int], Array], *, size: int) -> Callable[[int], Array]:
     """The same function of an item's row, keeping what it gave last. size: bytes of one answer."""
     return lru_cache(max(1, _REMEMBERED // size))(of_row)
+
+
+def best(
+    scores: Array,
+    catalogue: Catalogue,
+    history: Sequence[ItemId],
+    shares: Shares,
+    *,
+    length: int,
+    exclude: frozenset[ItemId],
+) -> Found:
+    """The `length` items with the highest scores, equal scores by row; -inf was not found.
+
+    scores: float (catalogue,), any sign. history: the purchases that `shares` speaks of; an item is
+    there because of the one with the largest share.
+    """
+    keys = _above_zero(scores)
+    keys[rows_of(tuple(exclude), catalogue)] = 0
+    rows = top_rows(keys, length)
+    if not len(rows):
+        return NOTHING
+    return Found(rows, scores[rows], rows_of(history, catalogue)[shares(rows).argmax(axis=0)])
+
+
+def gathered(questions: Sequence[Question], found: Sequence[Found], catalogue: Catalogue) -> Lists:
+    """Everybody's list, from what was found for each."""
+    if not found:
+        return Lists.of(())
+    rows, scores, because = (np.concatenate(column) for column in zip(*found, strict=True))
+    entries = {
+        "items": _ids(rows, catalogue),
+        "scores": pl.Series(scores, dtype=pl.Float64),
+        "queries": pl.repeat(None, len(rows), dtype=pl.String, eager=True),
+        "because": _ids(because, catalogue),
+    }
+    lengths = np.array([len(each.rows) for each in found], dtype=np.int64)
+    return Lists(tuple(each.user for each in questions), lengths, pl.DataFrame(entries))
 
 
 def listed(
@@ -75,27 +136,37 @@ def listed(
     length: int,
     exclude_seen: bool,
 ) -> Ranking:
-    """The `length` items with the highest scores, equal scores by row; -inf was not found.
-
-    scores: float (catalogue,), any sign. history: the purchases that `shares` speaks of; an item is
-    there because of the one with the largest share.
-    """
-    keys = _above_zero(scores)
-    keys[rows_of(sorted(seen_items(question, exclude_seen=exclude_seen)), catalogue)] = 0
-    rows = top_rows(keys, length)
-    if not len(rows):
-        return Ranking(question.user, ())
-    because = (history[place] for place in shares(rows).argmax(axis=0))
-    found = zip(rows.tolist(), scores[rows].tolist(), because, strict=True)
-    entries = (RankedItem(catalogue[r].id, score, because=why) for r, score, why in found)
+    """One user's list of what is `best`."""
+    seen = seen_items(question, exclude_seen=exclude_seen)
+    found = best(scores, catalogue, history, shares, length=length, exclude=seen)
+    entries = (
+        RankedItem(catalogue[row].id, score, because=catalogue[why].id)
+        for row, score, why in zip(*(column.tolist() for column in found), strict=True)
+    )
     return Ranking(question.user, tuple(entries))
 
 
 def _above_zero(scores: Array) -> Array:
     """float64: the same order in numbers above 0, and 0 for -inf, as `top_rows` takes them."""
     found = np.isfinite(scores)
-    least = scores.min(where=found, initial=np.inf)
-    return np.where(found, np.where(found, scores, 0.0).astype(np.float64) - least + 1, 0.0)
+    if found.all():
+        return _from_one(scores)
+    keys, rows = np.zeros(len(scores)), np.flatnonzero(found)
+    keys[rows] = _from_one(scores[rows])
+    return keys
+
+
+def _from_one(scores: Array) -> Array:
+    """float64: the same distances, the lowest at 1."""
+    lifted: Array = scores.astype(np.float64) - scores.min(initial=np.inf) + 1
+    return lifted
+
+
+def _ids(rows: Array, catalogue: Catalogue) -> pl.Series:
+    """str (rows,): the items of these rows, each of which is looked up once."""
+    once = np.flatnonzero(np.bincount(rows))
+    ids = pl.Series([catalogue[row].id for row in once.tolist()], dtype=pl.String)
+    return ids[np.searchsorted(once, rows)]
 
 
 def rows_of(items: Sequence[ItemId], catalogue: Catalogue) -> Array:

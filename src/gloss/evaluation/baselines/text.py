@@ -10,9 +10,18 @@ import numpy as np
 from gloss.config import Transitions
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Question
-from gloss.evaluation.baselines.scored import Array, fading, listed, rows_of
+from gloss.evaluation.baselines.scored import (
+    NOTHING,
+    Array,
+    Found,
+    best,
+    fading,
+    gathered,
+    rows_of,
+)
+from gloss.evaluation.baselines.seen import seen_items
 from gloss.progress import Progress, silent
-from gloss.retrieval.fusion import Ranking
+from gloss.retrieval.lists import Lists
 
 __all__ = ["similar_titles"]
 
@@ -29,7 +38,7 @@ def similar_titles(
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
-) -> tuple[Ranking, ...]:
+) -> Lists:
     """Each user's list by the mean cosine with the last `recent` purchases, later ones counting
     more (`decay`).
 
@@ -37,29 +46,28 @@ def similar_titles(
     with the largest share in its mean. A user without a purchase has an empty list.
     """
     histories = [question.history[-settings.recent :] for question in questions]
-    rankings: list[Ranking] = []
+    found: list[Found] = []
     for first in range(0, len(questions), _AT_ONCE):
         some = slice(first, first + _AT_ONCE)
         bought = [_weighted(vectors, each, catalogue, settings) for each in histories[some]]
         scores = np.stack([each.sum(axis=0) for each in bought]) @ vectors.T
-        for question, history, mine, row in zip(
-            questions[some], histories[some], bought, scores, strict=True
-        ):
-            rankings.append(
-                listed(
-                    question,
-                    row,
-                    catalogue,
-                    history=history,
-                    shares=partial(_cosines, mine, vectors),
-                    length=length,
-                    exclude_seen=exclude_seen,
-                )
-                if history
-                else Ranking(question.user, ())
+        found += [
+            best(
+                row,
+                catalogue,
+                history,
+                partial(_cosines, mine, vectors),
+                length=length,
+                exclude=seen_items(question, exclude_seen=exclude_seen),
             )
+            if history
+            else NOTHING
+            for question, history, mine, row in zip(
+                questions[some], histories[some], bought, scores, strict=True
+            )
+        ]
         progress(first + len(scores), len(questions))
-    return tuple(rankings)
+    return gathered(questions, found, catalogue)
 
 
 def _weighted(

@@ -24,7 +24,7 @@ from gloss.evaluation.baselines.scored import (
     rows_of,
 )
 from gloss.progress import Progress, silent
-from gloss.retrieval.fusion import Ranking
+from gloss.retrieval.lists import Lists
 
 __all__ = ["Graph", "build_graph", "transitions"]
 
@@ -41,14 +41,21 @@ class Graph:
     neighbours: Array
     weights: Array
 
-    def spread(self, amounts: Array) -> Array:
-        """float64 (items,) times the matrix: what flows from each item to its neighbours."""
-        rows = np.flatnonzero(amounts)
+    def edges_of(self, row: int) -> tuple[Array, Array]:
+        """An item's neighbours, int64 (edges,) in order, and their weights, float64."""
+        edges = slice(self.starts[row], self.starts[row + 1])
+        return self.neighbours[edges], self.weights[edges]
+
+    def spread(self, rows: Array, amounts: Array) -> Array:
+        """float64 (items,): what flows from some items to their neighbours.
+
+        rows: int64 (some,), in order; amounts: float64 (some,).
+        """
         counts = self.starts[rows + 1] - self.starts[rows]
         shifts = self.starts[rows] - (np.cumsum(counts) - counts)
         edges = np.arange(counts.sum()) + np.repeat(shifts, counts)
-        flows = np.repeat(amounts[rows], counts) * self.weights[edges]
-        return np.bincount(self.neighbours[edges], flows, minlength=len(amounts))
+        flows = np.repeat(amounts, counts) * self.weights[edges]
+        return np.bincount(self.neighbours[edges], flows, minlength=len(self.starts) - 1)
 
 
 def build_graph(train: Sequence[History], catalogue: Catalogue, settings: Transitions) -> Graph:
@@ -79,7 +86,7 @@ def transitions(
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
-) -> tuple[Ranking, ...]:
+) -> Lists:
     """Each user's list: what lies around the last `recent` purchases, the later ones counting more.
 
     The score is `first_hop` times what one step reaches, divided by its maximum, plus `second_hop`
@@ -91,8 +98,9 @@ def transitions(
     near = remembered(partial(_surroundings, graph), size=8 * size)
 
     def around(history: Sequence[ItemId]) -> tuple[Array, Shares]:
-        found = [near(catalogue.row(item)) for item in history]
-        scores, weights = _scored(found, size, settings)
+        found = np.array([near(catalogue.row(item)) for item in history], np.float32)
+        found = found.reshape(len(history), 2, size)
+        scores, weights = _scored(found, settings)
         return scores, partial(_shares, found, weights)
 
     return reached(
@@ -118,27 +126,32 @@ def _normalised(rows: Array, columns: Array, sums: Array, size: int, power: floa
 
 def _surroundings(graph: Graph, row: int) -> Array:
     """float32 (2, items): what one step and two steps from an item reach."""
-    start = np.zeros(len(graph.starts) - 1)
-    start[row] = 1.0
-    once = graph.spread(start)
-    return np.stack([once, graph.spread(once)]).astype(np.float32)
+    rows, weights = graph.edges_of(row)
+    reached = np.zeros((2, len(graph.starts) - 1), np.float32)
+    reached[0, rows] = weights
+    reached[1] = graph.spread(rows, weights)
+    return reached
 
 
-def _scored(around: Sequence[Array], size: int, settings: Transitions) -> tuple[Array, Array]:
-    """float32 (items,): the scores; and (purchases, hops): what each purchase's surroundings,
-    earliest first, weigh in them."""
-    fades = fading(len(around), settings.decay)
-    hops = (fades @ np.reshape(around, (len(around), 2 * size))).reshape(2, size)
-    most = hops.max(axis=1)
+def _scored(around: Array, settings: Transitions) -> tuple[Array, Array]:
+    """float32 (items,): the scores; and (purchases, hops): what each purchase's surroundings weigh
+    in them.
+
+    around: float32 (purchases, hops, items), earliest first.
+    """
+    count, hops, size = around.shape
+    fades = fading(count, settings.decay)
+    reach = (fades @ around.reshape(count, hops * size)).reshape(hops, size)
+    most = reach.max(axis=1)
     wanted = np.array([settings.first_hop, settings.second_hop], np.float32)
     scales = wanted / np.where(most > 0, most, 1)
-    return scales @ hops, fades[:, None] * scales
+    return scales @ reach, fades[:, None] * scales
 
 
-def _shares(around: Sequence[Array], weights: Array, rows: Array) -> Array:
+def _shares(around: Array, weights: Array, rows: Array) -> Array:
     """float32 (purchases, rows): what each purchase adds to the scores of these rows.
 
-    weights: float32 (purchases, hops).
+    around: float32 (purchases, hops, items); weights: float32 (purchases, hops).
     """
-    shares: Array = np.einsum("phr,ph->pr", [each[:, rows] for each in around], weights)
+    shares: Array = np.einsum("phr,ph->pr", np.take(around, rows, axis=2), weights)
     return shares

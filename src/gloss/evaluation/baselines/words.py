@@ -18,7 +18,7 @@ from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Question
 from gloss.evaluation.baselines.scored import Array, Shares, fading, reached, remembered
 from gloss.progress import Progress, silent
-from gloss.retrieval.fusion import Ranking
+from gloss.retrieval.lists import Lists
 
 __all__ = ["Words", "common_words", "weigh_words"]
 
@@ -76,7 +76,7 @@ def common_words(
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
-) -> tuple[Ranking, ...]:
+) -> Lists:
     """Each user's list by the mean cosine with the last `recent` purchases, later ones counting
     more (`decay`).
 
@@ -87,11 +87,13 @@ def common_words(
     cosines = remembered(words.cosines, size=4 * size)
 
     def around(history: Sequence[ItemId]) -> tuple[Array, Shares]:
-        weights = fading(len(history), settings.decay)
-        parts = np.zeros((len(history), size), np.float32)
-        for place, item in enumerate(history):
-            parts[place] = cosines(catalogue.row(item)) * (weights[place] / weights.sum())
-        return parts.sum(axis=0), lambda rows: parts[:, rows]
+        fades = fading(len(history), settings.decay)
+        weights = fades / fades.sum()
+        found = [cosines(catalogue.row(item)) for item in history]
+        scores = np.zeros(size, np.float32)
+        for each, weight in zip(found, weights, strict=True):
+            scores += each * weight
+        return scores, lambda rows: np.stack([each[rows] for each in found]) * weights[:, None]
 
     return reached(
         around,
