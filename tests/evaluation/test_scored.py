@@ -1,4 +1,4 @@
-"""From scores to lists: many users at once, one alone, and as a plain sort has them."""
+"""From scores to lists: as a plain sort has them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from contracts import catalogue_of
 from gloss.data.histories import Example
-from gloss.evaluation.baselines.scored import best, gathered, listed
+from gloss.evaluation.baselines.scored import best, gathered
 from gloss.retrieval.fusion import RankedItem, Ranking
 
 CATALOGUE = catalogue_of(tuple(f"title {n}" for n in range(60)))
@@ -28,7 +28,7 @@ def sorted_plainly(question: Example, scores, shares, *, exclude_seen: bool) -> 
 @pytest.mark.parametrize("exclude_seen", [True, False])
 def test_lists_are_those_of_a_plain_sort(exclude_seen):
     rng = np.random.default_rng(0)
-    questions, found, alone, expected = [], [], [], []
+    questions, found, expected = [], [], []
     for user in range(40):
         history = tuple(IDS[n] for n in rng.integers(0, 60, rng.integers(1, 5)))
         scores = rng.integers(-3, 9, 60).astype(np.float32) / 4
@@ -40,10 +40,7 @@ def test_lists_are_those_of_a_plain_sort(exclude_seen):
         why = history, lambda rows, told=told: told[:, rows]
         questions.append(question)
         found.append(best(*asked, *why, length=LENGTH, exclude=exclude))
-        both = {"history": why[0], "shares": why[1], "exclude_seen": exclude_seen}
-        alone.append(listed(question, *asked, **both, length=LENGTH))
         expected.append(sorted_plainly(question, scores, told, exclude_seen=exclude_seen))
-    assert alone == expected
     assert gathered(questions, found, CATALOGUE) == expected
 
 

@@ -25,9 +25,10 @@ from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History, Question
 from gloss.epochs import BETAS, stacked, train_epochs
 from gloss.errors import InputError
-from gloss.evaluation.baselines.scored import Array, listed, rows_of
+from gloss.evaluation.baselines.scored import NOTHING, Array, Found, best, gathered, rows_of
+from gloss.evaluation.baselines.seen import seen_items
 from gloss.progress import Progress, silent
-from gloss.retrieval.fusion import Ranking
+from gloss.retrieval.lists import Lists
 
 __all__ = [
     "Ensemble",
@@ -164,25 +165,33 @@ def sasrec(
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
-) -> tuple[Ranking, ...]:
+) -> Lists:
     """Each user's list: the items that the networks hold most likely, scored by log-probability.
 
     An item is there because of the bought one whose vector (of the first network) is most like its
     own. A user without a purchase has an empty list.
     """
     asked = [question for question in questions if question.history]
-    lists: list[Ranking] = []
+    found: list[Found] = []
     for first in range(0, len(asked), _SCORED_USERS):
         some = asked[first : first + _SCORED_USERS]
-        for question, scores in zip(some, ensemble.log_probabilities(some, catalogue), strict=True):
-            lists.append(
-                _ranking(
-                    question, scores, catalogue, ensemble.vectors, length, exclude_seen=exclude_seen
-                )
+        found += [
+            best(
+                scores,
+                catalogue,
+                question.history,
+                partial(_likeness, ensemble.vectors, rows_of(question.history, catalogue)),
+                length=length,
+                exclude=seen_items(question, exclude_seen=exclude_seen),
             )
-        progress(len(lists), len(asked))
-    found = iter(lists)
-    return tuple(next(found) if q.history else Ranking(q.user, ()) for q in questions)
+            for question, scores in zip(
+                some, ensemble.log_probabilities(some, catalogue), strict=True
+            )
+        ]
+        progress(len(found), len(asked))
+    each = iter(found)
+    lists = [next(each) if question.history else NOTHING for question in questions]
+    return gathered(questions, lists, catalogue)
 
 
 def save_network(network: Network, file: Path) -> None:
@@ -253,25 +262,9 @@ class _FullSoftmax(torch.autograd.Function):
         return for_hidden * gradients[0], for_items * gradients[0], None
 
 
-def _ranking(
-    question: Question,
-    scores: Array,
-    catalogue: Catalogue,
-    vectors: Array,
-    length: int,
-    *,
-    exclude_seen: bool,
-) -> Ranking:
-    bought = vectors[rows_of(question.history, catalogue)]
-    return listed(
-        question,
-        scores,
-        catalogue,
-        history=question.history,
-        shares=lambda rows: bought @ vectors[rows].T,
-        length=length,
-        exclude_seen=exclude_seen,
-    )
+def _likeness(vectors: Array, bought: Array, rows: Array) -> Array:
+    likeness: Array = vectors[bought] @ vectors[rows].T
+    return likeness
 
 
 def _layer(settings: SASRec) -> nn.TransformerEncoderLayer:

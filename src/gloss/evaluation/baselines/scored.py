@@ -14,7 +14,6 @@ from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Question
 from gloss.evaluation.baselines.seen import seen_items
 from gloss.progress import Progress, silent
-from gloss.retrieval.fusion import RankedItem, Ranking
 from gloss.retrieval.index import top_rows
 from gloss.retrieval.lists import Lists
 
@@ -26,7 +25,6 @@ __all__ = [
     "best",
     "fading",
     "gathered",
-    "listed",
     "reached",
     "remembered",
     "rows_of",
@@ -124,26 +122,6 @@ def gathered(questions: Sequence[Question], found: Sequence[Found], catalogue: C
     }
     lengths = np.array([len(each.rows) for each in found], dtype=np.int64)
     return Lists(tuple(each.user for each in questions), lengths, pl.DataFrame(entries))
-
-
-def listed(
-    question: Question,
-    scores: Array,
-    catalogue: Catalogue,
-    *,
-    history: Sequence[ItemId],
-    shares: Shares,
-    length: int,
-    exclude_seen: bool,
-) -> Ranking:
-    """One user's list of what is `best`."""
-    seen = seen_items(question, exclude_seen=exclude_seen)
-    found = best(scores, catalogue, history, shares, length=length, exclude=seen)
-    entries = (
-        RankedItem(catalogue[row].id, score, because=catalogue[why].id)
-        for row, score, why in zip(*(column.tolist() for column in found), strict=True)
-    )
-    return Ranking(question.user, tuple(entries))
 
 
 def _above_zero(scores: Array) -> Array:
