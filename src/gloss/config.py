@@ -274,10 +274,10 @@ class Tuning(_Settings):
     step; candidates: titles that the next one is found among, the whole catalogue where it has no
     more; they bound memory, about 2.5 MB a title on a GPU with the encoder all-MiniLM-L6-v2."""
 
-    epochs: PositiveInt = 6
+    epochs: PositiveInt = 5
     batch_users: PositiveInt = 256
     candidates: Annotated[int, Field(ge=2)] = 20_000
-    learning_rate: float = Field(5e-4, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
 
 
 class SASRec(_Settings):

@@ -151,6 +151,22 @@ def test_similarity_is_the_mean_cosine_weighted_by_how_recent_purchases_are():
     assert entry.score == pytest.approx((0.5 * 0.6 + 1.0 * 0.8) / 1.5)
 
 
+def test_what_a_purchase_asks_for_need_not_be_what_is_like_it():
+    asking = np.roll(VECTORS, -1, axis=0)  # a asks for b, b for c, …
+    (ranking,) = similar_titles(
+        VECTORS,
+        [Example("u", ("d", "e"), "z")],
+        CATALOGUE,
+        asking=asking,
+        settings=PLAIN,
+        length=1,
+        exclude_seen=True,
+    )
+    (entry,) = ranking.entries
+    assert (entry.item, entry.because) == ("f", "e")
+    assert entry.score == pytest.approx(1 / 1.5)
+
+
 def test_without_a_purchase_nothing_is_similar():
     asked = [Example("u", (), "z"), Example("v", ("a",), "z")]
     one, two = similar_titles(

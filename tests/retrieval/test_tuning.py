@@ -70,7 +70,21 @@ def test_the_catalogues_vectors_lie_beside_it(shop, tmp_path):
     made = taught(shop, tmp_path / "taught")
     titles = [item.title for item in shop.catalogue("fair")]
     expected = open_encoder(str(made.path)).encode(titles, role="document")
-    assert np.load(made.path / VECTORS) == pytest.approx(expected, abs=1e-6)
+    vectors, asking = np.load(made.path / VECTORS)
+    assert vectors == pytest.approx(expected, abs=1e-6)
+    turn = np.linalg.lstsq(vectors, asking, rcond=None)[0]
+    assert asking == pytest.approx(vectors @ turn, abs=1e-4)
+    assert not np.allclose(asking, vectors, atol=1e-4)
+
+
+def test_a_purchase_asks_for_what_follows_and_not_for_what_precedes(shop, tmp_path):
+    made = taught(shop, tmp_path / "taught", QUICK.model_copy(update={"epochs": 20}))
+    vectors, asking = np.load(made.path / VECTORS)
+    places = {item.title: row for row, item in enumerate(shop.catalogue("fair"))}
+    first, then = ([places[title] for title in TITLES[n::3]] for n in (0, 1))
+    forth = (asking[first] * vectors[then]).sum(axis=1).mean()
+    back = (asking[then] * vectors[first]).sum(axis=1).mean()
+    assert forth > back + 0.1
 
 
 def test_the_loss_is_that_of_the_next_title_among_those_not_bought_yet(shop, tmp_path, minilm):
@@ -80,6 +94,8 @@ def test_the_loss_is_that_of_the_next_title_among_those_not_bought_yet(shop, tmp
     from gloss.retrieval.tuning import _Taught as Taught
 
     module = Taught(minilm.model(), sorted(TITLES), QUICK, ASKED).eval()
+    turn = np.random.default_rng(0).normal(size=(384, 384)).astype(np.float32) / 20
+    module.turn.data = torch.from_numpy(turn)
     vectors = minilm.encode(sorted(TITLES), role="document")
     rows = [4, 7, 1, 9]
     with torch.no_grad():
@@ -92,7 +108,7 @@ def test_the_loss_is_that_of_the_next_title_among_those_not_bought_yet(shop, tmp
         (vectors[7] + 2 * vectors[1]) / 3,
         vectors[3],
     ]
-    scores = 20 * np.array(users) @ vectors.T
+    scores = 20 * np.array(users) @ turn @ vectors.T
     wanted = scores[range(4), [7, 1, 9, 5]]
     for user, bought in enumerate(([4], [4, 7], [4, 7, 1], [3])):
         scores[user, bought] = -np.inf

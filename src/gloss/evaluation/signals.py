@@ -117,9 +117,11 @@ class Sources:
         told: dict[str, Any] = {"catalogue": self.catalogue, "settings": settings}
         if name == "words":
             return partial(common_words, weigh_words(self.catalogue), **told)
-        if name in ("text", "tuned"):
-            vectors = self.vectors if name == "text" else self.tuned_vectors
-            return partial(similar_titles, vectors, **told)
+        if name == "text":
+            return partial(similar_titles, self.vectors, **told)
+        if name == "tuned":
+            vectors, asking = self.tuned_vectors
+            return partial(similar_titles, vectors, asking=asking, **told)
         graph = build_graph(self.dataset.train(), self.catalogue, settings)
         return partial(transitions, graph, **told)
 
@@ -166,7 +168,8 @@ class Sources:
 
     @cached_property
     def tuned_vectors(self) -> Array:
-        """float32 (catalogue, width): a vector for each item, of the taught encoder."""
+        """float32 (2, catalogue, width): of the taught encoder, a vector for each item and what a
+        purchase of it asks for."""
         vectors: Array = np.load(self.taught.path / VECTORS)
         return vectors
 

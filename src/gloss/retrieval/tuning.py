@@ -1,13 +1,15 @@
 """Teach a sentence encoder what is bought after what, with the whole catalogue as the softmax.
 
-A user is the mean of the vectors of the last purchases' titles, later ones counting more, just as
-`evaluation/baselines/text.py` asks; of all titles that the user has not bought yet, the next
-purchase's has to be the nearest. All titles are encoded again in every step, so each is an answer
-or a wrong answer to every user; a large catalogue, or a small machine, takes those of the step and
-some drawn ones beside them. Knows data sets and encoders; no index.
+What a purchase asks for is its title's vector, turned by a matrix that is learned as well: what is
+bought next need not be what is alike. A user is the mean of what the last purchases ask for, later
+ones counting more, just as `evaluation/baselines/text.py` asks; of all titles that the user has not
+bought yet, the next purchase's has to be the nearest. All titles are encoded again in every step,
+so each is an answer or a wrong answer to every user; a large catalogue, or a small machine, takes
+those of the step and some drawn ones beside them. Knows data sets and encoders; no index.
 
     an ordinary sentence-transformers folder    modules.json, model.safetensors, …
-    vectors.npy                                 float32 (catalogue, dimension), of all titles
+    vectors.npy                                 float32 (2, catalogue, dimension): of all titles,
+                                                and what a purchase of each asks for
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ _SCALE, _SCALE_RATE = 20.0, 1e-2
 """Cosines are multiplied by a number that is learned, from this one on and at this rate."""
 
 _WEIGHT_DECAY = 0.01
+"""Of the encoder."""
+
 _AT_ONCE = 1536
 """Titles that go through the encoder together, those of similar length."""
 
@@ -74,7 +78,7 @@ def tune_encoder(
     (draft.path / CHECKPOINTS).mkdir(exist_ok=True)
     losses = train_epochs(
         taught,
-        torch.optim.AdamW(taught.groups(), betas=BETAS, weight_decay=_WEIGHT_DECAY),
+        torch.optim.AdamW(taught.groups(), betas=BETAS, weight_decay=0.0),
         rows,
         taught.loss,
         epochs=settings.epochs,
@@ -87,7 +91,7 @@ def tune_encoder(
     model.save_pretrained(str(draft.path), create_model_card=False)
     taught_encoder = open_encoder(str(draft.path))
     vectors = taught_encoder.encode([item.title for item in catalogue], role="document")
-    np.save(draft.path / VECTORS, vectors)
+    np.save(draft.path / VECTORS, np.stack([vectors, vectors @ taught.turned()]))
     draft.summary.update(
         {"histories": len(rows), "titles": len(titles), "loss": round(losses[-1]["loss"], 4)}
     )
@@ -107,13 +111,15 @@ def _rows(train: Sequence[History], catalogue: Catalogue, titles: Sequence[str])
 
 
 class _Taught(nn.Module):
-    """An encoder, the titles that it reads, and how near they have to be."""
+    """An encoder, the titles that it reads, how purchases ask, and how near answers have to be."""
 
     def __init__(
         self, model: Any, titles: Sequence[str], settings: Tuning, asked: Transitions
     ) -> None:
         super().__init__()
         self.encoder = model
+        width = model.get_embedding_dimension()
+        self.turn = nn.Parameter(torch.eye(width, device=model.device))
         self.scale = nn.Parameter(torch.tensor(math.log(_SCALE), device=model.device))
         self._settings, self._asked = settings, asked
         ids = model.tokenizer(list(titles), truncation=True, max_length=MAX_TOKENS)["input_ids"]
@@ -128,9 +134,20 @@ class _Taught(nn.Module):
         """What an optimizer is told."""
         rate = self._settings.learning_rate
         return [
-            {"params": list(self.encoder.parameters()), "lr": rate},
+            {
+                "params": list(self.encoder.parameters()),
+                "lr": rate,
+                "weight_decay": _WEIGHT_DECAY,
+            },
+            {"params": [self.turn], "lr": rate},
             {"params": [self.scale], "lr": _SCALE_RATE},
         ]
+
+    def turned(self) -> Array:
+        """float32 (dimension, dimension): a title's vector times this is what its purchase asks
+        for."""
+        turn: Array = self.turn.detach().cpu().numpy()
+        return turn
 
     def loss(self, rows: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy over every purchase but a history's first, nats a title.
@@ -143,7 +160,7 @@ class _Taught(nn.Module):
         places = torch.searchsorted(candidates, rows).clamp(max=len(candidates) - 1)
         wanted = real[:, 1:]
         users = self._fading(rows.shape[1] - 1) @ vectors[places[:, :-1]]
-        scores = self.scale.exp() * users[wanted] @ vectors.T
+        scores = self.scale.exp() * users[wanted] @ self.turn @ vectors.T
         answers = places[:, 1:][wanted]
         right = scores.gather(1, answers[:, None])
         others = scores.scatter(1, _bought(places[:, :-1], wanted), -torch.inf)

@@ -34,29 +34,32 @@ def similar_titles(
     questions: Sequence[Question],
     catalogue: Catalogue,
     *,
+    asking: Array | None = None,
     settings: Transitions,
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
 ) -> Lists:
-    """Each user's list by the mean cosine with the last `recent` purchases, later ones counting
+    """Each user's list by the mean product with the last `recent` purchases, later ones counting
     more (`decay`).
 
-    vectors: float32 (catalogue, width), rows of length 1. An item is there because of the purchase
-    with the largest share in its mean. A user without a purchase has an empty list.
+    vectors: float32 (catalogue, width), rows of length 1; asking: as many, what a purchase of each
+    item asks for, if that is not what is like it. An item is there because of the purchase with the
+    largest share in its mean. A user without a purchase has an empty list.
     """
+    asking = vectors if asking is None else asking
     histories = [question.history[-settings.recent :] for question in questions]
     found: list[Found] = []
     for first in range(0, len(questions), _AT_ONCE):
         some = slice(first, first + _AT_ONCE)
-        bought = [_weighted(vectors, each, catalogue, settings) for each in histories[some]]
+        bought = [_weighted(asking, each, catalogue, settings) for each in histories[some]]
         scores = np.stack([each.sum(axis=0) for each in bought]) @ vectors.T
         found += [
             best(
                 row,
                 catalogue,
                 history,
-                partial(_cosines, mine, vectors),
+                partial(_products, mine, vectors),
                 length=length,
                 exclude=seen_items(question, exclude_seen=exclude_seen),
             )
@@ -71,14 +74,14 @@ def similar_titles(
 
 
 def _weighted(
-    vectors: Array, history: Sequence[ItemId], catalogue: Catalogue, settings: Transitions
+    asking: Array, history: Sequence[ItemId], catalogue: Catalogue, settings: Transitions
 ) -> Array:
     """float32 (purchases, width): the parts of the mean."""
     weights = fading(len(history), settings.decay)
-    parts: Array = vectors[rows_of(history, catalogue)] * (weights / weights.sum())[:, None]
+    parts: Array = asking[rows_of(history, catalogue)] * (weights / weights.sum())[:, None]
     return parts
 
 
-def _cosines(parts: Array, vectors: Array, rows: Array) -> Array:
-    cosines: Array = parts @ vectors[rows].T
-    return cosines
+def _products(parts: Array, vectors: Array, rows: Array) -> Array:
+    products: Array = parts @ vectors[rows].T
+    return products
