@@ -235,7 +235,7 @@ def test_two_readings_that_agree_cost_nothing_and_others_what_they_disagree():
         torch.manual_seed(5)
         twice = float(PackedLlama(model, dropout=0.3, agreement=2).loss(pack))
     assert agreeing > apart
-    assert twice - agreeing == pytest.approx(agreeing - apart, rel=1e-4)
+    assert twice - agreeing == pytest.approx(agreeing - apart, rel=0.01)
 
 
 def test_the_disagreement_is_the_symmetric_divergence_of_the_predictions():
