@@ -17,6 +17,7 @@ def ranking(user: str, items: str) -> Ranking:
 def test_the_rank_is_the_place_in_the_list_and_zero_where_it_is_absent():
     lists = [ranking("u", "abc"), ranking("v", "abc"), ranking("w", "")]
     assert target_ranks(lists, ["c", "z", "a"]).tolist() == [3, 0, 0]
+    assert target_ranks([ranking("u", "abab")], ["b"]).tolist() == [2]
 
 
 def test_ranks_of_many_users_are_those_of_a_search_through_each_list():

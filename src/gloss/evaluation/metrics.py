@@ -29,7 +29,8 @@ def target_ranks(rankings: Sequence[Ranking], targets: Sequence[ItemId]) -> Ints
     if len(lists) != len(targets):
         raise ValueError(f"{len(lists)} rankings, {len(targets)} targets")
     wanted = pl.Series(targets, dtype=pl.String)[lists.rows]
-    found = np.flatnonzero((lists.entries["items"] == wanted).to_numpy())
+    # Backwards, so that of an item that stands twice the first place counts.
+    found = np.flatnonzero((lists.entries["items"] == wanted).to_numpy())[::-1]
     ranks = np.zeros(len(lists), dtype=np.int64)
     ranks[lists.rows[found]] = lists.places[found] + 1
     return ranks

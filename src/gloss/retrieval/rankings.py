@@ -54,7 +54,9 @@ def load_rankings(path: Path) -> tuple[Artifact, Lists]:
     artifact = open_artifact(path, KIND)
     frame = pl.read_parquet(artifact.path / _FILE, glob=False)
     lengths = frame["items"].list.len().to_numpy().astype("int64")
-    entries = pl.DataFrame({name: frame[name].explode(empty_as_null=False) for name in COLUMNS})
+    # An empty list would be an entry of nulls.
+    filled = frame.filter(pl.Series(lengths > 0))
+    entries = pl.DataFrame({name: filled[name].explode() for name in COLUMNS}, schema=COLUMNS)
     return artifact, Lists(tuple(frame["user"].to_list()), lengths, entries)
 
 
