@@ -102,6 +102,19 @@ def test_resumed_runs_end_with_the_same_bits(tmp_path, monkeypatch, uninterrupte
     assert record == uninterrupted[1]
 
 
+def test_a_resumed_run_reads_twice_as_an_undisturbed_one_does(tmp_path, monkeypatch):
+    agreeing = SETTINGS.model_copy(update={"agreement": 1.0})
+    whole, record = run(tmp_path / "whole.pt", settings=agreeing)
+    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
+    path = tmp_path / "checkpoint.pt"
+    with pytest.raises(Interrupted):
+        run(path, settings=agreeing, progress=stopping_at(5))
+    model, resumed = run(path, settings=agreeing, model=small(seed=99))
+    assert same(model, whole)
+    assert [row["loss"] for row in resumed.losses] == [row["loss"] for row in record.losses]
+    assert not same(model, run(tmp_path / "plain.pt")[0])
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path, uninterrupted):
     path = tmp_path / "checkpoint.pt"
     run(path, validate=validate)

@@ -58,7 +58,8 @@ def train(
 
     `pad` fills up packs where they have to be of one size (steps.py). `validate` gives a loss after
     each epoch. The checkpoint is rewritten every minute and at the end; removing it is the
-    caller's. Losses are in nats a token.
+    caller's. Losses are in nats a token; of training, with what two readings disagree
+    (`settings.agreement`).
     """
     steps = steps_of(model, settings, pad=pad)
     state = _resume(checkpoint, model, steps)
