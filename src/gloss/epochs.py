@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from gloss.progress import Progress, silent
 
-__all__ = ["BETAS", "Array", "Loss", "stacked", "train_epochs"]
+__all__ = ["BETAS", "Array", "Loss", "picked", "stacked", "train_epochs"]
 
 Array = np.ndarray[Any, Any]
 
@@ -82,6 +83,15 @@ def stacked(
         rows[place, : len(each)] = each
         real[place, : len(each)] = True
     return torch.from_numpy(rows).to(device), torch.from_numpy(real).to(device)
+
+
+def picked(vectors: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """(items, width) vectors and (…) rows -> (…, width).
+
+    Its gradients always have the same bits: those of `vectors[rows]` are summed up in any order
+    where several threads work.
+    """
+    return functional.embedding(rows, vectors)
 
 
 def _device_of(network: nn.Module) -> torch.device:

@@ -272,6 +272,18 @@ def test_a_training_that_was_interrupted_ends_with_the_same_bits(tmp_path):
     assert same(resumed, trained(tmp_path, vectors=VECTORS))
 
 
+def test_several_threads_leave_the_same_bits(tmp_path):
+    """With steps large enough for torch to share them out."""
+    wide = SHORT.model_copy(update={"width": 1024, "epochs": 1, "batch_users": 24})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first = trained(tmp_path, settings=wide)
+        assert all(same(first, trained(tmp_path, settings=wide)) for _ in range(3))
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 torn")
     assert same(trained(tmp_path), trained(tmp_path))

@@ -115,6 +115,30 @@ def test_the_loss_is_that_of_the_next_title_among_those_not_bought_yet(shop, tmp
     assert float(loss) == pytest.approx((np.log(np.exp(scores).sum(1)) - wanted).mean(), abs=1e-4)
 
 
+def test_several_threads_leave_the_same_gradients(minilm):
+    """With steps large enough for torch to share them out."""
+    import torch
+
+    from gloss.retrieval.tuning import _Taught as Taught
+
+    module = Taught(minilm.model(), sorted(TITLES), QUICK, ASKED).eval()
+    rows = torch.from_numpy(np.random.default_rng(0).integers(0, len(TITLES), (40, 9)))
+
+    def gradients() -> list[torch.Tensor]:
+        module.zero_grad()
+        module.loss(rows, torch.ones_like(rows) > 0).backward()
+        return [p.grad for p in module.parameters() if p.grad is not None]
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first = gradients()
+        for _ in range(4):
+            assert all(map(torch.equal, first, gradients()))
+    finally:
+        torch.set_num_threads(threads)
+
+
 class Killed(Exception):
     pass
 

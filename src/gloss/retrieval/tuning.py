@@ -27,7 +27,7 @@ from gloss.artifacts import Draft
 from gloss.config import Transitions, Tuning
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History
-from gloss.epochs import BETAS, Array, train_epochs
+from gloss.epochs import BETAS, Array, picked, train_epochs
 from gloss.errors import InputError
 from gloss.progress import Progress, silent
 from gloss.retrieval.encoders import MAX_TOKENS, VECTORS, Encoder, open_encoder
@@ -159,7 +159,7 @@ class _Taught(nn.Module):
         vectors = self._encoded(candidates)
         places = torch.searchsorted(candidates, rows).clamp(max=len(candidates) - 1)
         wanted = real[:, 1:]
-        users = self._fading(rows.shape[1] - 1) @ vectors[places[:, :-1]]
+        users = self._fading(rows.shape[1] - 1) @ picked(vectors, places[:, :-1])
         scores = self.scale.exp() * users[wanted] @ self.turn @ vectors.T
         answers = places[:, 1:][wanted]
         right = scores.gather(1, answers[:, None])

@@ -23,7 +23,7 @@ from torch.nn import functional
 from gloss.config import SASRec
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History, Question
-from gloss.epochs import BETAS, stacked, train_epochs
+from gloss.epochs import BETAS, picked, stacked, train_epochs
 from gloss.errors import InputError
 from gloss.evaluation.baselines.scored import NOTHING, Array, Found, best, gathered, rows_of
 from gloss.evaluation.baselines.seen import seen_items
@@ -83,7 +83,7 @@ class Network(nn.Module):
     def forward(self, rows: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """(users, places) of rows, padded on the right with any -> (users, places, width)."""
         places = rows.shape[1]
-        seen = self.dropout(items[rows] * self.scale + self.places.weight[:places])
+        seen = self.dropout(picked(items, rows) * self.scale + self.places.weight[:places])
         later = torch.ones(places, places, dtype=torch.bool, device=rows.device).triu(1)
         hidden: torch.Tensor = self.layers(seen, mask=later, is_causal=True)
         return hidden
