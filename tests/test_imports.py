@@ -17,6 +17,7 @@ ORDER = (
     "artifacts",
     "config",
     "experiments",
+    "states",
     "epochs",
     "data",
     "prompts",
@@ -36,6 +37,7 @@ ORDER = (
 )
 TORCH = {"torch", "transformers", "tokenizers", "safetensors"}
 MAY_NEED_TORCH = {
+    "states.py",
     "epochs.py",
     "retrieval/tuning.py",
     "decoding/beam_search.py",

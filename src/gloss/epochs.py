@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from gloss.progress import Progress, silent
+from gloss.states import load_state, save_state
 
 __all__ = ["BETAS", "Array", "Loss", "picked", "stacked", "train_epochs"]
 
@@ -119,20 +120,16 @@ def _save(
     optimizer: torch.optim.Optimizer,
     losses: list[dict[str, float]],
 ) -> None:
-    draft = path.with_suffix(".tmp")
-    whole = {"losses": losses, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
-    with draft.open("wb") as file:
-        torch.save(whole, file)
-    draft.replace(path)
+    states = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
+    save_state(path, {"losses": losses, **states})
 
 
 def _resumed(
     path: Path, network: nn.Module, optimizer: torch.optim.Optimizer
 ) -> list[dict[str, float]]:
-    """The losses of the epochs that the checkpoint has seen; a damaged one is as good as none."""
-    try:
-        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception:  # what a damaged file raises depends on where it is damaged
+    """The losses of the epochs that the checkpoint has seen; none without one."""
+    saved = load_state(path)
+    if saved is None:
         return []
     network.load_state_dict(saved["network"])
     optimizer.load_state_dict(saved["optimizer"])

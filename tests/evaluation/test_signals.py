@@ -284,6 +284,19 @@ def test_several_threads_leave_the_same_bits(tmp_path):
         torch.set_num_threads(threads)
 
 
+def test_a_checkpoint_with_a_flipped_bit_is_as_good_as_none(tmp_path):
+    """In a weight, where nothing but a checksum can see it."""
+    checkpoint = tmp_path / "checkpoint.pt"
+    told = {"vectors": None, "settings": SHORT, "seed": 0}
+    whole, _ = train_network(CYCLE, CATALOGUE, checkpoint=checkpoint, **told)
+    content = bytearray(checkpoint.read_bytes())
+    content[content.index(whole.own.weight.detach().numpy().tobytes()) + 3] ^= 64
+    checkpoint.write_bytes(content)
+    again, losses = train_network(CYCLE, CATALOGUE, checkpoint=checkpoint, **told)
+    assert len(losses) == SHORT.epochs
+    assert same(again, whole)
+
+
 def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 torn")
     assert same(trained(tmp_path), trained(tmp_path))

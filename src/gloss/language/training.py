@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -24,6 +23,7 @@ from gloss.config import Training
 from gloss.language.packed import attending_to_packs
 from gloss.language.steps import Steps, steps_of
 from gloss.progress import Progress, silent
+from gloss.states import load_state, save_state
 
 __all__ = ["Epoch", "TrainingRecord", "train"]
 
@@ -162,23 +162,13 @@ def _training(model: nn.Module) -> Iterator[None]:
 
 
 def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: _State) -> None:
-    draft = path.with_suffix(".tmp")
     rest = {field.name: getattr(state, field.name) for field in fields(state)}
-    whole = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), **rest}
-    # Through a file of Python's: torch's own writer does not say why it failed.
-    with draft.open("wb") as file:
-        torch.save(whole, file)
-    draft.replace(path)
+    save_state(path, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), **rest})
 
 
 def _resume(path: Path, model: nn.Module, steps: Steps) -> _State:
-    """Load the checkpoint if it is there and readable; a damaged one is as good as none."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            whole = archive.testzip() is None
-        saved = torch.load(path, weights_only=True, map_location="cpu") if whole else None
-    except Exception:  # what a damaged file raises depends on where it is damaged
-        saved = None
+    """Load the checkpoint, if there is one."""
+    saved = load_state(path)
     if saved is None:
         return _State(0, 0, 0, torch.zeros((), dtype=torch.float64), [])
     model.load_state_dict(saved.pop("model"))
