@@ -36,10 +36,9 @@ def test_lists_are_those_of_a_plain_sort(exclude_seen):
         told = rng.random((len(history), 60))
         question = Example(f"u{user}", history, IDS[0])
         asked = scores, CATALOGUE
-        exclude = frozenset(history) if exclude_seen else frozenset()
         why = history, lambda rows, told=told: told[:, rows]
         questions.append(question)
-        found.append(best(*asked, *why, length=LENGTH, exclude=exclude))
+        found.append(best(question, *asked, *why, length=LENGTH, exclude_seen=exclude_seen))
         expected.append(sorted_plainly(question, scores, told, exclude_seen=exclude_seen))
     assert gathered(questions, found, CATALOGUE) == expected
 

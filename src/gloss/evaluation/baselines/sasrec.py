@@ -25,8 +25,15 @@ from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History, Question
 from gloss.epochs import BETAS, picked, stacked, train_epochs
 from gloss.errors import InputError
-from gloss.evaluation.baselines.scored import NOTHING, Array, Found, best, gathered, rows_of
-from gloss.evaluation.baselines.seen import seen_items
+from gloss.evaluation.baselines.scored import (
+    NOTHING,
+    Array,
+    Found,
+    best,
+    gathered,
+    products,
+    rows_of,
+)
 from gloss.progress import Progress, silent
 from gloss.retrieval.lists import Lists
 
@@ -171,18 +178,20 @@ def sasrec(
     An item is there because of the bought one whose vector (of the first network) is most like its
     own. A user without a purchase has an empty list.
     """
+    vectors = ensemble.vectors
     asked = [question for question in questions if question.history]
     found: list[Found] = []
     for first in range(0, len(asked), _SCORED_USERS):
         some = asked[first : first + _SCORED_USERS]
         found += [
             best(
+                question,
                 scores,
                 catalogue,
                 question.history,
-                partial(_likeness, ensemble.vectors, rows_of(question.history, catalogue)),
+                partial(products, vectors[rows_of(question.history, catalogue)], vectors),
                 length=length,
-                exclude=seen_items(question, exclude_seen=exclude_seen),
+                exclude_seen=exclude_seen,
             )
             for question, scores in zip(
                 some, ensemble.log_probabilities(some, catalogue), strict=True
@@ -260,11 +269,6 @@ class _FullSoftmax(torch.autograd.Function):
         """Gradients for hidden and items; targets have none."""
         for_hidden, for_items = ctx.saved_tensors
         return for_hidden * gradients[0], for_items * gradients[0], None
-
-
-def _likeness(vectors: Array, bought: Array, rows: Array) -> Array:
-    likeness: Array = vectors[bought] @ vectors[rows].T
-    return likeness
 
 
 def _layer(settings: SASRec) -> nn.TransformerEncoderLayer:

@@ -25,6 +25,7 @@ __all__ = [
     "best",
     "fading",
     "gathered",
+    "products",
     "reached",
     "remembered",
     "rows_of",
@@ -75,8 +76,17 @@ def reached(
         history = question.history[-settings.recent :]
         scores, shares = around(history)
         scores = np.where(scores > 0, scores, -np.inf)
-        seen = seen_items(question, exclude_seen=exclude_seen)
-        found.append(best(scores, catalogue, history, shares, length=length, exclude=seen))
+        found.append(
+            best(
+                question,
+                scores,
+                catalogue,
+                history,
+                shares,
+                length=length,
+                exclude_seen=exclude_seen,
+            )
+        )
         if number % _TOLD == 0 or number == len(questions):
             progress(number, len(questions))
     return gathered(questions, found, catalogue)
@@ -88,25 +98,34 @@ def remembered(of_row: Callable[[int], Array], *, size: int) -> Callable[[int], 
 
 
 def best(
+    question: Question,
     scores: Array,
     catalogue: Catalogue,
     history: Sequence[ItemId],
     shares: Shares,
     *,
     length: int,
-    exclude: frozenset[ItemId],
+    exclude_seen: bool,
 ) -> Found:
-    """The `length` items with the highest scores, equal scores by row; -inf was not found.
+    """A user's `length` items with the highest scores, equal scores by row; -inf was not found.
 
     scores: float (catalogue,), any sign. history: the purchases that `shares` speaks of; an item is
-    there because of the one with the largest share.
+    there because of the one with the largest share. Without a purchase there is no list.
     """
+    if not history:
+        return NOTHING
     keys = _above_zero(scores)
-    keys[rows_of(tuple(exclude), catalogue)] = 0
+    keys[rows_of(tuple(seen_items(question, exclude_seen=exclude_seen)), catalogue)] = 0
     rows = top_rows(keys, length)
     if not len(rows):
         return NOTHING
     return Found(rows, scores[rows], rows_of(history, catalogue)[shares(rows).argmax(axis=0)])
+
+
+def products(parts: Array, vectors: Array, rows: Array) -> Array:
+    """As `Shares`: what the vector of each purchase, (history, width), gives to the items' ones."""
+    found: Array = parts @ vectors[rows].T
+    return found
 
 
 def gathered(questions: Sequence[Question], found: Sequence[Found], catalogue: Catalogue) -> Lists:

@@ -11,15 +11,14 @@ from gloss.config import Transitions
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Question
 from gloss.evaluation.baselines.scored import (
-    NOTHING,
     Array,
     Found,
     best,
     fading,
     gathered,
+    products,
     rows_of,
 )
-from gloss.evaluation.baselines.seen import seen_items
 from gloss.progress import Progress, silent
 from gloss.retrieval.lists import Lists
 
@@ -56,15 +55,14 @@ def similar_titles(
         scores = np.stack([each.sum(axis=0) for each in bought]) @ vectors.T
         found += [
             best(
+                question,
                 row,
                 catalogue,
                 history,
-                partial(_products, mine, vectors),
+                partial(products, mine, vectors),
                 length=length,
-                exclude=seen_items(question, exclude_seen=exclude_seen),
+                exclude_seen=exclude_seen,
             )
-            if history
-            else NOTHING
             for question, history, mine, row in zip(
                 questions[some], histories[some], bought, scores, strict=True
             )
@@ -80,8 +78,3 @@ def _weighted(
     weights = fading(len(history), settings.decay)
     parts: Array = asking[rows_of(history, catalogue)] * (weights / weights.sum())[:, None]
     return parts
-
-
-def _products(parts: Array, vectors: Array, rows: Array) -> Array:
-    products: Array = parts @ vectors[rows].T
-    return products
