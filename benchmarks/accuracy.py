@@ -127,18 +127,24 @@ def _run(experiment: Experiment, out: Path, *, model: bool) -> None:
         pipeline.run(experiment, out, announce=clock)
     else:
         pipeline.run_signals(experiment, out, announce=clock)
-    names = [*([OURS] if model else []), *experiment.signals.use]
-    for name in names:
-        left = [each for each in names if each != name]
-        if left:
-            _fuse(folder, experiment, left, f"{WITHOUT}{name}", rule=experiment.signals.fusion)
-    for rule in RULES:
-        if rule != experiment.signals.fusion:
-            _fuse(folder, experiment, names, f"{BY_RULE}{rule}", rule=rule)
+    if experiment.signals.use:
+        _without_parts(folder, experiment, [*([OURS] if model else []), *experiment.signals.use])
     if model:
         protocol = pipeline.protocol_of(experiment)
         _alone(folder, "titles", replace(protocol, per_query=1, fusion="beam-order"))
         _alone(folder, "kept", replace(protocol, exclude_seen=False))
+
+
+def _without_parts(folder: RunFolder, experiment: Experiment, names: Sequence[str]) -> None:
+    """The fusion without each of its lists in turn, and by each other rule."""
+    used = experiment.signals.fusion
+    for name in names:
+        left = [each for each in names if each != name]
+        if left:
+            _fuse(folder, experiment, left, f"{WITHOUT}{name}", rule=used)
+    for rule in RULES:
+        if rule != used:
+            _fuse(folder, experiment, names, f"{BY_RULE}{rule}", rule=rule)
 
 
 def _alone(folder: RunFolder, name: str, protocol: EvaluationProtocol) -> None:
@@ -152,13 +158,16 @@ def _fuse(
     folder: RunFolder, experiment: Experiment, names: Sequence[str], out: str, *, rule: FusionRule
 ) -> None:
     protocol, made = pipeline.protocol_of(experiment), folder.path / "ablations" / out
+    rehearsed = folder.rehearsal.data.is_dir()
+    fitted = folder.rehearsal if rehearsed else folder
     stages.fuse(
         [folder.signal("test", name) for name in names],
-        [folder.signal("validation", name) for name in names],
+        [fitted.signal("validation", name) for name in names],
         folder.data,
         made,
         rule=rule,
         length=protocol.length,
+        rehearsal=fitted.data if rehearsed else None,
     )
     _evaluate(folder, made, protocol)
 
@@ -267,7 +276,7 @@ def _fitted(made: Artifact) -> str:
         f"{NAMES[name]}: " + ", ".join(f"{trait} {value:+.2f}" for trait, value in row.items())
         for name, row in weights.items()
     ]
-    told += [f"{NAMES[name]} {gain:.0%}" for name, gain in gains.items()]
+    told += [f"{NAMES.get(name, name)} {gain:.0%}" for name, gain in gains.items()]
     what = "Fitted weights" if weights else "Share of what the trees' splits gained"
     users = made.summary.get("fitted on users", 0)
     return f"{what}, on {users:,} users: {'; '.join(told)}." if told else ""

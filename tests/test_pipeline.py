@@ -12,9 +12,10 @@ import yaml
 
 from gloss import pipeline
 from gloss.artifacts import MANIFEST, open_artifact
+from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError, MissingExtraError
 from gloss.experiments import load_experiment, with_overrides
-from gloss.runs import OURS, RunFolder
+from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
 from gloss.stages.reporting import report_on
 from processes import ENVIRONMENT, TINY, Processes, kill_until_done, visible_bytes
 
@@ -280,3 +281,57 @@ def test_what_a_fusion_lacks_is_said_before_the_training(config, tmp_path, monke
     with pytest.raises(MissingExtraError, match="trees"):
         pipeline.run(load_experiment(config, changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+REHEARSED = [
+    "data.users=150",
+    "signals.use=[transitions, two-step]",
+    "signals.fusion=trees",
+    "signals.rehearsal=true",
+    "signals.length=40",
+]
+
+
+@pytest.fixture(scope="module")
+def rehearsed(config, tmp_path_factory) -> RunFolder:
+    """A run of the paper split whose fusion was fitted one purchase earlier."""
+    pytest.importorskip("lightgbm")
+    folder = tmp_path_factory.mktemp("rehearsed") / "run"
+    pipeline.run(load_experiment(config, REHEARSED), folder)
+    return RunFolder(folder)
+
+
+def test_a_rehearsal_asks_everybody_for_the_purchase_before_the_last(rehearsed):
+    ours, earlier = Dataset.load(rehearsed.data), Dataset.load(rehearsed.rehearsal.data)
+    assert (ours.split, earlier.split) == ("paper", "leave-one-out")
+    assert len(ours.examples("validation")) < 10 < len(earlier.examples("validation"))
+    fused = open_artifact(rehearsed.ranking(FUSED), "ranking")
+    assert fused.inputs["rehearsal"] == earlier.fingerprint
+    assert fused.summary["fitted on users"] > 10
+    model = open_artifact(rehearsed.rehearsal.model, "model")
+    model.require_input("dataset", earlier.fingerprint, "the rehearsal's data")
+    assert not rehearsed.signal("validation", "transitions").exists()
+
+
+def test_a_rehearsal_that_is_done_is_not_done_again(rehearsed, config):
+    before = made_at(rehearsed.path)
+    pipeline.run(load_experiment(config, REHEARSED), rehearsed.path)
+    assert redone(rehearsed.path, before) == set()
+
+
+def test_leave_one_out_needs_no_rehearsal(config, tmp_path):
+    pytest.importorskip("lightgbm")
+    changes = [*REHEARSED, "data.split=leave-one-out"]
+    pipeline.run_signals(load_experiment(config, changes), tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    assert not folder.rehearsal.path.exists()
+    assert folder.signal("validation", "transitions").is_dir()
+
+
+def test_signals_alone_are_rehearsed_too(config, tmp_path):
+    pytest.importorskip("lightgbm")
+    pipeline.run_signals(load_experiment(config, REHEARSED), tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    made = open_artifact(folder.ranking(SIGNALS), "ranking")
+    assert made.inputs["rehearsal"] == Dataset.load(folder.rehearsal.data).fingerprint
+    assert not folder.rehearsal.model.exists()

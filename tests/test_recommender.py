@@ -93,6 +93,7 @@ def scores(lists) -> list[float]:
         ("signals.fusion=rank",),
         ("signals.fusion=trees",),
         ("model.networks=2",),
+        ("data.split=paper", "signals.fusion=trees", "signals.rehearsal=true"),
         ("ranking.exclude_seen=false", "signals.fusion=rank", "index.retriever=hybrid"),
     ],
     ids=" ".join,

@@ -312,13 +312,15 @@ class Signals(_Settings):
     there is no fusion; fusion: by fitted weights, by fitted trees (extra "trees"), or by ranks
     alone; encoder: what makes vectors of titles (retrieval/encoders.py), and is taught for "tuned";
     length: items that each signal brings to the fusion; validation_users: weights or trees are
-    fitted on as many."""
+    fitted on as many; rehearsal: fitted not on the paper split's few validation users, but on
+    everybody's second-last purchase, for which all is trained a second time without it."""
 
     use: tuple[SignalName, ...] = ()
     fusion: FusionRule = "log-linear"
     encoder: str = "all-MiniLM-L6-v2"
     length: PositiveInt = 200
     validation_users: PositiveInt = 4000
+    rehearsal: bool = False
     transitions: Transitions = Transitions()
     two_step: Transitions = Transitions(degree_power=0.3, first_hop=0.0, second_hop=1.0)
     tuning: Tuning = Tuning()

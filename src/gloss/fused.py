@@ -15,7 +15,7 @@ from gloss.artifacts import MANIFEST, Artifact, open_artifact
 from gloss.config import Transitions
 from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
-from gloss.data.histories import Question
+from gloss.data.histories import Question, times_bought
 from gloss.data.titles import TitleStyle
 from gloss.decoding.generations import Generation
 from gloss.evaluation import blending, boosting
@@ -30,7 +30,8 @@ __all__ = ["Fusion", "was_fused"]
 Grounded = Callable[[Sequence[Generation], Retriever], tuple[Ranking, ...]]
 Asked = Callable[[Sequence[Question]], Sequence[Ranking]]
 Blending = Callable[..., Sequence[Ranking]]
-"""Everybody's list of each signal, and `length`, the items of a list -> everybody's one list."""
+"""Everybody's list of each signal, their questions, and `length`, the items of a list ->
+everybody's one list."""
 
 
 def was_fused(folder: RunFolder) -> bool:
@@ -61,8 +62,9 @@ class Fusion:
         installed.
         """
         made = open_artifact(folder.ranking(FUSED), rankings.KIND)
+        data = Dataset.load(folder.data)
         sources = Sources(
-            Dataset.load(folder.data),
+            data,
             style,
             index=folder.vectors,
             encoder=folder.encoder,
@@ -70,7 +72,7 @@ class Fusion:
         )
         ours, *others = _parts(folder, made)
         signals = tuple(_asked(each, sources) for each in others)
-        return cls(sources.catalogue, offered, _grounded(ours), signals, _blending(made))
+        return cls(sources.catalogue, offered, _grounded(ours), signals, _blending(made, data))
 
     def knows(self, question: Question) -> bool:
         """Whether the signals know any of the purchases."""
@@ -86,7 +88,7 @@ class Fusion:
         """
         questions = [self._known(each) for each in generations]
         lists = [self._offered(signal(questions)) for signal in self.signals]
-        return self.blend([self.titles(generations, retriever), *lists], length=length)
+        return self.blend([self.titles(generations, retriever), *lists], questions, length=length)
 
     def _known(self, generation: Generation) -> Generation:
         history = tuple(item for item in generation.history if item in self.known)
@@ -132,12 +134,12 @@ def _asked(part: Artifact, sources: Sources) -> Asked:
     )
 
 
-def _blending(made: Artifact) -> Blending:
-    if made.config["fusion"] == "rank":
-        return blending.rank_fusion
+def _blending(made: Artifact, data: Dataset) -> Blending:
     if made.config["fusion"] == "trees":
         text = (made.path / boosting.FILE).read_text("utf-8")
         trees = boosting.Trees(text, made.summary["fitted on users"])
-        return partial(boosting.blend, trees=trees)
+        return partial(boosting.blend, trees=trees, popularity=times_bought(data.train()))
+    if made.config["fusion"] == "rank":
+        return lambda lists, _, length: blending.rank_fusion(lists, length=length)
     weights = blending.Blend.from_summary(made.summary, made.config["signals"])
-    return partial(blending.blend, weights=weights)
+    return lambda lists, _, length: blending.blend(lists, weights, length=length)

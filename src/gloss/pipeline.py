@@ -18,6 +18,7 @@ from gloss import stages
 from gloss.artifacts import write_atomic
 from gloss.config import Experiment
 from gloss.data.dataset import SplitName
+from gloss.data.splits import SplitRule
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation import boosting
 from gloss.evaluation.protocol import EvaluationProtocol, protocol_named, require_measurable
@@ -31,8 +32,8 @@ from gloss.stages.reporting import report_on, write_report
 
 __all__ = ["Announce", "protocol_of", "quietly", "run", "run_signals"]
 
-_SPLITS: tuple[SplitName, ...] = ("validation", "test")
-"""What signals are asked of: to be fused, and to be measured."""
+_REHEARSED: SplitRule = "leave-one-out"
+"""How a rehearsal is split: nobody trains on the second-last purchase, which it asks for."""
 
 Announce = Callable[[str], AbstractContextManager[Progress]]
 """Called with a stage's name as it begins; the context ends with the stage."""
@@ -58,11 +59,18 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
     work.rank()
     names = [OURS, *stages.BASELINES]
     if experiment.signals.use:
-        work.generate("validation")
+        rehearsal = work.rehearsal()
+        if rehearsal is not work:
+            rehearsal.prepare()
+            rehearsal.train()
+            rehearsal.index()
+            rehearsal.sources()
         work.sources()
-        for split in _SPLITS:
-            work.signals(split)
-            work.titles(split)
+        rehearsal.generate("validation")
+        rehearsal.signals("validation")
+        rehearsal.titles("validation")
+        work.signals("test")
+        work.titles("test")
         with announce("fuse"):
             work.fuse(SIGNALS, experiment.signals.use)
             work.fuse(FUSED, (OURS, *experiment.signals.use))
@@ -87,9 +95,13 @@ def run_signals(
         raise ConfigError("signals.use names no signal: there is nothing to do")
     work = _begin(experiment, out, announce)
     work.prepare()
+    rehearsal = work.rehearsal()
+    if rehearsal is not work:
+        rehearsal.prepare()
+        rehearsal.sources()
     work.sources()
-    for split in _SPLITS:
-        work.signals(split)
+    rehearsal.signals("validation")
+    work.signals("test")
     with announce("fuse"):
         work.fuse(SIGNALS, experiment.signals.use)
     with announce("evaluate"):
@@ -131,6 +143,20 @@ class _Work:
     folder: RunFolder
     protocol: EvaluationProtocol
     announce: Announce
+
+    def rehearsal(self) -> _Work:
+        """The run on whose validation users the fusion is fitted: this one, or the same one
+        purchase earlier, where everybody has a purchase that nothing was trained on."""
+        data = self.experiment.data
+        if not self.experiment.signals.rehearsal or data.split == _REHEARSED:
+            return self
+        earlier = data.model_copy(update={"split": _REHEARSED})
+        return replace(
+            self,
+            experiment=self.experiment.model_copy(update={"data": earlier}),
+            folder=self.folder.rehearsal,
+            announce=lambda stage: self.announce(f"rehearsal: {stage}"),
+        )
 
     def prepare(self) -> None:
         with self.announce("prepare") as progress:
@@ -257,13 +283,15 @@ class _Work:
         )
 
     def fuse(self, out: str, names: Sequence[str]) -> None:
+        fitted = self.rehearsal().folder
         stages.fuse(
             [self.folder.signal("test", name) for name in names],
-            [self.folder.signal("validation", name) for name in names],
+            [fitted.signal("validation", name) for name in names],
             self.folder.data,
             self.folder.ranking(out),
             rule=self.experiment.signals.fusion,
             length=self.protocol.length,
+            rehearsal=fitted.data if fitted != self.folder else None,
         )
 
     def evaluate(self, names: Sequence[str]) -> None:

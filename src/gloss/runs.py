@@ -6,6 +6,7 @@ rankings/{gloss,last-item,popularity}/   lists of items
 vectors/ encoder/ sasrec/                what signals without a language model are made from
 signals/{validation,test}/…/             long lists of each signal, to be fused
 rankings/{signals,fused}/                all signals as one list: without the model, and with it
+rehearsal/                               the same run one purchase earlier, to fit the fusion on
 evaluations/…/                           what lists are worth
 report.html
 """
@@ -82,6 +83,11 @@ class RunFolder:
     @property
     def validation_generations(self) -> Path:
         return self.path / "validation-generations"
+
+    @property
+    def rehearsal(self) -> RunFolder:
+        """The same run one purchase earlier, where there is one."""
+        return RunFolder(self.path / "rehearsal")
 
     @property
     def page(self) -> Path:

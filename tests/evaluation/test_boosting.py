@@ -45,60 +45,85 @@ def hits(rankings, examples) -> float:
 
 @pytest.fixture(scope="module")
 def fitted() -> Trees:
-    return fit(*crowd(600))
+    return fit(*crowd(600), {})
 
 
 def test_trees_learn_what_no_weighted_sum_can_say(fitted):
     signals, examples = crowd(200, seed=1)
     weights = blending.fit(*crowd(600))
-    assert hits(blend(signals, fitted, length=3), examples) > 0.95
+    assert hits(blend(signals, examples, fitted, {}, length=3), examples) > 0.95
     assert hits(blending.blend(signals, weights, length=3), examples) < 0.6
 
 
 def test_the_same_lists_give_the_same_trees(fitted):
-    assert fit(*crowd(600)) == fitted
+    assert fit(*crowd(600), {}) == fitted
 
 
 def test_trees_are_read_from_their_text(fitted):
-    signals, _ = crowd(20, seed=2)
-    assert blend(signals, Trees(fitted.text, fitted.users), length=5) == blend(
-        signals, fitted, length=5
-    )
+    signals, asked = crowd(20, seed=2)
+    again = Trees(fitted.text, fitted.users)
+    assert blend(signals, asked, again, {}, length=5) == blend(signals, asked, fitted, {}, length=5)
 
 
 def test_a_user_gets_the_same_list_alone(fitted):
-    signals, _ = crowd(20, seed=3)
-    together = blend(signals, fitted, length=5)
-    alone = [blend([[each[n]] for each in signals], fitted, length=5) for n in range(20)]
+    signals, asked = crowd(20, seed=3)
+    together = blend(signals, asked, fitted, {}, length=5)
+    alone = [
+        blend([[each[n]] for each in signals], [asked[n]], fitted, {}, length=5) for n in range(20)
+    ]
     assert [*together] == [ranking for (ranking,) in alone]
 
 
 def test_an_item_carries_the_reason_of_the_list_in_which_it_stands_highest(fitted):
     one = listed({"a": 3.0, "b": 1.0}, user="u", why="x")
     two = listed({"b": 3.0, "c": 2.0, "a": 1.0}, user="u", why="y")
-    (fused,) = blend([[one], [two]], fitted, length=3)
+    (fused,) = blend([[one], [two]], [Example("u", (), "a")], fitted, {}, length=3)
     assert {e.item: e.because for e in fused.entries} == {"a": "xa", "b": "yb", "c": "yc"}
 
 
 def test_the_summary_says_what_each_list_gained(fitted):
     summary = json.loads(json.dumps(fitted.summary(["one", "two"])))
     assert summary["fitted on users"] == 600
-    assert list(summary["gains"]) == ["one", "two"]
+    assert list(summary["gains"]) == ["one", "two", "popularity", "history"]
     assert sum(summary["gains"].values()) == pytest.approx(1, abs=1e-3)
 
 
+def test_trees_see_how_often_an_item_was_bought_and_how_long_a_history_is():
+    # No list tells the two items apart; who bought little before takes the popular one.
+    rng = np.random.default_rng(0)
+    lists, examples = [], []
+    for number in range(1600):
+        long = bool(rng.random() < 0.3)
+        entries = listed({"a": 1.0, "b": 1.0}, user=f"u{number}", why="x").entries
+        lists.append(Ranking(f"u{number}", entries[:: int(rng.choice([1, -1]))]))
+        examples.append(Example(f"u{number}", ("c",) * (20 if long else 2), "b" if long else "a"))
+    popularity = {"a": 900, "b": 3}
+    trees = fit([lists], examples, popularity)
+    assert hits(blend([lists], examples, trees, popularity, length=1), examples) > 0.65
+    assert hits(blend([lists], examples, trees, {}, length=1), examples) < 0.6
+
+    def leads_by(history: int) -> float:
+        asked = [Example("u0", ("c",) * history, "a")]
+        (fused,) = blend([lists[:1]], asked, trees, popularity, length=2)
+        assert fused.entries[0].item == "a"
+        return fused.entries[0].score - fused.entries[1].score
+
+    assert leads_by(2) > leads_by(20) + 1e-3
+
+
 def test_nobody_and_empty_lists_are_blended(fitted):
-    assert blend([[], []], fitted, length=3) == ()
+    assert blend([[], []], [], fitted, {}, length=3) == ()
     empty = Ranking("u", ())
-    assert blend([[empty], [empty]], fitted, length=3) == (empty,)
+    asked = [Example("u", ("a",), "b")]
+    assert blend([[empty], [empty]], asked, fitted, {}, length=3) == (empty,)
 
 
 def test_what_does_not_fit_together_is_refused(fitted):
     signals, examples = crowd(5)
-    with pytest.raises(ConfigError, match="trees for 2 signals cannot blend 1"):
-        blend(signals[:1], fitted, length=1)
+    with pytest.raises(ConfigError, match="see 8 traits cannot blend 1 rankings, which have 5"):
+        blend(signals[:1], examples, fitted, {}, length=1)
     with pytest.raises(InputError, match="nothing to fit on"):
-        fit(signals, [Example(each.user, (), "z") for each in examples])
+        fit(signals, [Example(each.user, (), "z") for each in examples], {})
 
 
 def test_an_absent_item_has_the_lists_floor_and_no_place():

@@ -8,7 +8,7 @@ import pytest
 from gloss.data.histories import Example
 from gloss.errors import InputError
 from gloss.evaluation import candidates as module
-from gloss.evaluation.candidates import ABSENT, candidates, with_examples
+from gloss.evaluation.candidates import ABSENT, candidates, with_questions
 from gloss.retrieval.fusion import RankedItem, Ranking
 
 USERS, LISTS, ITEMS = 23, 4, 30
@@ -93,18 +93,18 @@ def test_what_is_said_of_a_user_stands_beside_all_of_the_users_items(together):
 def test_a_target_is_marked_where_it_is_a_candidate_of_its_own_user(together):
     signals = drawn(0)
     examples = [Example(f"u{n}", (), f"i{n}") for n in range(USERS)]
-    for each, asked in with_examples(candidates(signals), examples):
+    for each, asked in with_questions(candidates(signals), examples):
         expected = [
             item == asked[user].target for item, user in zip(each.items, each.users, strict=True)
         ]
         assert each.bought(asked).tolist() == expected
 
 
-def test_examples_must_be_of_as_many_users(together):
+def test_questions_must_be_of_as_many_users(together):
     examples = [Example(f"u{n}", (), "i0") for n in range(USERS + 1)]
     for wrong in (examples, examples[: USERS - 1]):
-        with pytest.raises(ValueError, match="examples"):
-            list(with_examples(candidates(drawn(0)), wrong))
+        with pytest.raises(ValueError, match="questions"):
+            list(with_questions(candidates(drawn(0)), wrong))
 
 
 def test_lists_of_other_users_are_refused(together):

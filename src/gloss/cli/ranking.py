@@ -84,6 +84,13 @@ def fuse(
         ),
     ] = "log-linear",
     length: Annotated[int, typer.Option("-k", "--length", min=1, help="Items in a list.")] = 20,
+    rehearsal: Annotated[
+        Path | None,
+        typer.Option(
+            "--rehearsal",
+            help="The data set whose validation users were asked, where it is another split.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """One ranking out of several: what each item's score and place are worth, fitted.
@@ -94,7 +101,15 @@ def fuse(
     from gloss.cli import output
 
     with output.announce("fuse"):
-        made = stages.fuse(rankings, validation or [], data, out, rule=rule, length=length)
+        made = stages.fuse(
+            rankings,
+            validation or [],
+            data,
+            out,
+            rule=rule,
+            length=length,
+            rehearsal=rehearsal,
+        )
     output.print_made(made, json=json)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NewType, Protocol
 
 from gloss.data.catalogue import ItemId
 
-__all__ = ["Example", "History", "Question", "UserId"]
+__all__ = ["Example", "History", "Question", "UserId", "times_bought"]
 
 UserId = NewType("UserId", str)
 
@@ -41,3 +43,8 @@ class Example:
     user: UserId
     history: tuple[ItemId, ...]
     target: ItemId
+
+
+def times_bought(histories: Iterable[History]) -> Counter[ItemId]:
+    """How often each item was bought, repeats counted; 0 for others."""
+    return Counter(item for history in histories for item in history.items)

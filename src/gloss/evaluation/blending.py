@@ -19,7 +19,7 @@ import numpy as np
 
 from gloss.data.histories import Example
 from gloss.errors import ConfigError, InputError
-from gloss.evaluation.candidates import Array, Candidates, candidates, with_examples
+from gloss.evaluation.candidates import Array, Candidates, candidates, with_questions
 from gloss.retrieval.fusion import Ranking
 from gloss.retrieval.index import RRF_CONSTANT
 from gloss.retrieval.lists import Lists
@@ -72,7 +72,7 @@ def fit(signals: Sequence[Sequence[Ranking]], examples: Sequence[Example]) -> Bl
     when lists are not of the same users.
     """
     cases: list[tuple[Array, int]] = []
-    for each, asked in with_examples(candidates(signals), examples):
+    for each, asked in with_questions(candidates(signals), examples):
         cases += _cases(each, each.bought(asked))
     if not cases:
         raise InputError("no validation user's next purchase is in any list: nothing to fit on")

@@ -4,33 +4,42 @@ Gradient-boosted trees that learn to rank (LightGBM: Ke et al., NeurIPS 2017) wi
 of whole lists (XE-NDCG: Bruch, WWW 2021), fitted on validation users. They see of an item what each
 list says of it: its score there, how far that is below the list's best, and the logarithm of its
 place; nothing where the list does not hold it. So a third place in one list can be worth more where
-the item leads another, which no weighted sum can say.
+the item leads another, which no weighted sum can say. Beside the lists they see how often the item
+was bought and how long the user's history is: whether a list deserves belief depends on both.
 
-Knows rankings and answers; does not know what made them. Needs lightgbm (extra "trees").
+Knows rankings, questions and answers; does not know what made the lists. Needs lightgbm (extra
+"trees").
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from gloss.data.histories import Example
+from gloss.data.catalogue import ItemId
+from gloss.data.histories import Example, Question
 from gloss.errors import ConfigError, InputError, require_extra
-from gloss.evaluation.candidates import Array, Candidates, candidates, with_examples
+from gloss.evaluation.candidates import Array, Candidates, candidates, with_questions
 from gloss.retrieval.fusion import Ranking
 from gloss.retrieval.lists import Lists
 
-__all__ = ["FILE", "Trees", "blend", "fit", "require_installed"]
+__all__ = ["FILE", "Popularity", "Trees", "blend", "fit", "require_installed"]
+
+Popularity = Mapping[ItemId, int]
+"""How often each item was bought by those who were trained on; others never."""
 
 FILE = "trees.txt"
 """What the trees of a fused ranking are called where they lie beside it."""
 
 TRAITS = ("score", "below the best", "place")
 """What the trees see of an item in each list."""
+
+BESIDE = ("popularity", "history")
+"""What they see beside the lists: logarithms of the item's purchases and of the user's."""
 
 _ROUNDS = 400
 _SETTINGS = {
@@ -59,10 +68,12 @@ class Trees:
     users: int
 
     def summary(self, signals: Sequence[str]) -> dict[str, Any]:
-        """How many users, and each signal's share of what the splits gained."""
-        gains = self.booster().feature_importance("gain").reshape(len(signals), len(TRAITS))
-        shares = gains.sum(axis=1) / max(gains.sum(), 1e-300)
-        named = zip(signals, shares.round(4).tolist(), strict=True)
+        """How many users, and the share of what the splits gained of each signal and of what
+        stands beside them."""
+        gains = self.booster().feature_importance("gain")
+        of_lists = gains[: -len(BESIDE)].reshape(len(signals), len(TRAITS)).sum(axis=1)
+        shares = np.append(of_lists, gains[-len(BESIDE) :]) / max(gains.sum(), 1e-300)
+        named = zip((*signals, *BESIDE), shares.round(4).tolist(), strict=True)
         return {"fitted on users": self.users, "gains": dict(named)}
 
     def booster(self) -> Any:
@@ -70,7 +81,9 @@ class Trees:
         return _read(self.text)
 
 
-def fit(signals: Sequence[Sequence[Ranking]], examples: Sequence[Example]) -> Trees:
+def fit(
+    signals: Sequence[Sequence[Ranking]], examples: Sequence[Example], popularity: Popularity
+) -> Trees:
     """Trees under which the examples' targets stand high among the candidates.
 
     signals: for each signal everybody's list, in the order of the examples. Users none of whose
@@ -80,10 +93,10 @@ def fit(signals: Sequence[Sequence[Ranking]], examples: Sequence[Example]) -> Tr
     """
     lightgbm = _lightgbm()
     traits, answers, groups = [], [], []
-    for each, asked in with_examples(candidates(signals), examples):
+    for each, asked in with_questions(candidates(signals), examples):
         bought = each.bought(asked)
         told = each.per_user(np.logical_or, bought)
-        traits.append(_traits(each)[told])
+        traits.append(_traits(each, asked, popularity)[told])
         answers.append(bought[told])
         groups.append(np.unique(each.users[told], return_counts=True)[1])
     if not any(map(len, groups)):
@@ -95,23 +108,40 @@ def fit(signals: Sequence[Sequence[Ranking]], examples: Sequence[Example]) -> Tr
     return Trees(booster.model_to_string(), sum(map(len, groups)))
 
 
-def blend(signals: Sequence[Sequence[Ranking]], trees: Trees, *, length: int) -> Lists:
+def blend(
+    signals: Sequence[Sequence[Ranking]],
+    questions: Sequence[Question],
+    trees: Trees,
+    popularity: Popularity,
+    *,
+    length: int,
+) -> Lists:
     """Everybody's one list; an item's score is what the trees say of it.
 
-    An item carries the query and the purchase of the list in which it stands highest. Equal scores
-    stand in the order in which the lists, first to last, name the items. Raises ConfigError when
-    the trees are for another number of signals, MissingExtraError without lightgbm.
+    signals: for each signal everybody's list, in the order of the questions. An item carries the
+    query and the purchase of the list in which it stands highest. Equal scores stand in the order
+    in which the lists, first to last, name the items. Raises ConfigError when the trees are for
+    another number of signals, MissingExtraError without lightgbm.
     """
     booster = trees.booster()
-    if booster.num_feature() != len(signals) * len(TRAITS):
-        known = booster.num_feature() // len(TRAITS)
-        raise ConfigError(f"trees for {known} signals cannot blend {len(signals)} rankings")
+    if booster.num_feature() != _traits_of(len(signals)):
+        raise ConfigError(
+            f"trees that see {booster.num_feature()} traits cannot blend {len(signals)} rankings, "
+            f"which have {_traits_of(len(signals))}: fuse anew"
+        )
     return Lists.joined(
         [
-            each.ranked(_asked(booster, _traits(each)), -each.places, length=length)
-            for each in candidates(signals)
+            each.ranked(
+                _asked(booster, _traits(each, asked, popularity)), -each.places, length=length
+            )
+            for each, asked in with_questions(candidates(signals), questions)
         ]
     )
+
+
+def _traits_of(signals: int) -> int:
+    """How many numbers the trees see of an item."""
+    return signals * len(TRAITS) + len(BESIDE)
 
 
 def _asked(booster: Any, traits: Array) -> Array:
@@ -120,13 +150,18 @@ def _asked(booster: Any, traits: Array) -> Array:
     return scores
 
 
-def _traits(each: Candidates) -> Array:
-    """float64 (candidates, signals x traits), NaN where a list does not hold the item."""
+def _traits(each: Candidates, questions: Sequence[Question], popularity: Popularity) -> Array:
+    """float64 (candidates, signals x TRAITS + BESIDE); of a list NaN where it does not hold the
+    item. questions: of these users."""
     best = each.per_user(np.maximum, each.scores)
     places = np.log1p(np.maximum(each.places, 0))
     seen = np.stack([each.scores, each.scores - best, places], axis=2)
     seen[~each.held] = np.nan
-    return seen.reshape(len(seen), len(each.lists) * len(TRAITS))
+    codes, which = np.unique(each.codes, return_inverse=True)
+    bought = np.array([popularity.get(item, 0) for item in each.names[codes]], float)[which]
+    lengths = np.array([len(question.history) for question in questions])[each.users]
+    beside = np.log1p(np.stack([bought, lengths], axis=1))
+    return np.concatenate([seen.reshape(len(seen), len(each.lists) * len(TRAITS)), beside], axis=1)
 
 
 def require_installed() -> None:

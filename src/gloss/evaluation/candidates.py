@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 
 from gloss.data.catalogue import ItemId
-from gloss.data.histories import Example
+from gloss.data.histories import Example, Question
 from gloss.errors import ConfigError, InputError
 from gloss.retrieval.fusion import Ranking
 from gloss.retrieval.lists import COLUMNS, Lists, distinct
 
-__all__ = ["ABSENT", "Array", "Candidates", "candidates", "with_examples"]
+__all__ = ["ABSENT", "Array", "Candidates", "candidates", "with_questions"]
 
 Array = np.ndarray[Any, Any]
+
+_Asked = TypeVar("_Asked", bound=Question)
 
 ABSENT = -1
 """The place of an item in a list that does not hold it."""
@@ -123,17 +125,17 @@ def candidates(signals: Sequence[Sequence[Ranking]]) -> Iterator[Candidates]:
         yield _candidates(parts, names, some)
 
 
-def with_examples(
-    everybody: Iterable[Candidates], examples: Sequence[Example]
-) -> Iterator[tuple[Candidates, Sequence[Example]]]:
-    """Candidates and the examples of their users; both must be of the same number of users."""
+def with_questions(
+    everybody: Iterable[Candidates], questions: Sequence[_Asked]
+) -> Iterator[tuple[Candidates, Sequence[_Asked]]]:
+    """Candidates and the questions of their users; both must be of the same number of users."""
     first = 0
     for each in everybody:
         count = len(each.lists[0])
-        yield each, examples[first : first + count]
+        yield each, questions[first : first + count]
         first += count
-    if first != len(examples):
-        raise ValueError(f"candidates of {first} users, {len(examples)} examples")
+    if first != len(questions):
+        raise ValueError(f"candidates of {first} users, {len(questions)} questions")
 
 
 def _require_same_users(lists: Sequence[Lists]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from gloss.artifacts import Artifact, creating, open_artifact
 from gloss.config import FusionRule, SASRec, Signals
 from gloss.data.dataset import Dataset, SplitName
+from gloss.data.histories import times_bought
 from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError, InputError, require_extra
 from gloss.evaluation import blending, boosting
@@ -146,17 +147,19 @@ def fuse(
     *,
     rule: FusionRule,
     length: int,
+    rehearsal: Path | None = None,
 ) -> Artifact:
     """One ranking out of several of the same users: the ranking at `out`.
 
     validation: what made `signals` asked of validation users, in the same order; weights and trees
-    are fitted there. The rule "rank" fits nothing and needs none. Raises InputError when the two do
-    not match, MissingExtraError for the rule "trees" without lightgbm.
+    are fitted there. The rule "rank" fits nothing and needs none. rehearsal: the data set whose
+    validation users were asked, where it is another: the same purchases, split otherwise. Raises
+    InputError when the two do not match, MissingExtraError for the rule "trees" without lightgbm.
     """
     data = Dataset.load(dataset)
-    tested, fitted = (
-        [_ranking_of(data, path) for path in paths] for paths in (signals, validation)
-    )
+    rehearsed = Dataset.load(rehearsal) if rehearsal else data
+    tested = [_ranking_of(data, path) for path in signals]
+    fitted = [_ranking_of(rehearsed, path) for path in validation]
     _require_pairs(tested, fitted, rule)
     config = {
         "fusion": rule,
@@ -166,20 +169,24 @@ def fuse(
         "exclude_seen": all(each.config["exclude_seen"] for each in tested),
     }
     inputs = {"dataset": data.fingerprint}
+    if rehearsal:
+        inputs["rehearsal"] = rehearsed.fingerprint
     for role, artifacts in (("ranking", tested), ("validation", fitted)):
         inputs |= {f"{role} {n}": each.fingerprint for n, each in enumerate(artifacts, 1)}
 
     def make() -> None:
         lists = [_read(each) for each in tested]
         known = [_read(each) for each in fitted] if rule != "rank" else []
-        answers = data.examples("validation", limit=len(known[0])) if known else ()
+        answers = rehearsed.examples("validation", limit=len(known[0])) if known else ()
         summary: dict[str, Any] = {}
         beside: dict[str, str] = {}
         if rule == "rank":
             fused = blending.rank_fusion(lists, length=length)
         elif rule == "trees":
-            trees = boosting.fit(known, answers)
-            fused = boosting.blend(lists, trees, length=length)
+            trees = boosting.fit(known, answers, times_bought(rehearsed.train()))
+            asked = data.examples(config["split"], limit=len(lists[0]))
+            bought = times_bought(data.train())
+            fused = boosting.blend(lists, asked, trees, bought, length=length)
             summary, beside = trees.summary(config["signals"]), {boosting.FILE: trees.text}
         else:
             weights = blending.fit(known, answers)
