@@ -158,7 +158,7 @@ def _fuse(
     folder: RunFolder, experiment: Experiment, names: Sequence[str], out: str, *, rule: FusionRule
 ) -> None:
     protocol, made = pipeline.protocol_of(experiment), folder.path / "ablations" / out
-    rehearsed = folder.rehearsal.data.is_dir()
+    rehearsed = "rehearsal" in open_artifact(folder.ranking(SIGNALS), "ranking").inputs
     fitted = folder.rehearsal if rehearsed else folder
     stages.fuse(
         [folder.signal("test", name) for name in names],

@@ -27,7 +27,7 @@ from gloss.evaluation.candidates import Array, Candidates, candidates, with_ques
 from gloss.retrieval.fusion import Ranking
 from gloss.retrieval.lists import Lists
 
-__all__ = ["FILE", "Popularity", "Trees", "blend", "fit", "require_installed"]
+__all__ = ["BESIDE", "FILE", "TRAITS", "Popularity", "Trees", "blend", "fit", "require_installed"]
 
 Popularity = Mapping[ItemId, int]
 """How often each item was bought by those who were trained on; others never."""

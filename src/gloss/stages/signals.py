@@ -168,6 +168,8 @@ def fuse(
         "length": length,
         "exclude_seen": all(each.config["exclude_seen"] for each in tested),
     }
+    if rule == "trees":
+        config["traits"] = [*boosting.TRAITS, *boosting.BESIDE]
     inputs = {"dataset": data.fingerprint}
     if rehearsal:
         inputs["rehearsal"] = rehearsed.fingerprint
