@@ -158,8 +158,7 @@ def _fuse(
     folder: RunFolder, experiment: Experiment, names: Sequence[str], out: str, *, rule: FusionRule
 ) -> None:
     protocol, made = pipeline.protocol_of(experiment), folder.path / "ablations" / out
-    rehearsed = "rehearsal" in open_artifact(folder.ranking(SIGNALS), "ranking").inputs
-    fitted = folder.rehearsal if rehearsed else folder
+    fitted = pipeline.fitted_in(experiment, folder)
     stages.fuse(
         [folder.signal("test", name) for name in names],
         [fitted.signal("validation", name) for name in names],
@@ -167,7 +166,7 @@ def _fuse(
         made,
         rule=rule,
         length=protocol.length,
-        rehearsal=fitted.data if rehearsed else None,
+        rehearsal=fitted.data,
     )
     _evaluate(folder, made, protocol)
 

@@ -30,7 +30,7 @@ from gloss.retrieval.indexing import encoder_of
 from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
 from gloss.stages.reporting import report_on, write_report
 
-__all__ = ["Announce", "protocol_of", "quietly", "run", "run_signals"]
+__all__ = ["Announce", "fitted_in", "protocol_of", "quietly", "run", "run_signals"]
 
 _REHEARSED: SplitRule = "leave-one-out"
 """How a rehearsal is split: nobody trains on the second-last purchase, which it asks for."""
@@ -115,6 +115,13 @@ def protocol_of(experiment: Experiment) -> EvaluationProtocol:
     return replace(protocol_named(experiment.protocol), **wanted)
 
 
+def fitted_in(experiment: Experiment, folder: RunFolder) -> RunFolder:
+    """Where the validation users lie on whom a run's fusion is fitted: in the run or its
+    rehearsal, which the leave-one-out split does not need."""
+    rehearsed = experiment.signals.rehearsal and experiment.data.split != _REHEARSED
+    return folder.rehearsal if rehearsed else folder
+
+
 def _index_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSettings:
     """The protocol's index, with what the experiment's index section sets instead."""
     wanted = experiment.index.model_dump(exclude_none=True)
@@ -147,14 +154,14 @@ class _Work:
     def rehearsal(self) -> _Work:
         """The run on whose validation users the fusion is fitted: this one, or the same one
         purchase earlier, where everybody has a purchase that nothing was trained on."""
-        data = self.experiment.data
-        if not self.experiment.signals.rehearsal or data.split == _REHEARSED:
+        folder = fitted_in(self.experiment, self.folder)
+        if folder == self.folder:
             return self
-        earlier = data.model_copy(update={"split": _REHEARSED})
+        earlier = self.experiment.data.model_copy(update={"split": _REHEARSED})
         return replace(
             self,
             experiment=self.experiment.model_copy(update={"data": earlier}),
-            folder=self.folder.rehearsal,
+            folder=folder,
             announce=lambda stage: self.announce(f"rehearsal: {stage}"),
         )
 
@@ -283,7 +290,7 @@ class _Work:
         )
 
     def fuse(self, out: str, names: Sequence[str]) -> None:
-        fitted = self.rehearsal().folder
+        fitted = fitted_in(self.experiment, self.folder)
         stages.fuse(
             [self.folder.signal("test", name) for name in names],
             [fitted.signal("validation", name) for name in names],
@@ -291,7 +298,7 @@ class _Work:
             self.folder.ranking(out),
             rule=self.experiment.signals.fusion,
             length=self.protocol.length,
-            rehearsal=fitted.data if fitted != self.folder else None,
+            rehearsal=fitted.data,
         )
 
     def evaluate(self, names: Sequence[str]) -> None:

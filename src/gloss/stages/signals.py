@@ -157,7 +157,7 @@ def fuse(
     InputError when the two do not match, MissingExtraError for the rule "trees" without lightgbm.
     """
     data = Dataset.load(dataset)
-    rehearsed = Dataset.load(rehearsal) if rehearsal else data
+    rehearsed = Dataset.load(rehearsal or dataset)
     tested = [_ranking_of(data, path) for path in signals]
     fitted = [_ranking_of(rehearsed, path) for path in validation]
     _require_pairs(tested, fitted, rule)
@@ -171,7 +171,7 @@ def fuse(
     if rule == "trees":
         config["traits"] = [*boosting.TRAITS, *boosting.BESIDE]
     inputs = {"dataset": data.fingerprint}
-    if rehearsal:
+    if rehearsed.fingerprint != data.fingerprint:
         inputs["rehearsal"] = rehearsed.fingerprint
     for role, artifacts in (("ranking", tested), ("validation", fitted)):
         inputs |= {f"{role} {n}": each.fingerprint for n, each in enumerate(artifacts, 1)}

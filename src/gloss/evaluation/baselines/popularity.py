@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 
 from gloss.data.catalogue import Catalogue, ItemId
-from gloss.data.histories import Example, History
+from gloss.data.histories import Example, History, times_bought
 from gloss.evaluation.baselines.seen import seen_items
 from gloss.retrieval.fusion import RankedItem, Ranking
 from gloss.retrieval.index import top_rows
@@ -29,8 +29,9 @@ def popularity(
     Equally popular items stand in the order of the catalogue; items that nobody bought are left
     out. Scores are numbers of purchases.
     """
-    bought = [catalogue.row(item) for history in train for item in history.items]
-    counts = np.bincount(np.array(bought, dtype=np.int64), minlength=len(catalogue))
+    counts = np.zeros(len(catalogue), np.int64)
+    for item, count in times_bought(train).items():
+        counts[catalogue.row(item)] = count
     order = top_rows(counts, len(catalogue)).tolist()
     popular = [RankedItem(catalogue[row].id, float(counts[row])) for row in order]
     return tuple(
