@@ -272,18 +272,24 @@ class Transitions(_Settings):
 class Tuning(_Settings):
     """How a sentence encoder is taught on histories (retrieval/tuning.py). batch_users: users a
     step; candidates: titles that the next one is found among, the whole catalogue where it has no
-    more; they bound memory, about 2.5 MB a title on a GPU with the encoder all-MiniLM-L6-v2."""
+    more; they bound memory, about 2.5 MB a title on a GPU with the encoder all-MiniLM-L6-v2;
+    own_rate: the learning rate of what a title adds to the encoder's reading of it, 0 for nothing;
+    own_dropout: of that; emphasis: a purchase counts as its history's length to this power."""
 
     epochs: PositiveInt = 5
     batch_users: PositiveInt = 256
     candidates: Annotated[int, Field(ge=2)] = 20_000
     learning_rate: float = Field(1e-3, gt=0)
+    own_rate: float = Field(1e-3, ge=0)
+    own_dropout: Share = 0.5
+    emphasis: float = Field(0.5, ge=0, le=2)
 
 
 class SASRec(_Settings):
     """A small transformer over items (evaluation/baselines/sasrec.py). networks: trained with
     seeds in a row, their log-probabilities averaged; text: whether title vectors are part of an
-    item's vector; batch_users: users a step; length: purchases it looks back."""
+    item's vector; batch_users: users a step; length: purchases it looks back; emphasis: as in
+    `Tuning`."""
 
     networks: PositiveInt = 1
     layers: PositiveInt = 2
@@ -295,6 +301,7 @@ class SASRec(_Settings):
     epochs: PositiveInt = 12
     batch_users: PositiveInt = 128
     learning_rate: float = Field(2e-3, gt=0)
+    emphasis: float = Field(0.5, ge=0, le=2)
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> SASRec:

@@ -19,7 +19,7 @@ from torch.nn import functional
 from gloss.progress import Progress, silent
 from gloss.states import load_state, save_state
 
-__all__ = ["BETAS", "Array", "Loss", "picked", "stacked", "train_epochs"]
+__all__ = ["BETAS", "Array", "Emphasis", "Loss", "picked", "stacked", "train_epochs"]
 
 Array = np.ndarray[Any, Any]
 
@@ -29,6 +29,23 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 BETAS = (0.9, 0.98)
 _WARMUP_STEPS = 100
 """Or a tenth of all, where that is less."""
+
+
+class Emphasis:
+    """How much each purchase that has to be found counts in the loss: as its history's length to a
+    power, and 1 on average over all histories. 0 counts all alike; above it, those who buy much
+    teach more than their share, and lists for everybody gain (docs/log.md, 2026-11-26)."""
+
+    def __init__(self, histories: Sequence[Array], power: float) -> None:
+        found = np.array([len(each) - 1 for each in histories], np.float64)
+        self._power = power
+        self._mean = float((found ** (1 + power)).sum() / found.sum())
+
+    def of(self, wanted: torch.Tensor) -> torch.Tensor:
+        """float32 (answers,), from the mask (histories, places) of what has to be found."""
+        found = wanted.sum(1, keepdim=True).expand_as(wanted)[wanted]
+        weights: torch.Tensor = found.float() ** self._power / self._mean
+        return weights
 
 
 def train_epochs(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,10 @@ from gloss import stages
 from gloss.artifacts import Artifact
 from gloss.config import Transitions, Tuning
 from gloss.data.dataset import Dataset, PurchaseLog, prepare, save
+from gloss.epochs import Emphasis
 from gloss.errors import ConfigError, InputError
-from gloss.retrieval.encoders import TAUGHT, VECTORS, Encoder, Prefixes, open_encoder
+from gloss.retrieval.encoders import TAUGHT, Encoder, Prefixes, open_encoder
+from gloss.retrieval.taught import read_taught
 
 TITLES = [
     *("kite", "string", "wind", "soap", "towel", "bath"),
@@ -27,11 +29,11 @@ def torch_and_encoder(minilm):
     """Every test here trains the real encoder."""
 
 
-def shop_of(folder: Path, purchases: int) -> Dataset:
+def shop_of(folder: Path, purchases: int, titles: Sequence[str] = TITLES) -> Dataset:
     """A user for each title, who begins with it and goes round."""
-    count = len(TITLES)
+    count = len(titles)
     bought = [(f"u{u}", f"b{(u + n) % count}", n) for u in range(count) for n in range(purchases)]
-    items = {"item": [f"b{n}" for n in range(len(TITLES))], "title": TITLES}
+    items = {"item": [f"b{n}" for n in range(count)], "title": titles}
     columns = ["user", "item", "time"]
     log = PurchaseLog(pl.DataFrame(bought, schema=columns, orient="row"), pl.DataFrame(items), {})
     save(prepare(log, split="paper"), folder, config={})
@@ -66,63 +68,84 @@ def test_a_taught_encoder_is_an_encoder_that_tells_what_follows(shop, tmp_path, 
     assert not (made.path / "checkpoints").exists()
 
 
-def test_the_catalogues_vectors_lie_beside_it(shop, tmp_path):
+def test_what_was_learned_of_the_catalogue_lies_beside_it(shop, tmp_path):
     made = taught(shop, tmp_path / "taught")
-    titles = [item.title for item in shop.catalogue("fair")]
-    expected = open_encoder(str(made.path)).encode(titles, role="document")
-    vectors, asking = np.load(made.path / VECTORS)
-    assert vectors == pytest.approx(expected, abs=1e-6)
-    turn = np.linalg.lstsq(vectors, asking, rcond=None)[0]
-    assert asking == pytest.approx(vectors @ turn, abs=1e-4)
-    assert not np.allclose(asking, vectors, atol=1e-4)
+    learned = read_taught(made.path)
+    vectors = open_encoder(str(made.path)).encode(sorted(TITLES), role="document")
+    assert [sorted(TITLES)[row] for row in learned.titles] == TITLES
+    own = learned.answering - vectors
+    assert 0 < np.abs(own).max() < 0.1
+    assert learned.ages.shape == (ASKED.recent,)
+    assert learned.weights.std() > 0
+
+
+def test_titles_have_nothing_of_their_own_without_a_rate(shop, tmp_path):
+    made = taught(shop, tmp_path / "taught", QUICK.model_copy(update={"own_rate": 0.0}))
+    vectors = open_encoder(str(made.path)).encode(sorted(TITLES), role="document")
+    learned = read_taught(made.path)
+    assert learned.answering == pytest.approx(vectors, abs=1e-6)
+    turn = np.linalg.lstsq(vectors, learned.asking, rcond=None)[0]
+    assert learned.asking == pytest.approx(vectors @ turn, abs=1e-3)
 
 
 def test_a_purchase_asks_for_what_follows_and_not_for_what_precedes(shop, tmp_path):
     made = taught(shop, tmp_path / "taught", QUICK.model_copy(update={"epochs": 20}))
-    vectors, asking = np.load(made.path / VECTORS)
-    places = {item.title: row for row, item in enumerate(shop.catalogue("fair"))}
-    first, then = ([places[title] for title in TITLES[n::3]] for n in (0, 1))
-    forth = (asking[first] * vectors[then]).sum(axis=1).mean()
-    back = (asking[then] * vectors[first]).sum(axis=1).mean()
-    assert forth > back + 0.1
+    learned = read_taught(made.path)
+    first, then = (np.array([sorted(TITLES).index(t) for t in TITLES[n::3]]) for n in (0, 1))
+    forth = learned.after(first)[range(4), then]
+    back = learned.after(then)[range(4), first]
+    assert forth.mean() > back.mean() + 0.1
 
 
-def test_the_loss_is_that_of_the_next_title_among_those_not_bought_yet(shop, tmp_path, minilm):
-    """Two purchases make a user, the last one counting twice as much."""
+def test_the_loss_is_that_of_a_mixture_over_the_last_purchases(minilm):
+    """Two purchases make a user; the longer history counts for more; nothing follows itself."""
     import torch
 
-    from gloss.retrieval.tuning import _Taught as Taught
+    from gloss.retrieval.tuning import _Network as Network
 
-    module = Taught(minilm.model(), sorted(TITLES), QUICK, ASKED).eval()
-    turn = np.random.default_rng(0).normal(size=(384, 384)).astype(np.float32) / 20
-    module.turn.data = torch.from_numpy(turn)
-    vectors = minilm.encode(sorted(TITLES), role="document")
-    rows = [4, 7, 1, 9]
+    rows = [np.array([4, 7, 1, 9]), np.array([3, 5])]
+    network = Network(minilm.model(), sorted(TITLES), QUICK, ASKED, Emphasis(rows, 0.5)).eval()
+    rng = np.random.default_rng(0)
+    for weights in (network.turn, network.asking, network.answering, network.decides):
+        weights.data = torch.from_numpy(rng.normal(size=weights.shape).astype(np.float32) / 20)
+    network.ages.data = torch.tensor([0.3, -0.2])
+    learned = network.taught(minilm.encode(sorted(TITLES), role="document"), np.arange(12))
     with torch.no_grad():
-        loss = module.loss(
-            torch.tensor([rows, [3, 5, 0, 0]]), torch.tensor([[1] * 4, [1, 1, 0, 0]]) > 0
+        loss = network.loss(
+            torch.tensor([[4, 7, 1, 9], [3, 5, 0, 0]]), torch.tensor([[1] * 4, [1, 1, 0, 0]]) > 0
         )
-    users = [
-        vectors[4],
-        (vectors[4] + 2 * vectors[7]) / 3,
-        (vectors[7] + 2 * vectors[1]) / 3,
-        vectors[3],
+    chances = [
+        learned.deciding(np.array(bought)) @ learned.after(np.array(bought))[:, answer]
+        for bought, answer in (([4], 7), ([4, 7], 1), ([7, 1], 9), ([3], 5))
     ]
-    scores = 20 * np.array(users) @ turn @ vectors.T
-    wanted = scores[range(4), [7, 1, 9, 5]]
-    for user, bought in enumerate(([4], [4, 7], [4, 7, 1], [3])):
-        scores[user, bought] = -np.inf
-    assert float(loss) == pytest.approx((np.log(np.exp(scores).sum(1)) - wanted).mean(), abs=1e-4)
+    counts = np.array([3, 3, 3, 1]) ** 0.5
+    expected = (-np.log(chances) * counts / counts.mean()).mean()
+    assert float(loss) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_title_bought_again_has_a_loss(minilm):
+    import torch
+
+    from gloss.retrieval.tuning import _Network as Network
+
+    rows = torch.tensor([[2, 2]])
+    every = Emphasis(list(rows.numpy()), 0)
+    network = Network(minilm.model(), sorted(TITLES), QUICK, ASKED, every).eval()
+    loss = network.loss(rows, rows > 0)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(30)
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
 
 
 def test_several_threads_leave_the_same_gradients(minilm):
     """With steps large enough for torch to share them out."""
     import torch
 
-    from gloss.retrieval.tuning import _Taught as Taught
+    from gloss.retrieval.tuning import _Network as Network
 
-    module = Taught(minilm.model(), sorted(TITLES), QUICK, ASKED).eval()
     rows = torch.from_numpy(np.random.default_rng(0).integers(0, len(TITLES), (40, 9)))
+    every = Emphasis(list(rows.numpy()), 0.5)
+    module = Network(minilm.model(), sorted(TITLES), QUICK, ASKED, every).eval()
 
     def gradients() -> list[torch.Tensor]:
         module.zero_grad()
@@ -167,3 +190,6 @@ def test_what_cannot_be_learnt_from_is_named(tmp_path):
         taught(lonely, tmp_path / "taught")
     with pytest.raises(ConfigError, match="no encoder 'none'"):
         taught(lonely, tmp_path / "taught", encoder="none")
+    alike = shop_of(tmp_path / "alike", purchases=4, titles=["kite"] * 3)
+    with pytest.raises(InputError, match="all items have the same title"):
+        taught(alike, tmp_path / "taught")

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from gloss.artifacts import Artifact, open_artifact
 from gloss.config import SASRec, SignalName, Transitions
@@ -23,11 +21,13 @@ from gloss.errors import ConfigError, InputError, require_extra
 from gloss.evaluation.baselines.scored import Array
 from gloss.evaluation.baselines.text import similar_titles
 from gloss.evaluation.baselines.transitions import build_graph, transitions
+from gloss.evaluation.baselines.tuned import expected_next
 from gloss.evaluation.baselines.words import common_words, weigh_words
 from gloss.progress import Progress, silent
-from gloss.retrieval.encoders import TAUGHT, VECTORS
+from gloss.retrieval.encoders import TAUGHT
 from gloss.retrieval.fusion import Ranking
 from gloss.retrieval.indexing import Index, load_index
+from gloss.retrieval.taught import read_taught
 
 if TYPE_CHECKING:
     from gloss.evaluation.baselines.sasrec import Ensemble
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SASREC",
     "SIGNALS",
+    "TRAINED",
     "Signal",
     "Sources",
     "network_file",
@@ -50,8 +51,11 @@ SIGNALS: tuple[SignalName, ...] = (
     "sasrec",
 )
 
-SASREC = "sasrec"
-"""The signal that is trained, and the kind of the artefact that holds its networks."""
+SASREC: Literal["sasrec"] = "sasrec"
+"""A signal, and the kind of the artefact that holds its networks."""
+
+TRAINED: tuple[SignalName, ...] = ("tuned", SASREC)
+"""Signals that bring their settings with what they were trained to."""
 
 
 class Signal(Protocol):
@@ -109,19 +113,19 @@ class Sources:
         return found
 
     def signal(self, name: SignalName, settings: Transitions) -> Signal:
-        """Make a signal: build its graph, or load its networks. settings: "sasrec" has its own."""
+        """Make a signal: build its graph, or load its networks. settings: what is trained has its
+        own."""
         if name == SASREC:
             from gloss.evaluation.baselines.sasrec import sasrec
 
             return partial(sasrec, self._ensemble(), catalogue=self.catalogue)
+        if name == "tuned":
+            return partial(expected_next, read_taught(self.taught.path), catalogue=self.catalogue)
         told: dict[str, Any] = {"catalogue": self.catalogue, "settings": settings}
         if name == "words":
             return partial(common_words, weigh_words(self.catalogue), **told)
         if name == "text":
             return partial(similar_titles, self.vectors, **told)
-        if name == "tuned":
-            vectors, asking = self.tuned_vectors
-            return partial(similar_titles, vectors, asking=asking, **told)
         graph = build_graph(self.dataset.train(), self.catalogue, settings)
         return partial(transitions, graph, **told)
 
@@ -165,13 +169,6 @@ class Sources:
         if found.config["titles"] != self._titles:
             raise InputError(f"{self._encoder} was taught on other titles than {self._titles!r}")
         return found
-
-    @cached_property
-    def tuned_vectors(self) -> Array:
-        """float32 (2, catalogue, width): of the taught encoder, a vector for each item and what a
-        purchase of it asks for."""
-        vectors: Array = np.load(self.taught.path / VECTORS)
-        return vectors
 
     @cached_property
     def _trained(self) -> Artifact:

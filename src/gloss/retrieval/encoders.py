@@ -26,7 +26,6 @@ from gloss.progress import Progress, silent
 __all__ = [
     "PRESETS",
     "TAUGHT",
-    "VECTORS",
     "Encoder",
     "Prefixes",
     "Preset",
@@ -37,10 +36,6 @@ __all__ = [
 
 TAUGHT = "encoder"
 """The kind of artefact that an encoder is which was taught here (retrieval/tuning.py)."""
-
-VECTORS = "vectors.npy"
-"""In such an artefact, of the catalogue that it was taught on: float32 (2, catalogue, dimension),
-vectors of titles, of length 1, and what a purchase of each asks for."""
 
 Role = Literal["query", "document"]
 Vectors = np.ndarray[Any, np.dtype[np.float32]]

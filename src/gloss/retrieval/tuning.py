@@ -1,15 +1,16 @@
 """Teach a sentence encoder what is bought after what, with the whole catalogue as the softmax.
 
-What a purchase asks for is its title's vector, turned by a matrix that is learned as well: what is
-bought next need not be what is alike. A user is the mean of what the last purchases ask for, later
-ones counting more, just as `evaluation/baselines/text.py` asks; of all titles that the user has not
-bought yet, the next purchase's has to be the nearest. All titles are encoded again in every step,
-so each is an answer or a wrong answer to every user; a large catalogue, or a small machine, takes
-those of the step and some drawn ones beside them. Knows data sets and encoders; no index.
+A purchase asks for what comes after it: its title's vector, turned by a matrix that is learned
+(what is bought next need not be what is alike), has to be nearer to the next title's vector than to
+any other. What no title says of itself is learned besides: two vectors of its own, one added to
+what a purchase of it asks for and one to itself as an answer. A user is a mixture of the last
+purchases: each decides with a probability that is learned as well, from its age and its title. All
+titles are encoded again in every step, so each is an answer or a wrong answer to every purchase; a
+large catalogue, or a small machine, takes those of the step and some drawn ones beside them. Knows
+data sets and encoders; no index.
 
     an ordinary sentence-transformers folder    modules.json, model.safetensors, …
-    vectors.npy                                 float32 (2, catalogue, dimension): of all titles,
-                                                and what a purchase of each asks for
+    taught.npz                                  what was learned besides (retrieval/taught.py)
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from gloss.artifacts import Draft
 from gloss.config import Transitions, Tuning
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History
-from gloss.epochs import BETAS, Array, picked, train_epochs
+from gloss.epochs import BETAS, Array, Emphasis, picked, train_epochs
 from gloss.errors import InputError
 from gloss.progress import Progress, silent
-from gloss.retrieval.encoders import MAX_TOKENS, VECTORS, Encoder, open_encoder
+from gloss.retrieval.encoders import MAX_TOKENS, Encoder, open_encoder
+from gloss.retrieval.taught import Taught, write_taught
 
 __all__ = ["CHECKPOINTS", "tune_encoder"]
 
@@ -40,8 +42,15 @@ CHECKPOINTS = "checkpoints"
 _LONGEST = 51
 """Purchases of a history that are read: the last ones."""
 
-_SCALE, _SCALE_RATE = 20.0, 1e-2
-"""Cosines are multiplied by a number that is learned, from this one on and at this rate."""
+_SCALE = 20.0
+"""Cosines are multiplied by a number that is learned, from this one on."""
+
+_FEW_RATE = 1e-2
+"""The learning rate of the scale and of ages, which are a handful of numbers."""
+
+_HARDLY = -30.0
+"""How likely a title is to follow itself, as a logarithm: a history that repeats one still has a
+loss."""
 
 _WEIGHT_DECAY = 0.01
 """Of the encoder."""
@@ -67,20 +76,23 @@ def tune_encoder(
 
     asked: how many purchases make a user, and how they fade. The folder is an encoder as
     `open_encoder` takes it, and keeps the prefixes. Goes on from where an interrupted training
-    stopped. progress counts steps. Raises InputError when no user has two purchases, and what
-    `Encoder.model` raises.
+    stopped. progress counts steps. Raises InputError when no user has two purchases, or all have
+    one title, and what `Encoder.model` raises.
     """
     titles = sorted({item.title for item in catalogue})
+    if len(titles) < 2:
+        raise InputError("there is nothing to tell apart: all items have the same title")
     rows = _rows(train, catalogue, titles)
     torch.manual_seed(seed)
     model = start.model()
-    taught = _Taught(model, [start.prefixes.document + title for title in titles], settings, asked)
+    read = [start.prefixes.document + title for title in titles]
+    network = _Network(model, read, settings, asked, Emphasis(rows, settings.emphasis))
     (draft.path / CHECKPOINTS).mkdir(exist_ok=True)
     losses = train_epochs(
-        taught,
-        torch.optim.AdamW(taught.groups(), betas=BETAS, weight_decay=0.0),
+        network,
+        torch.optim.AdamW(network.groups(), betas=BETAS, weight_decay=0.0),
         rows,
-        taught.loss,
+        network.loss,
         epochs=settings.epochs,
         users=settings.batch_users,
         seed=seed,
@@ -89,9 +101,9 @@ def tune_encoder(
     )
     model.prompts = {"query": start.prefixes.query, "document": start.prefixes.document}
     model.save_pretrained(str(draft.path), create_model_card=False)
-    taught_encoder = open_encoder(str(draft.path))
-    vectors = taught_encoder.encode([item.title for item in catalogue], role="document")
-    np.save(draft.path / VECTORS, np.stack([vectors, vectors @ taught.turned()]))
+    vectors = open_encoder(str(draft.path)).encode(titles, role="document")
+    places = np.searchsorted(titles, [item.title for item in catalogue])
+    write_taught(network.taught(vectors, places), draft.path)
     draft.summary.update(
         {"histories": len(rows), "titles": len(titles), "loss": round(losses[-1]["loss"], 4)}
     )
@@ -110,18 +122,28 @@ def _rows(train: Sequence[History], catalogue: Catalogue, titles: Sequence[str])
     return rows
 
 
-class _Taught(nn.Module):
-    """An encoder, the titles that it reads, how purchases ask, and how near answers have to be."""
+class _Network(nn.Module):
+    """An encoder, the titles that it reads and what they add, what purchases ask for, and which of
+    them decide."""
 
     def __init__(
-        self, model: Any, titles: Sequence[str], settings: Tuning, asked: Transitions
+        self,
+        model: Any,
+        titles: Sequence[str],
+        settings: Tuning,
+        asked: Transitions,
+        emphasis: Emphasis,
     ) -> None:
         super().__init__()
         self.encoder = model
         width = model.get_embedding_dimension()
-        self.turn = nn.Parameter(torch.eye(width, device=model.device))
-        self.scale = nn.Parameter(torch.tensor(math.log(_SCALE), device=model.device))
-        self._settings, self._asked = settings, asked
+        self.turn = nn.Parameter(torch.eye(width))
+        self.asking = nn.Parameter(torch.zeros(len(titles), width))
+        self.answering = nn.Parameter(torch.zeros(len(titles), width))
+        self.scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
+        self.decides = nn.Parameter(torch.zeros(width))
+        self.ages = nn.Parameter(torch.arange(asked.recent) * math.log(asked.decay))
+        self._settings, self._emphasis = settings, emphasis
         ids = model.tokenizer(list(titles), truncation=True, max_length=MAX_TOKENS)["input_ids"]
         self._lengths = torch.tensor([len(each) for each in ids])
         self._tokens = nn.utils.rnn.pad_sequence(
@@ -129,45 +151,76 @@ class _Taught(nn.Module):
             batch_first=True,
             padding_value=model.tokenizer.pad_token_id,
         ).to(model.device)
+        self.to(model.device)
 
     def groups(self) -> list[dict[str, Any]]:
         """What an optimizer is told."""
         rate = self._settings.learning_rate
+        read = list(self.encoder.parameters())
         return [
-            {
-                "params": list(self.encoder.parameters()),
-                "lr": rate,
-                "weight_decay": _WEIGHT_DECAY,
-            },
-            {"params": [self.turn], "lr": rate},
-            {"params": [self.scale], "lr": _SCALE_RATE},
+            {"params": read, "lr": rate, "weight_decay": _WEIGHT_DECAY},
+            {"params": [self.turn, self.decides], "lr": rate},
+            {"params": [self.asking, self.answering], "lr": self._settings.own_rate},
+            {"params": [self.scale, self.ages], "lr": _FEW_RATE},
         ]
 
-    def turned(self) -> Array:
-        """float32 (dimension, dimension): a title's vector times this is what its purchase asks
-        for."""
-        turn: Array = self.turn.detach().cpu().numpy()
-        return turn
+    @torch.no_grad()
+    def taught(self, vectors: Array, items: Array) -> Taught:
+        """What was learned, as arrays. vectors: float32 (titles, dimension), of the encoder; items:
+        int64 (catalogue,), the title of each."""
+        read = torch.from_numpy(vectors)
+        turn, asking, answering, scale, decides, ages = (
+            weights.cpu()
+            for weights in (
+                self.turn,
+                self.asking,
+                self.answering,
+                self.scale,
+                self.decides,
+                self.ages,
+            )
+        )
+        return Taught(
+            titles=items,
+            asking=(scale.exp() * (read @ turn + asking)).numpy(),
+            answering=(read + answering).numpy(),
+            weights=(read @ decides).numpy(),
+            ages=ages.numpy(),
+        )
 
     def loss(self, rows: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy over every purchase but a history's first, nats a title.
-
-        What a user has bought before is no wrong answer: lists leave it out, and a user's own last
-        title would otherwise be the nearest of all.
-        """
+        """Mean cross-entropy over every purchase but a history's first, as much as each counts,
+        nats a title."""
         candidates = self._candidates(rows[real])
-        vectors = self._encoded(candidates)
         places = torch.searchsorted(candidates, rows).clamp(max=len(candidates) - 1)
         wanted = real[:, 1:]
-        users = self._fading(rows.shape[1] - 1) @ picked(vectors, places[:, :-1])
-        scores = self.scale.exp() * users[wanted] @ self.turn @ vectors.T
-        answers = places[:, 1:][wanted]
-        right = scores.gather(1, answers[:, None])
-        others = scores.scatter(1, _bought(places[:, :-1], wanted), -torch.inf)
-        loss: torch.Tensor = functional.cross_entropy(
-            others.scatter(1, answers[:, None], right), answers
+        purchases, ages = self._before(places, wanted)
+        answers = places[:, 1:][wanted][:, None]
+        vectors = self._encoded(candidates)
+        asking = self.scale.exp() * (vectors @ self.turn + self._added(self.asking, candidates))
+        answering = vectors + self._added(self.answering, candidates)
+        odds = (picked(asking, purchases) @ picked(answering, answers).mT).squeeze(-1)
+        found = odds - _sums_of(asking, answering, purchases)
+        found = torch.where(purchases == answers, _HARDLY, found)
+        decides = picked((vectors @ self.decides)[:, None], purchases).squeeze(-1) + ages
+        nats = -torch.logsumexp(decides.log_softmax(-1) + found, -1)
+        return (nats * self._emphasis.of(wanted)).mean()
+
+    def _before(
+        self, places: torch.Tensor, wanted: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(answers, recent): the last purchases before each wanted one, the last first, and how
+        much their ages say; -inf where there is none."""
+        users, last = wanted.nonzero(as_tuple=True)
+        back = last[:, None] - torch.arange(len(self.ages), device=last.device)
+        ages = torch.where(back >= 0, self.ages, -torch.inf)
+        return places[users[:, None], back.clamp(min=0)], ages
+
+    def _added(self, own: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
+        """(candidates, dimension) of what titles have of their own, some of it left out."""
+        return functional.dropout(
+            picked(own, candidates), self._settings.own_dropout, self.training
         )
-        return loss
 
     def _candidates(self, needed: torch.Tensor) -> torch.Tensor:
         """int64 (candidates,), in order: those of the step, and drawn ones beside them."""
@@ -200,16 +253,13 @@ class _Taught(nn.Module):
             vectors: torch.Tensor = self.encoder(features)["sentence_embedding"]
         return vectors
 
-    def _fading(self, places: int) -> torch.Tensor:
-        """(places, places): how much each purchase counts in the user after each; rows sum to 1."""
-        ages = torch.arange(places)[:, None] - torch.arange(places)
-        seen = (ages >= 0) & (ages < self._asked.recent)
-        weights = torch.where(seen, self._asked.decay ** ages.clamp(min=0), 0.0)
-        return (weights / weights.sum(1, keepdim=True)).to(self._tokens.device)
 
-
-def _bought(places: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """int64 (answers, places): what was bought up to each wanted place, repeated to fill a row."""
-    users, last = wanted.nonzero(as_tuple=True)
-    until = torch.arange(places.shape[1], device=places.device) <= last[:, None]
-    return torch.where(until, places[users], places[users, last][:, None])
+def _sums_of(
+    asking: torch.Tensor, answering: torch.Tensor, purchases: torch.Tensor
+) -> torch.Tensor:
+    """float32 of the shape of `purchases`: the logarithm of the sum over all that may follow each;
+    nothing follows itself."""
+    distinct, places = purchases.unique(return_inverse=True)
+    odds = picked(asking, distinct) @ answering.T
+    sums = odds.scatter(1, distinct[:, None], -torch.inf).logsumexp(1)
+    return picked(sums[:, None], places).squeeze(-1)

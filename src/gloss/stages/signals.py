@@ -20,6 +20,7 @@ from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.evaluation.signals import (
     SASREC,
     SIGNALS,
+    TRAINED,
     Sources,
     network_file,
     signal_named,
@@ -123,7 +124,7 @@ def signal(
         "length": protocol.length,
         "exclude_seen": protocol.exclude_seen,
         "limit_users": limit_users,
-        "settings": None if which == SASREC else settings.model_dump(mode="json"),
+        "settings": None if which in TRAINED else settings.model_dump(mode="json"),
     }
     inputs = sources.inputs(which)
 

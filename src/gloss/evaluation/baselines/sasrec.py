@@ -23,7 +23,7 @@ from torch.nn import functional
 from gloss.config import SASRec
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History, Question
-from gloss.epochs import BETAS, picked, stacked, train_epochs
+from gloss.epochs import BETAS, Emphasis, picked, stacked, train_epochs
 from gloss.errors import InputError
 from gloss.evaluation.baselines.scored import (
     NOTHING,
@@ -124,7 +124,7 @@ def train_network(
         network,
         torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=BETAS),
         rows,
-        partial(_loss, network),
+        partial(_loss, network, Emphasis(rows, settings.emphasis)),
         epochs=settings.epochs,
         users=settings.batch_users,
         seed=seed,
@@ -227,48 +227,58 @@ def load_network(
     return network.to(_device(device)).eval()
 
 
-def _loss(network: Network, rows: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy over every purchase but a history's first."""
+def _loss(
+    network: Network, emphasis: Emphasis, rows: torch.Tensor, real: torch.Tensor
+) -> torch.Tensor:
+    """Mean cross-entropy over every purchase but a history's first, as much as each counts."""
     items = network.items()
     wanted = real[:, 1:]
     hidden = network(rows[:, :-1], items)[wanted]
     loss: torch.Tensor = _FullSoftmax.apply(  # type: ignore[no-untyped-call]
-        hidden, items, rows[:, 1:][wanted]
+        hidden, items, rows[:, 1:][wanted], emphasis.of(wanted)
     )
     return loss
 
 
 class _FullSoftmax(torch.autograd.Function):
-    """Cross-entropy of hidden @ items.T in pieces, gradients made on the way.
+    """Weighted cross-entropy of hidden @ items.T in pieces, gradients made on the way.
 
-    The same as `functional.cross_entropy`, in half the time on a CPU and without the matrix of
-    (positions, catalogue), which is gigabytes on large catalogues.
+    The same as the mean of `functional.cross_entropy` times the weights, in half the time on a CPU
+    and without the matrix of (positions, catalogue), which is gigabytes on large catalogues.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, items: torch.Tensor, targets: torch.Tensor) -> Any:
-        """hidden (positions, width), items (catalogue, width), targets int (positions,) -> mean."""
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        items: torch.Tensor,
+        targets: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> Any:
+        """hidden (positions, width), items (catalogue, width), targets int (positions,), weights
+        float (positions,) -> mean."""
         chunk = _CHUNK_GPU if hidden.is_cuda else _CHUNK_CPU
         for_hidden, for_items = torch.empty_like(hidden), torch.zeros_like(items)
         loss = hidden.new_zeros(())
         for first in range(0, len(hidden), chunk):
-            some, target = hidden[first : first + chunk], targets[first : first + chunk, None]
+            here = slice(first, first + chunk)
+            some, target, weight = hidden[here], targets[here, None], weights[here, None]
             scores = some @ items.T
             scores -= scores.amax(1, keepdim=True)
             picked = scores.gather(1, target)
             sums = scores.exp_().sum(1, keepdim=True)
-            loss += (sums.log() - picked).sum()
-            scores.div_(sums).scatter_add_(1, target, torch.full_like(picked, -1.0))
-            torch.mm(scores, items, out=for_hidden[first : first + chunk])
+            loss += (weight * (sums.log() - picked)).sum()
+            scores.mul_(weight / sums).scatter_add_(1, target, -weight)
+            torch.mm(scores, items, out=for_hidden[here])
             for_items.addmm_(scores.T, some)
         ctx.save_for_backward(for_hidden.div_(len(hidden)), for_items.div_(len(hidden)))
         return loss / len(hidden)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        """Gradients for hidden and items; targets have none."""
+        """Gradients for hidden and items; targets and weights have none."""
         for_hidden, for_items = ctx.saved_tensors
-        return for_hidden * gradients[0], for_items * gradients[0], None
+        return for_hidden * gradients[0], for_items * gradients[0], None, None
 
 
 def _layer(settings: SASRec) -> nn.TransformerEncoderLayer:

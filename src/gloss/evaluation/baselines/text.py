@@ -33,7 +33,6 @@ def similar_titles(
     questions: Sequence[Question],
     catalogue: Catalogue,
     *,
-    asking: Array | None = None,
     settings: Transitions,
     length: int,
     exclude_seen: bool,
@@ -42,16 +41,14 @@ def similar_titles(
     """Each user's list by the mean product with the last `recent` purchases, later ones counting
     more (`decay`).
 
-    vectors: float32 (catalogue, width), rows of length 1; asking: as many, what a purchase of each
-    item asks for, if that is not what is like it. An item is there because of the purchase with the
-    largest share in its mean. A user without a purchase has an empty list.
+    vectors: float32 (catalogue, width), rows of length 1. An item is there because of the purchase
+    with the largest share in its mean. A user without a purchase has an empty list.
     """
-    asking = vectors if asking is None else asking
     histories = [question.history[-settings.recent :] for question in questions]
     found: list[Found] = []
     for first in range(0, len(questions), _AT_ONCE):
         some = slice(first, first + _AT_ONCE)
-        bought = [_weighted(asking, each, catalogue, settings) for each in histories[some]]
+        bought = [_weighted(vectors, each, catalogue, settings) for each in histories[some]]
         scores = np.stack([each.sum(axis=0) for each in bought]) @ vectors.T
         found += [
             best(
@@ -72,9 +69,9 @@ def similar_titles(
 
 
 def _weighted(
-    asking: Array, history: Sequence[ItemId], catalogue: Catalogue, settings: Transitions
+    vectors: Array, history: Sequence[ItemId], catalogue: Catalogue, settings: Transitions
 ) -> Array:
     """float32 (purchases, width): the parts of the mean."""
     weights = fading(len(history), settings.decay)
-    parts: Array = asking[rows_of(history, catalogue)] * (weights / weights.sum())[:, None]
+    parts: Array = vectors[rows_of(history, catalogue)] * (weights / weights.sum())[:, None]
     return parts
