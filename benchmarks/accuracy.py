@@ -58,7 +58,7 @@ NAMES = {
     "transitions": "Transition graph",
     "two-step": "Transition graph, two steps",
     "text": "Similar titles",
-    "tuned": "Similar titles, taught encoder",
+    "tuned": "Taught encoder",
     "words": "Common words",
     "sasrec": "SASRec, full softmax",
 }

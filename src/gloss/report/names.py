@@ -17,7 +17,7 @@ _BASELINES = {
     "signals": "All signals, without a language model",
     "text": "Similar titles",
     "transitions": "Transition graph",
-    "tuned": "Similar titles, taught encoder",
+    "tuned": "Taught encoder",
     "two-step": "Transition graph, two steps",
     "words": "Common words",
 }
