@@ -74,15 +74,17 @@ def tune_encoder(
 ) -> None:
     """Fine-tune an encoder on the training histories, into a draft of the kind `TAUGHT`.
 
-    asked: how many purchases make a user, and how they fade. The folder is an encoder as
-    `open_encoder` takes it, and keeps the prefixes. Goes on from where an interrupted training
-    stopped. progress counts steps. Raises InputError when no user has two purchases, or all have
-    one title, and what `Encoder.model` raises.
+    asked: how many purchases make a user, and how they fade before that is learned. The folder is
+    an encoder as `open_encoder` takes it, and keeps the prefixes. Goes on from where an interrupted
+    training stopped. progress counts steps. Raises InputError when no user has two purchases, or
+    all items have one title, and what `Encoder.model` raises.
     """
     titles = sorted({item.title for item in catalogue})
     if len(titles) < 2:
         raise InputError("there is nothing to tell apart: all items have the same title")
-    rows = _rows(train, catalogue, titles)
+    places = {title: place for place, title in enumerate(titles)}
+    items = np.array([places[item.title] for item in catalogue], np.int64)
+    rows = _rows(train, catalogue, items)
     torch.manual_seed(seed)
     model = start.model()
     read = [start.prefixes.document + title for title in titles]
@@ -102,18 +104,16 @@ def tune_encoder(
     model.prompts = {"query": start.prefixes.query, "document": start.prefixes.document}
     model.save_pretrained(str(draft.path), create_model_card=False)
     vectors = open_encoder(str(draft.path)).encode(titles, role="document")
-    places = np.searchsorted(titles, [item.title for item in catalogue])
-    write_taught(network.taught(vectors, places), draft.path)
+    write_taught(network.taught(vectors, items), draft.path)
     draft.summary.update(
         {"histories": len(rows), "titles": len(titles), "loss": round(losses[-1]["loss"], 4)}
     )
 
 
-def _rows(train: Sequence[History], catalogue: Catalogue, titles: Sequence[str]) -> list[Array]:
-    """The histories as rows of titles."""
-    places = {title: place for place, title in enumerate(titles)}
+def _rows(train: Sequence[History], catalogue: Catalogue, titles: Array) -> list[Array]:
+    """The histories as rows of titles. titles: int64 (catalogue,), the title of each item."""
     rows = [
-        np.array([places[catalogue.title(item)] for item in history.items[-_LONGEST:]], np.int64)
+        titles[[catalogue.row(item) for item in history.items[-_LONGEST:]]]
         for history in train
         if len(history.items) > 1
     ]
@@ -168,24 +168,13 @@ class _Network(nn.Module):
     def taught(self, vectors: Array, items: Array) -> Taught:
         """What was learned, as arrays. vectors: float32 (titles, dimension), of the encoder; items:
         int64 (catalogue,), the title of each."""
-        read = torch.from_numpy(vectors)
-        turn, asking, answering, scale, decides, ages = (
-            weights.cpu()
-            for weights in (
-                self.turn,
-                self.asking,
-                self.answering,
-                self.scale,
-                self.decides,
-                self.ages,
-            )
-        )
+        read = torch.from_numpy(vectors).to(self.turn.device)
         return Taught(
             titles=items,
-            asking=(scale.exp() * (read @ turn + asking)).numpy(),
-            answering=(read + answering).numpy(),
-            weights=(read @ decides).numpy(),
-            ages=ages.numpy(),
+            asking=_array(self.scale.exp() * (read @ self.turn + self.asking)),
+            answering=_array(read + self.answering),
+            weights=_array(read @ self.decides),
+            ages=_array(self.ages),
         )
 
     def loss(self, rows: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -263,3 +252,8 @@ def _sums_of(
     odds = picked(asking, distinct) @ answering.T
     sums = odds.scatter(1, distinct[:, None], -torch.inf).logsumexp(1)
     return picked(sums[:, None], places).squeeze(-1)
+
+
+def _array(weights: torch.Tensor) -> Array:
+    found: Array = weights.detach().cpu().numpy()
+    return found

@@ -28,7 +28,7 @@ def tune(
 ) -> Artifact:
     """Fine-tune an encoder on what was bought after what: the encoder at `out`.
 
-    asked: how many purchases make a user, and how they fade.
+    asked: how many purchases make a user, and how they fade before that is learned.
     """
     start = open_encoder(encoder)
     from gloss.retrieval import tuning

@@ -40,6 +40,7 @@ def expected_next(
     """
     recent = len(taught.ages)
     users = max(1, min(_AT_ONCE, _BYTES // (4 * recent * len(taught.asking))))
+    listed = partial(best, catalogue=catalogue, length=length, exclude_seen=exclude_seen)
     found = []
     for first in range(0, len(questions), users):
         some = questions[first : first + users]
@@ -52,17 +53,7 @@ def expected_next(
             with np.errstate(divide="ignore"):
                 scores = np.log(chances.sum(axis=0))[taught.titles]
             shares = partial(_of_items, chances, taught.titles)
-            found.append(
-                best(
-                    question,
-                    scores,
-                    catalogue,
-                    history,
-                    shares,
-                    length=length,
-                    exclude_seen=exclude_seen,
-                )
-            )
+            found.append(listed(question, scores, history=history, shares=shares))
         progress(len(found), len(questions))
     return gathered(questions, found, catalogue)
 
