@@ -5,9 +5,10 @@
     python benchmarks/accuracy.py table runs/toys-fused runs/beauty-fused -o benchmarks/accuracy.md
 
 `run` does what `gloss run` does, notes how long each stage took (`times.json` in the run folder),
-and does for the ablation what the run does not: the language model's list without neighbours and
-with bought items kept, the fusion without each signal in turn and by each other rule. With
-`--without-model` it does the signals alone, which a CPU can. `table` reads run folders, each
+and does for the ablation what the run does not: the language model's list without neighbours, with
+bought items kept, with fewer beams and outside the catalogue, the fusion without each signal in
+turn and by each other rule. With `--without-model` it does the signals alone, which a CPU can;
+with `--without-ablation` nothing but the run, as for further seeds. `table` reads run folders, each
 finished or not, and writes Markdown: nothing in it is typed in but figures that others published.
 Runs of the same data and split with several seeds become one row of means, and a table of spreads.
 """
@@ -38,7 +39,8 @@ from machine import hardware
 
 TIMES, MACHINE = "times.json", "machine"
 COLUMNS = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
-WITHOUT, BY_RULE, ALONE = "without-", "by-", "alone-"
+WITHOUT, BY_RULE, ALONE, BEAMS = "without-", "by-", "alone-", "beams-"
+FEWER_BEAMS = (1, 5, 10)
 RULES: dict[FusionRule, str] = {
     "log-linear": "by fitted weights",
     "trees": "by fitted trees",
@@ -47,6 +49,7 @@ RULES: dict[FusionRule, str] = {
 ALONE_AS = {
     "titles": "language model alone: titles, no neighbours",
     "kept": "language model alone: bought items kept",
+    "free": "language model alone: written freely, not inside the catalogue",
 }
 
 NAMES = {
@@ -91,12 +94,16 @@ def main() -> None:
     run.add_argument("overrides", nargs="*", help="section.key=value")
     run.add_argument("-o", "--out", type=Path, required=True)
     run.add_argument("--without-model", action="store_true", help="signals alone")
+    run.add_argument("--without-ablation", action="store_true", help="the run alone")
     table = commands.add_parser("table", help="write the page from run folders")
     table.add_argument("runs", nargs="+", type=Path)
     table.add_argument("-o", "--out", type=Path, default=Path("benchmarks/accuracy.md"))
     told = parser.parse_args()
     if told.command == "run":
-        _run(load_experiment(told.config, told.overrides), told.out, model=not told.without_model)
+        experiment, model = load_experiment(told.config, told.overrides), not told.without_model
+        _run(experiment, told.out, model=model)
+        if not told.without_ablation:
+            _ablate(RunFolder(told.out), experiment, model=model)
     else:
         told.out.write_text(page([RunFolder.open(path) for path in told.runs]), "utf-8")
         print(told.out)
@@ -122,17 +129,22 @@ class Clock:
 
 
 def _run(experiment: Experiment, out: Path, *, model: bool) -> None:
-    folder, clock = RunFolder(out), Clock(out / TIMES)
-    if model:
-        pipeline.run(experiment, out, announce=clock)
-    else:
-        pipeline.run_signals(experiment, out, announce=clock)
-    if experiment.signals.use:
-        _without_parts(folder, experiment, [*([OURS] if model else []), *experiment.signals.use])
+    done = pipeline.run if model else pipeline.run_signals
+    done(experiment, out, announce=Clock(out / TIMES))
+
+
+def _ablate(folder: RunFolder, experiment: Experiment, *, model: bool) -> None:
+    """What the run does not need, and its page tells of; what is quick comes first."""
     if model:
         protocol = pipeline.protocol_of(experiment)
         _alone(folder, "titles", replace(protocol, per_query=1, fusion="beam-order"))
         _alone(folder, "kept", replace(protocol, exclude_seen=False))
+        _otherwise(folder, experiment, f"{ALONE}free", mode="free")
+        for beams in FEWER_BEAMS:
+            if beams < experiment.decoding.beams:
+                _otherwise(folder, experiment, f"{BEAMS}{beams}", beams=beams)
+    if experiment.signals.use:
+        _without_parts(folder, experiment, [*([OURS] if model else []), *experiment.signals.use])
 
 
 def _without_parts(folder: RunFolder, experiment: Experiment, names: Sequence[str]) -> None:
@@ -151,6 +163,22 @@ def _alone(folder: RunFolder, name: str, protocol: EvaluationProtocol) -> None:
     """The language model's list by another protocol."""
     out = folder.path / "ablations" / f"{ALONE}{name}"
     stages.rank(folder.generations, folder.index, out, protocol=protocol)
+    _evaluate(folder, out, protocol)
+
+
+def _otherwise(folder: RunFolder, experiment: Experiment, name: str, **decoding: Any) -> None:
+    """The language model's list, decoded by other settings."""
+    protocol, out = pipeline.protocol_of(experiment), folder.path / "ablations" / name
+    written = out.with_name(f"{name}-titles")
+    stages.generate(
+        folder.model,
+        folder.data,
+        written,
+        split="test",
+        settings=experiment.decoding.model_copy(update={"returned": None, **decoding}),
+        limit_users=experiment.limit_users,
+    )
+    stages.rank(written, folder.index, out, protocol=protocol)
     _evaluate(folder, out, protocol)
 
 
@@ -243,12 +271,13 @@ def others(name: str) -> list[Line]:
 
 
 def ablation(run: RunFolder) -> str:
-    """What each part of a fusion is worth: the whole, by ranks alone, and without each signal."""
-    whole = FUSED if FUSED in run.evaluations() else SIGNALS
-    if whole not in run.evaluations():
+    """What each part is worth: the whole, the language model otherwise, and without each signal."""
+    whole = next((each for each in (FUSED, SIGNALS, OURS) if each in run.evaluations()), None)
+    if whole is None:
         return ""
     made = open_artifact(run.ranking(whole), "ranking")
-    label = f"{NAMES[whole]}, {RULES[made.config['fusion']]}"
+    rule = RULES.get(made.config["fusion"])
+    label = f"{NAMES[whole]}, {rule}" if rule else NAMES[whole]
     found = {label: load_evaluation(run.evaluation(whole))[1].means()}
     for path in sorted((run.path / "ablations").glob("*-evaluation")):
         label = _changed(path.name.removesuffix("-evaluation"))
@@ -265,6 +294,9 @@ def _changed(name: str) -> str:
         return f"without: {NAMES[name.removeprefix(WITHOUT)]}"
     if name.startswith(ALONE):
         return ALONE_AS[name.removeprefix(ALONE)]
+    if name.startswith(BEAMS):
+        beams = int(name.removeprefix(BEAMS))
+        return f"language model alone: {beams} beam{'s' if beams > 1 else ''}"
     return next(told for rule, told in RULES.items() if name == f"{BY_RULE}{rule}")
 
 
