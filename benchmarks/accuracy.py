@@ -137,8 +137,8 @@ def _ablate(folder: RunFolder, experiment: Experiment, *, model: bool) -> None:
     """What the run does not need, and its page tells of; what is quick comes first."""
     if model:
         protocol = pipeline.protocol_of(experiment)
-        _alone(folder, "titles", replace(protocol, per_query=1, fusion="beam-order"))
-        _alone(folder, "kept", replace(protocol, exclude_seen=False))
+        _alone(folder, f"{ALONE}titles", replace(protocol, per_query=1, fusion="beam-order"))
+        _alone(folder, f"{ALONE}kept", replace(protocol, exclude_seen=False))
         _otherwise(folder, experiment, f"{ALONE}free", mode="free")
         for beams in FEWER_BEAMS:
             if beams < experiment.decoding.beams:
@@ -159,17 +159,18 @@ def _without_parts(folder: RunFolder, experiment: Experiment, names: Sequence[st
             _fuse(folder, experiment, names, f"{BY_RULE}{rule}", rule=rule)
 
 
-def _alone(folder: RunFolder, name: str, protocol: EvaluationProtocol) -> None:
-    """The language model's list by another protocol."""
-    out = folder.path / "ablations" / f"{ALONE}{name}"
-    stages.rank(folder.generations, folder.index, out, protocol=protocol)
+def _alone(
+    folder: RunFolder, name: str, protocol: EvaluationProtocol, written: Path | None = None
+) -> None:
+    """The language model's list by another protocol, or of other titles than the run's."""
+    out = folder.path / "ablations" / name
+    stages.rank(written or folder.generations, folder.index, out, protocol=protocol)
     _evaluate(folder, out, protocol)
 
 
 def _otherwise(folder: RunFolder, experiment: Experiment, name: str, **decoding: Any) -> None:
     """The language model's list, decoded by other settings."""
-    protocol, out = pipeline.protocol_of(experiment), folder.path / "ablations" / name
-    written = out.with_name(f"{name}-titles")
+    written = folder.path / "ablations" / f"{name}-titles"
     stages.generate(
         folder.model,
         folder.data,
@@ -178,8 +179,7 @@ def _otherwise(folder: RunFolder, experiment: Experiment, name: str, **decoding:
         settings=experiment.decoding.model_copy(update={"returned": None, **decoding}),
         limit_users=experiment.limit_users,
     )
-    stages.rank(written, folder.index, out, protocol=protocol)
-    _evaluate(folder, out, protocol)
+    _alone(folder, name, pipeline.protocol_of(experiment), written)
 
 
 def _fuse(

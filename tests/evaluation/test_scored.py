@@ -7,7 +7,7 @@ import pytest
 
 from contracts import catalogue_of
 from gloss.data.histories import Example
-from gloss.evaluation.baselines.scored import best, gathered
+from gloss.evaluation.baselines.scored import Scored, each_best, gathered
 from gloss.retrieval.fusion import RankedItem, Ranking
 
 CATALOGUE = catalogue_of(tuple(f"title {n}" for n in range(60)))
@@ -28,18 +28,18 @@ def sorted_plainly(question: Example, scores, shares, *, exclude_seen: bool) -> 
 @pytest.mark.parametrize("exclude_seen", [True, False])
 def test_lists_are_those_of_a_plain_sort(exclude_seen):
     rng = np.random.default_rng(0)
-    questions, found, expected = [], [], []
+    questions, scored, expected = [], {}, []
     for user in range(40):
         history = tuple(IDS[n] for n in rng.integers(0, 60, rng.integers(1, 5)))
         scores = rng.integers(-3, 9, 60).astype(np.float32) / 4
         scores[rng.random(60) < user / 39] = -np.inf  # from all found to nothing
         told = rng.random((len(history), 60))
         question = Example(f"u{user}", history, IDS[0])
-        asked = scores, CATALOGUE
-        why = history, lambda rows, told=told: told[:, rows]
         questions.append(question)
-        found.append(best(question, *asked, *why, length=LENGTH, exclude_seen=exclude_seen))
+        scored[question] = Scored(history, scores, lambda rows, told=told: told[:, rows])
         expected.append(sorted_plainly(question, scores, told, exclude_seen=exclude_seen))
+    told = {"at_once": 7, "length": LENGTH, "exclude_seen": exclude_seen}
+    found = each_best(lambda some: map(scored.get, some), questions, CATALOGUE, **told)
     assert gathered(questions, found, CATALOGUE) == expected
 
 

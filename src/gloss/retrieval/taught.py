@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Array", "Taught", "read_taught", "write_taught"]
+__all__ = ["Taught", "read_taught", "write_taught"]
 
 Array = np.ndarray[Any, Any]
 
@@ -43,9 +43,9 @@ class Taught:
 
     def deciding(self, titles: Array) -> Array:
         """float32 (purchases,): how likely each decides what comes next. titles: of a user's last
-        purchases, earliest first, at most as many as there are ages, and at least one."""
+        purchases, earliest first, at most as many as there are ages."""
         weights = self.weights[titles] + self.ages[: len(titles)][::-1]
-        shares = np.exp(weights - weights.max())
+        shares = np.exp(weights - weights.max(initial=-np.inf))
         chances: Array = shares / shares.sum()
         return chances
 

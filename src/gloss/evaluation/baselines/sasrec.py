@@ -10,7 +10,7 @@ Needs torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from gloss.errors import InputError
 from gloss.evaluation.baselines.scored import (
     NOTHING,
     Array,
-    Found,
-    best,
+    Scored,
+    each_best,
     gathered,
     products,
     rows_of,
@@ -180,24 +180,22 @@ def sasrec(
     """
     vectors = ensemble.vectors
     asked = [question for question in questions if question.history]
-    found: list[Found] = []
-    for first in range(0, len(asked), _SCORED_USERS):
-        some = asked[first : first + _SCORED_USERS]
-        found += [
-            best(
-                question,
-                scores,
-                catalogue,
-                question.history,
-                partial(products, vectors[rows_of(question.history, catalogue)], vectors),
-                length=length,
-                exclude_seen=exclude_seen,
-            )
-            for question, scores in zip(
-                some, ensemble.log_probabilities(some, catalogue), strict=True
-            )
-        ]
-        progress(len(found), len(asked))
+
+    def scored(some: Sequence[Question]) -> Iterator[Scored]:
+        logs = ensemble.log_probabilities(some, catalogue)
+        for question, scores in zip(some, logs, strict=True):
+            mine = vectors[rows_of(question.history, catalogue)]
+            yield Scored(question.history, scores, partial(products, mine, vectors))
+
+    found = each_best(
+        scored,
+        asked,
+        catalogue,
+        at_once=_SCORED_USERS,
+        length=length,
+        exclude_seen=exclude_seen,
+        progress=progress,
+    )
     each = iter(found)
     lists = [next(each) if question.history else NOTHING for question in questions]
     return gathered(questions, lists, catalogue)

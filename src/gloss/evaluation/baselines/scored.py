@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -21,8 +21,9 @@ __all__ = [
     "NOTHING",
     "Array",
     "Found",
+    "Scored",
     "Shares",
-    "best",
+    "each_best",
     "fading",
     "gathered",
     "products",
@@ -35,6 +36,15 @@ Array = np.ndarray[Any, Any]
 
 Shares = Callable[[Array], Array]
 """Rows of items (found,) -> what each purchase of the history did for each, (history, found)."""
+
+
+class Scored(NamedTuple):
+    """What a user's list is chosen from: the purchases that are asked, float (catalogue,) scores of
+    any sign, -inf for what was not found, and what each purchase did for them."""
+
+    history: Sequence[ItemId]
+    scores: Array
+    shares: Shares
 
 
 class Found(NamedTuple):
@@ -71,24 +81,22 @@ def reached(
 
     around: purchases, earliest first -> float (catalogue,) scores, and what each did for them.
     """
-    found = []
-    for number, question in enumerate(questions, 1):
-        history = question.history[-settings.recent :]
-        scores, shares = around(history)
-        scores = np.where(scores > 0, scores, -np.inf)
-        found.append(
-            best(
-                question,
-                scores,
-                catalogue,
-                history,
-                shares,
-                length=length,
-                exclude_seen=exclude_seen,
-            )
-        )
-        if number % _TOLD == 0 or number == len(questions):
-            progress(number, len(questions))
+
+    def scored(some: Sequence[Question]) -> Iterator[Scored]:
+        for question in some:
+            history = question.history[-settings.recent :]
+            scores, shares = around(history)
+            yield Scored(history, np.where(scores > 0, scores, -np.inf), shares)
+
+    found = each_best(
+        scored,
+        questions,
+        catalogue,
+        at_once=_TOLD,
+        length=length,
+        exclude_seen=exclude_seen,
+        progress=progress,
+    )
     return gathered(questions, found, catalogue)
 
 
@@ -97,29 +105,42 @@ def remembered(of_row: Callable[[int], Array], *, size: int) -> Callable[[int], 
     return lru_cache(max(1, _REMEMBERED // size))(of_row)
 
 
-def best(
-    question: Question,
-    scores: Array,
+def each_best(
+    scored: Callable[[Sequence[Question]], Iterable[Scored]],
+    questions: Sequence[Question],
     catalogue: Catalogue,
-    history: Sequence[ItemId],
-    shares: Shares,
     *,
+    at_once: int,
     length: int,
     exclude_seen: bool,
-) -> Found:
-    """A user's `length` items with the highest scores, equal scores by row; -inf was not found.
+    progress: Progress = silent,
+) -> list[Found]:
+    """Each user's `length` items with the highest scores, equal scores by row.
 
-    scores: float (catalogue,), any sign. history: the purchases that `shares` speaks of; an item is
-    there because of the one with the largest share. Without a purchase there is no list.
+    scored: some questions, at most `at_once` -> what each list is chosen from. An item is there
+    because of the purchase with the largest share. Without a purchase there is no list.
     """
-    if not history:
+    found: list[Found] = []
+    for first in range(0, len(questions), at_once):
+        some = questions[first : first + at_once]
+        for question, each in zip(some, scored(some), strict=True):
+            seen = seen_items(question, exclude_seen=exclude_seen)
+            found.append(_best(each, rows_of(tuple(seen), catalogue), catalogue, length))
+        progress(len(found), len(questions))
+    return found
+
+
+def _best(each: Scored, seen: Array, catalogue: Catalogue, length: int) -> Found:
+    """A user's list. seen: rows of what may not be in it."""
+    if not each.history:
         return NOTHING
-    keys = _above_zero(scores)
-    keys[rows_of(tuple(seen_items(question, exclude_seen=exclude_seen)), catalogue)] = 0
+    keys = _above_zero(each.scores)
+    keys[seen] = 0
     rows = top_rows(keys, length)
     if not len(rows):
         return NOTHING
-    return Found(rows, scores[rows], rows_of(history, catalogue)[shares(rows).argmax(axis=0)])
+    because = rows_of(each.history, catalogue)[each.shares(rows).argmax(axis=0)]
+    return Found(rows, each.scores[rows], because)
 
 
 def products(parts: Array, vectors: Array, rows: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,8 +12,8 @@ from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Question
 from gloss.evaluation.baselines.scored import (
     Array,
-    Found,
-    best,
+    Scored,
+    each_best,
     fading,
     gathered,
     products,
@@ -44,27 +44,23 @@ def similar_titles(
     vectors: float32 (catalogue, width), rows of length 1. An item is there because of the purchase
     with the largest share in its mean. A user without a purchase has an empty list.
     """
-    histories = [question.history[-settings.recent :] for question in questions]
-    found: list[Found] = []
-    for first in range(0, len(questions), _AT_ONCE):
-        some = slice(first, first + _AT_ONCE)
-        bought = [_weighted(vectors, each, catalogue, settings) for each in histories[some]]
+
+    def scored(some: Sequence[Question]) -> Iterator[Scored]:
+        histories = [question.history[-settings.recent :] for question in some]
+        bought = [_weighted(vectors, each, catalogue, settings) for each in histories]
         scores = np.stack([each.sum(axis=0) for each in bought]) @ vectors.T
-        found += [
-            best(
-                question,
-                row,
-                catalogue,
-                history,
-                partial(products, mine, vectors),
-                length=length,
-                exclude_seen=exclude_seen,
-            )
-            for question, history, mine, row in zip(
-                questions[some], histories[some], bought, scores, strict=True
-            )
-        ]
-        progress(first + len(scores), len(questions))
+        for history, mine, row in zip(histories, bought, scores, strict=True):
+            yield Scored(history, row, partial(products, mine, vectors))
+
+    found = each_best(
+        scored,
+        questions,
+        catalogue,
+        at_once=_AT_ONCE,
+        length=length,
+        exclude_seen=exclude_seen,
+        progress=progress,
+    )
     return gathered(questions, found, catalogue)
 
 

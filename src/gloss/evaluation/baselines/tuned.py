@@ -6,14 +6,14 @@ them. Knows arrays (retrieval/taught.py); knows no encoder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
 
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import Question
-from gloss.evaluation.baselines.scored import Array, best, gathered, rows_of
+from gloss.evaluation.baselines.scored import Array, Scored, each_best, gathered, rows_of
 from gloss.progress import Progress, silent
 from gloss.retrieval.lists import Lists
 from gloss.retrieval.taught import Taught
@@ -40,30 +40,28 @@ def expected_next(
     """
     recent = len(taught.ages)
     users = max(1, min(_AT_ONCE, _BYTES // (4 * recent * len(taught.asking))))
-    listed = partial(best, catalogue=catalogue, length=length, exclude_seen=exclude_seen)
-    found = []
-    for first in range(0, len(questions), users):
-        some = questions[first : first + users]
+
+    def scored(some: Sequence[Question]) -> Iterator[Scored]:
         histories = [question.history[-recent:] for question in some]
         bought = [taught.titles[rows_of(history, catalogue)] for history in histories]
         known = np.unique(np.concatenate(bought))
         after = taught.after(known)
-        for question, history, titles in zip(some, histories, bought, strict=True):
-            chances = _chances(taught, titles, after[np.searchsorted(known, titles)])
+        for history, titles in zip(histories, bought, strict=True):
+            chances = taught.deciding(titles)[:, None] * after[np.searchsorted(known, titles)]
             with np.errstate(divide="ignore"):
                 scores = np.log(chances.sum(axis=0))[taught.titles]
-            shares = partial(_of_items, chances, taught.titles)
-            found.append(listed(question, scores, history=history, shares=shares))
-        progress(len(found), len(questions))
+            yield Scored(history, scores, partial(_of_items, chances, taught.titles))
+
+    found = each_best(
+        scored,
+        questions,
+        catalogue,
+        at_once=users,
+        length=length,
+        exclude_seen=exclude_seen,
+        progress=progress,
+    )
     return gathered(questions, found, catalogue)
-
-
-def _chances(taught: Taught, titles: Array, after: Array) -> Array:
-    """float32 (purchases, titles): what each purchase does to make each title next."""
-    if not len(titles):
-        return after
-    chances: Array = taught.deciding(titles)[:, None] * after
-    return chances
 
 
 def _of_items(chances: Array, titles: Array, rows: Array) -> Array:
