@@ -10,7 +10,8 @@ bought items kept, with fewer beams and outside the catalogue, the fusion withou
 turn and by each other rule. With `--without-model` it does the signals alone, which a CPU can;
 with `--without-ablation` nothing but the run, as for further seeds. `table` reads run folders, each
 finished or not, and writes Markdown: nothing in it is typed in but figures that others published.
-Runs of the same data and split with several seeds become one row of means, and a table of spreads.
+Runs of the same data and split with several seeds become one row of means, and a table of spreads;
+the first of them is compared, user by user, with the best that is not ours.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from gloss.config import Experiment, FusionRule, ModelSettings, ScratchModel
 from gloss.data.dataset import Dataset
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.evaluation.protocol import EvaluationProtocol
+from gloss.evaluation.significance import compare_folders
 from gloss.experiments import load_experiment
 from gloss.progress import Progress, silent
 from gloss.report.published import published_rows
@@ -65,6 +67,10 @@ NAMES = {
     "words": "Common words",
     "sasrec": "SASRec, full softmax",
 }
+LEARNED_IN = {OURS: "train", "tuned": "teach encoder", "sasrec": "train sasrec"}
+LISTED_IN = {OURS: "generate"}
+"""Stages, by what they serve; other lists come of the stage `test …`."""
+
 TIGER = {"beauty": (0.0454, 0.0321), "toys": (0.0521, 0.0371), "sports": (0.0264, 0.0181)}
 """Recall@5 and NDCG@5, Rajput et al., NeurIPS 2023: leave-one-out."""
 
@@ -222,31 +228,45 @@ def page(runs: Sequence[RunFolder]) -> str:
         rows = [*_means(lines), *others(name)]
         parts += [f"## {name}", _table(sorted(rows, key=_order)), spreads(lines)]
         machines = {str(_times(run).get(MACHINE, "not noted")) for run in group}
-        parts.append(f"Wall times, whatever else ran beside: {'; '.join(sorted(machines))}.")
+        parts.append(
+            f"Wall times, whatever else ran beside: {'; '.join(sorted(machines))}. Those of fused "
+            "lists are sums over all that is fused, the rehearsal's training included."
+        )
+        parts.append(comparisons(group))
         parts += [ablation(run) for run in group if (run.path / "ablations").is_dir()]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def lines_of(run: RunFolder) -> list[Line]:
     """A line for every evaluation of a run."""
-    split, times = Dataset.load(run.data).split, _times(run)
-    model = load_experiment(run.config).model
+    split, experiment, times = (
+        Dataset.load(run.data).split,
+        load_experiment(run.config),
+        _times(run),
+    )
     lines = []
     for name, path in run.evaluations().items():
-        ranking = _ranking(run, name)
+        parts = _parts(experiment, name)
+        evaluated = load_evaluation(path)[1]
         lines.append(
             Line(
-                _label(model, name),
+                _label(experiment.model, name),
                 split,
-                "yes" if ranking.config["exclude_seen"] else "no",
-                (found := load_evaluation(path)[1]).means(),
-                f"{len(found.users):,}",
-                _parameters(run, name),
-                _seconds(times, {OURS: "train", "sasrec": "train sasrec"}.get(name)),
-                _seconds(times, {OURS: "generate"}.get(name, f"test {name}")),
+                "yes" if _ranking(run, name).config["exclude_seen"] else "no",
+                evaluated.means(),
+                f"{len(evaluated.users):,}",
+                _parameters(run, parts),
+                _learning(times, parts),
+                _listing(times, parts),
             )
         )
     return lines
+
+
+def _parts(experiment: Experiment, name: str) -> Sequence[str]:
+    """The lists that a list is made of: itself, where it is not fused."""
+    signals = experiment.signals.use
+    return {FUSED: (OURS, *signals), SIGNALS: signals}.get(name, (name,))
 
 
 def _label(model: ModelSettings, name: str) -> str:
@@ -270,6 +290,32 @@ def others(name: str) -> list[Line]:
     return [*known, *tiger]
 
 
+def comparisons(runs: Sequence[RunFolder]) -> str:
+    """How surely our lists are better than the best of the others, and the whole than its parts;
+    in the first run of each split."""
+    first = {Dataset.load(run.data).split: run for run in reversed(runs)}
+    rows = [
+        f"| {NAMES[ours]} | {NAMES[other]} | {split} | {each.metric} | {each.difference:+.4f} | "
+        f"{each.low:+.4f} to {each.high:+.4f} | {each.p_value:.4f} |"
+        for split, run in sorted(first.items())
+        for ours, other in _pairs(run)
+        for each in compare_folders(run.evaluation(ours), run.evaluation(other), COLUMNS[:2])
+    ]
+    if not rows:
+        return ""
+    head = "| | against | split | metric | difference | 95 % interval | p |"
+    return "\n".join(["### Differences, user by user", "", head, "|---|" + "---|" * 6, *rows])
+
+
+def _pairs(run: RunFolder) -> list[tuple[str, str]]:
+    found = {name: load_evaluation(path)[1].means() for name, path in run.evaluations().items()}
+    ours = [name for name in (FUSED, SIGNALS, OURS) if name in found]
+    others = [name for name in found if name not in ours]
+    best = max(others, key=lambda name: found[name][COLUMNS[0]], default=None)
+    parts = [(FUSED, SIGNALS)] if FUSED in found and SIGNALS in found else []
+    return [*((name, best) for name in ours if best), *parts]
+
+
 def ablation(run: RunFolder) -> str:
     """What each part is worth: the whole, the language model otherwise, and without each signal."""
     whole = next((each for each in (FUSED, SIGNALS, OURS) if each in run.evaluations()), None)
@@ -279,13 +325,20 @@ def ablation(run: RunFolder) -> str:
     rule = RULES.get(made.config["fusion"])
     label = f"{NAMES[whole]}, {rule}" if rule else NAMES[whole]
     found = {label: load_evaluation(run.evaluation(whole))[1].means()}
-    for path in sorted((run.path / "ablations").glob("*-evaluation")):
+    for path in sorted((run.path / "ablations").glob("*-evaluation"), key=_as_told):
         label = _changed(path.name.removesuffix("-evaluation"))
         found[label] = load_evaluation(path)[1].means()
     rows = [f"| {label} | {_values(values)} |" for label, values in found.items()]
     head = f"### Ablation, {Dataset.load(run.data).split}, seed {_seed(run)}"
     title = ["| | " + " | ".join(COLUMNS) + " |", "|---|" + "---|" * len(COLUMNS)]
     return "\n".join([head, "", *title, *rows, "", _fitted(made)])
+
+
+def _as_told(path: Path) -> tuple[str, int, str]:
+    """Fewer beams come before more."""
+    kind, _, rest = path.name.partition("-")
+    count = rest.partition("-")[0]
+    return kind, int(count) if count.isdigit() else 0, rest
 
 
 def _changed(name: str) -> str:
@@ -314,13 +367,13 @@ def _fitted(made: Artifact) -> str:
 
 
 def spreads(lines: Sequence[Line]) -> str:
-    """Mean and standard deviation over the seeds, for what was run with several."""
+    """Mean and standard deviation over the seeds, for what differs from one to another."""
     rows = [
         f"| {name} | {split} | {len(same)} | "
         + " | ".join(_mean_and_spread([line.values[column] for line in same]) for column in COLUMNS)
         + " |"
         for (name, split), same in _by_seed(lines).items()
-        if len(same) > 1
+        if any(line.values != same[0].values for line in same)
     ]
     if not rows:
         return ""
@@ -371,12 +424,14 @@ def _ranking(run: RunFolder, name: str) -> Artifact:
     return open_artifact(path if path.is_dir() else run.signal("test", name), "ranking")
 
 
-def _parameters(run: RunFolder, name: str) -> str:
-    """From the manifest: weights may lie elsewhere."""
-    made = {OURS: run.model, "sasrec": run.networks}.get(name)
-    if made is None or not (made / MANIFEST).is_file():
+def _parameters(run: RunFolder, parts: Sequence[str]) -> str:
+    """Of all that was trained, from the manifests: weights may lie elsewhere."""
+    made = {OURS: run.model, "tuned": run.encoder, "sasrec": run.networks}
+    manifests = [made[name] / MANIFEST for name in parts if name in made]
+    told = [json.loads(m.read_text())["summary"] if m.is_file() else {} for m in manifests]
+    if not told or not all("parameters" in summary for summary in told):
         return "–"
-    return f"{json.loads((made / MANIFEST).read_text())['summary']['parameters']:,}"
+    return f"{sum(summary['parameters'] for summary in told):,}"
 
 
 def _seed(run: RunFolder) -> int:
@@ -389,8 +444,21 @@ def _times(run: RunFolder) -> dict[str, Any]:
     return times
 
 
-def _seconds(times: dict[str, Any], stage: str | None) -> str:
-    return f"{times[stage]:.0f} s" if stage in times else "–"
+def _learning(times: dict[str, Any], parts: Sequence[str]) -> str:
+    stages = [LEARNED_IN[name] for name in parts if name in LEARNED_IN]
+    rehearsed = [f"rehearsal: {stage}" for stage in stages if len(parts) > 1]
+    return _seconds(times, [*stages, *rehearsed])
+
+
+def _listing(times: dict[str, Any], parts: Sequence[str]) -> str:
+    stages = [LISTED_IN.get(name, f"test {name}") for name in parts]
+    return _seconds(times, [*stages, *(["fuse"] if len(parts) > 1 else [])])
+
+
+def _seconds(times: dict[str, Any], stages: Sequence[str]) -> str:
+    """The sum of those that were done."""
+    done = [times[stage] for stage in stages if stage in times]
+    return f"{sum(done):.0f} s" if done else "–"
 
 
 if __name__ == "__main__":

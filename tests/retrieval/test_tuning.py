@@ -71,12 +71,17 @@ def test_a_taught_encoder_is_an_encoder_that_tells_what_follows(shop, tmp_path, 
 def test_what_was_learned_of_the_catalogue_lies_beside_it(shop, tmp_path):
     made = taught(shop, tmp_path / "taught")
     learned = read_taught(made.path)
-    vectors = open_encoder(str(made.path)).encode(sorted(TITLES), role="document")
+    encoder = open_encoder(str(made.path))
+    vectors = encoder.encode(sorted(TITLES), role="document")
     assert [sorted(TITLES)[row] for row in learned.titles] == TITLES
     own = learned.answering - vectors
     assert 0 < np.abs(own).max() < 0.1
     assert learned.ages.shape == (ASKED.recent,)
     assert learned.weights.std() > 0
+    read = sum(weights.numel() for weights in encoder.model().parameters())
+    width = vectors.shape[1]
+    added = width**2 + 2 * len(TITLES) * width + width + ASKED.recent + 1
+    assert made.summary["parameters"] == read + added
 
 
 def test_titles_have_nothing_of_their_own_without_a_rate(shop, tmp_path):

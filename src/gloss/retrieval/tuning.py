@@ -106,7 +106,12 @@ def tune_encoder(
     vectors = open_encoder(str(draft.path)).encode(titles, role="document")
     write_taught(network.taught(vectors, items), draft.path)
     draft.summary.update(
-        {"histories": len(rows), "titles": len(titles), "loss": round(losses[-1]["loss"], 4)}
+        {
+            "histories": len(rows),
+            "titles": len(titles),
+            "parameters": sum(weights.numel() for weights in network.parameters()),
+            "loss": round(losses[-1]["loss"], 4),
+        }
     )
 
 
