@@ -239,11 +239,7 @@ def page(runs: Sequence[RunFolder]) -> str:
 
 def lines_of(run: RunFolder) -> list[Line]:
     """A line for every evaluation of a run."""
-    split, experiment, times = (
-        Dataset.load(run.data).split,
-        load_experiment(run.config),
-        _times(run),
-    )
+    experiment, times = load_experiment(run.config), _times(run)
     lines = []
     for name, path in run.evaluations().items():
         parts = _parts(experiment, name)
@@ -251,7 +247,7 @@ def lines_of(run: RunFolder) -> list[Line]:
         lines.append(
             Line(
                 _label(experiment.model, name),
-                split,
+                experiment.data.split,
                 "yes" if _ranking(run, name).config["exclude_seen"] else "no",
                 evaluated.means(),
                 f"{len(evaluated.users):,}",
@@ -304,7 +300,9 @@ def comparisons(runs: Sequence[RunFolder]) -> str:
     if not rows:
         return ""
     head = "| | against | split | metric | difference | 95 % interval | p |"
-    return "\n".join(["### Differences, user by user", "", head, "|---|" + "---|" * 6, *rows])
+    return "\n".join(
+        ["### Differences, user by user, first seed", "", head, "|---|" + "---|" * 6, *rows]
+    )
 
 
 def _pairs(run: RunFolder) -> list[tuple[str, str]]:
