@@ -91,6 +91,8 @@ def test_titles_have_nothing_of_their_own_without_a_rate(shop, tmp_path):
     assert learned.answering == pytest.approx(vectors, abs=1e-6)
     turn = np.linalg.lstsq(vectors, learned.asking, rcond=None)[0]
     assert learned.asking == pytest.approx(vectors @ turn, abs=1e-3)
+    own = 2 * len(TITLES) * vectors.shape[1]
+    assert made.summary["parameters"] == taught(shop, tmp_path / "own").summary["parameters"] - own
 
 
 def test_a_purchase_asks_for_what_follows_and_not_for_what_precedes(shop, tmp_path):

@@ -109,7 +109,7 @@ def tune_encoder(
         {
             "histories": len(rows),
             "titles": len(titles),
-            "parameters": sum(weights.numel() for weights in network.parameters()),
+            "parameters": sum(w.numel() for w in network.parameters() if w.requires_grad),
             "loss": round(losses[-1]["loss"], 4),
         }
     )
@@ -143,8 +143,9 @@ class _Network(nn.Module):
         self.encoder = model
         width = model.get_embedding_dimension()
         self.turn = nn.Parameter(torch.eye(width))
-        self.asking = nn.Parameter(torch.zeros(len(titles), width))
-        self.answering = nn.Parameter(torch.zeros(len(titles), width))
+        learned = settings.own_rate > 0
+        self.asking = nn.Parameter(torch.zeros(len(titles), width), requires_grad=learned)
+        self.answering = nn.Parameter(torch.zeros(len(titles), width), requires_grad=learned)
         self.scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
         self.decides = nn.Parameter(torch.zeros(width))
         self.ages = nn.Parameter(torch.arange(asked.recent) * math.log(asked.decay))
