@@ -106,18 +106,18 @@ class IndexSettings:
         return self.retriever != "bm25"
 
 
-def top_rows(scores: Array, k: int) -> Array:
-    """The rows of the `k` highest scores above 0: highest first, equal scores by row.
+def top_rows(scores: Array, k: int, *, above: float = 0.0) -> Array:
+    """The rows of the `k` highest scores: highest first, equal scores by row.
 
-    scores: shape (rows,). Rows with a score of 0 or less found nothing and are left out, so fewer
-    than `k` may come back. Raises ConfigError when `k` is below 1.
+    scores: shape (rows,). Rows whose score is not above `above` found nothing and are left out, so
+    fewer than `k` may come back. Raises ConfigError when `k` is below 1.
 
     >>> top_rows(np.array([0.0, 2.0, 5.0, 2.0]), 2).tolist()
     [2, 1]
     """
     if k < 1:
         raise ConfigError(f"the number of items to find must be at least 1, not {k}")
-    rows = np.flatnonzero(scores > 0)
+    rows = np.flatnonzero(scores > above)
     found = scores[rows]
     if found.size > k:
         # Everything that ties with the k-th stays until the sort: a partition alone would pick any.

@@ -134,9 +134,9 @@ def _best(each: Scored, seen: Array, catalogue: Catalogue, length: int) -> Found
     """A user's list. seen: rows of what may not be in it."""
     if not each.history:
         return NOTHING
-    keys = _above_zero(each.scores)
-    keys[seen] = 0
-    rows = top_rows(keys, length)
+    scores = each.scores.copy()
+    scores[seen] = -np.inf
+    rows = top_rows(scores, length, above=-np.inf)
     if not len(rows):
         return NOTHING
     because = rows_of(each.history, catalogue)[each.shares(rows).argmax(axis=0)]
@@ -162,22 +162,6 @@ def gathered(questions: Sequence[Question], found: Sequence[Found], catalogue: C
     }
     lengths = np.array([len(each.rows) for each in found], dtype=np.int64)
     return Lists(tuple(each.user for each in questions), lengths, pl.DataFrame(entries))
-
-
-def _above_zero(scores: Array) -> Array:
-    """float64: the same order in numbers above 0, and 0 for -inf, as `top_rows` takes them."""
-    found = np.isfinite(scores)
-    if found.all():
-        return _from_one(scores)
-    keys, rows = np.zeros(len(scores)), np.flatnonzero(found)
-    keys[rows] = _from_one(scores[rows])
-    return keys
-
-
-def _from_one(scores: Array) -> Array:
-    """float64: the same distances, the lowest at 1."""
-    lifted: Array = scores.astype(np.float64) - scores.min(initial=np.inf) + 1
-    return lifted
 
 
 def _ids(rows: Array, catalogue: Catalogue) -> pl.Series:
