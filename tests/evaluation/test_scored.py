@@ -7,7 +7,7 @@ import pytest
 
 from contracts import catalogue_of
 from gloss.data.histories import Example
-from gloss.evaluation.baselines.scored import Scored, each_best, gathered
+from gloss.evaluation.baselines.scored import Scored, each_best
 from gloss.retrieval.fusion import RankedItem, Ranking
 
 CATALOGUE = catalogue_of(tuple(f"title {n}" for n in range(60)))
@@ -39,9 +39,9 @@ def test_lists_are_those_of_a_plain_sort(exclude_seen):
         scored[question] = Scored(history, scores, lambda rows, told=told: told[:, rows])
         expected.append(sorted_plainly(question, scores, told, exclude_seen=exclude_seen))
     told = {"at_once": 7, "length": LENGTH, "exclude_seen": exclude_seen}
-    found = each_best(lambda some: map(scored.get, some), questions, CATALOGUE, **told)
-    assert gathered(questions, found, CATALOGUE) == expected
+    assert each_best(lambda some: map(scored.get, some), questions, CATALOGUE, **told) == expected
 
 
 def test_nobody_has_no_lists():
-    assert gathered([], [], CATALOGUE) == ()
+    told = {"at_once": 7, "length": LENGTH, "exclude_seen": True}
+    assert each_best(lambda some: (), [], CATALOGUE, **told) == ()

@@ -43,9 +43,9 @@ class Taught:
 
     def deciding(self, titles: Array) -> Array:
         """float32 (purchases,): how likely each decides what comes next. titles: of a user's last
-        purchases, earliest first, at most as many as there are ages."""
+        purchases, earliest first: at least one, at most as many as there are ages."""
         weights = self.weights[titles] + self.ages[: len(titles)][::-1]
-        shares = np.exp(weights - weights.max(initial=-np.inf))
+        shares = np.exp(weights - weights.max())
         chances: Array = shares / shares.sum()
         return chances
 

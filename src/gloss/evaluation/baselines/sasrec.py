@@ -26,11 +26,9 @@ from gloss.data.histories import History, Question
 from gloss.epochs import BETAS, Emphasis, picked, stacked, train_epochs
 from gloss.errors import InputError
 from gloss.evaluation.baselines.scored import (
-    NOTHING,
     Array,
     Scored,
     each_best,
-    gathered,
     products,
     rows_of,
 )
@@ -179,7 +177,6 @@ def sasrec(
     own. A user without a purchase has an empty list.
     """
     vectors = ensemble.vectors
-    asked = [question for question in questions if question.history]
 
     def scored(some: Sequence[Question]) -> Iterator[Scored]:
         logs = ensemble.log_probabilities(some, catalogue)
@@ -187,18 +184,15 @@ def sasrec(
             mine = vectors[rows_of(question.history, catalogue)]
             yield Scored(question.history, scores, partial(products, mine, vectors))
 
-    found = each_best(
+    return each_best(
         scored,
-        asked,
+        questions,
         catalogue,
         at_once=_SCORED_USERS,
         length=length,
         exclude_seen=exclude_seen,
         progress=progress,
     )
-    each = iter(found)
-    lists = [next(each) if question.history else NOTHING for question in questions]
-    return gathered(questions, lists, catalogue)
 
 
 def save_network(network: Network, file: Path) -> None:

@@ -18,14 +18,11 @@ from gloss.retrieval.index import top_rows
 from gloss.retrieval.lists import Lists
 
 __all__ = [
-    "NOTHING",
     "Array",
-    "Found",
     "Scored",
     "Shares",
     "each_best",
     "fading",
-    "gathered",
     "products",
     "reached",
     "remembered",
@@ -47,7 +44,7 @@ class Scored(NamedTuple):
     shares: Shares
 
 
-class Found(NamedTuple):
+class _Found(NamedTuple):
     """A user's list as rows of the catalogue: int64 (found,), float (found,), int64 (found,).
 
     because: for each item the purchase that did most for it.
@@ -58,7 +55,7 @@ class Found(NamedTuple):
     because: Array
 
 
-NOTHING = Found(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64))
+_NOTHING = _Found(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64))
 
 _TOLD = 100
 """Users between two words about progress."""
@@ -88,7 +85,7 @@ def reached(
             scores, shares = around(history)
             yield Scored(history, np.where(scores > 0, scores, -np.inf), shares)
 
-    found = each_best(
+    return each_best(
         scored,
         questions,
         catalogue,
@@ -97,7 +94,6 @@ def reached(
         exclude_seen=exclude_seen,
         progress=progress,
     )
-    return gathered(questions, found, catalogue)
 
 
 def remembered(of_row: Callable[[int], Array], *, size: int) -> Callable[[int], Array]:
@@ -114,33 +110,35 @@ def each_best(
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
-) -> list[Found]:
-    """Each user's `length` items with the highest scores, equal scores by row.
+) -> Lists:
+    """Each user's list: the `length` items with the highest scores, equal scores by row.
 
-    scored: some questions, at most `at_once` -> what each list is chosen from. An item is there
-    because of the purchase with the largest share. Without a purchase there is no list.
+    scored: some questions of users with a purchase, at most `at_once` -> what each list is chosen
+    from. An item is there because of the purchase with the largest share. Without a purchase the
+    list is empty.
     """
-    found: list[Found] = []
-    for first in range(0, len(questions), at_once):
-        some = questions[first : first + at_once]
+    asked = [question for question in questions if question.history]
+    found: list[_Found] = []
+    for first in range(0, len(asked), at_once):
+        some = asked[first : first + at_once]
         for question, each in zip(some, scored(some), strict=True):
             seen = seen_items(question, exclude_seen=exclude_seen)
             found.append(_best(each, rows_of(tuple(seen), catalogue), catalogue, length))
-        progress(len(found), len(questions))
-    return found
+        progress(len(found), len(asked))
+    each_found = iter(found)
+    lists = [next(each_found) if question.history else _NOTHING for question in questions]
+    return _gathered(questions, lists, catalogue)
 
 
-def _best(each: Scored, seen: Array, catalogue: Catalogue, length: int) -> Found:
+def _best(each: Scored, seen: Array, catalogue: Catalogue, length: int) -> _Found:
     """A user's list. seen: rows of what may not be in it."""
-    if not each.history:
-        return NOTHING
     scores = each.scores.copy()
     scores[seen] = -np.inf
     rows = top_rows(scores, length, above=-np.inf)
     if not len(rows):
-        return NOTHING
+        return _NOTHING
     because = rows_of(each.history, catalogue)[each.shares(rows).argmax(axis=0)]
-    return Found(rows, each.scores[rows], because)
+    return _Found(rows, each.scores[rows], because)
 
 
 def products(parts: Array, vectors: Array, rows: Array) -> Array:
@@ -149,7 +147,9 @@ def products(parts: Array, vectors: Array, rows: Array) -> Array:
     return found
 
 
-def gathered(questions: Sequence[Question], found: Sequence[Found], catalogue: Catalogue) -> Lists:
+def _gathered(
+    questions: Sequence[Question], found: Sequence[_Found], catalogue: Catalogue
+) -> Lists:
     """Everybody's list, from what was found for each."""
     if not found:
         return Lists.of(())

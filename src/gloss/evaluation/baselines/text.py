@@ -15,7 +15,6 @@ from gloss.evaluation.baselines.scored import (
     Scored,
     each_best,
     fading,
-    gathered,
     products,
     rows_of,
 )
@@ -52,7 +51,7 @@ def similar_titles(
         for history, mine, row in zip(histories, bought, scores, strict=True):
             yield Scored(history, row, partial(products, mine, vectors))
 
-    found = each_best(
+    return each_best(
         scored,
         questions,
         catalogue,
@@ -61,7 +60,6 @@ def similar_titles(
         exclude_seen=exclude_seen,
         progress=progress,
     )
-    return gathered(questions, found, catalogue)
 
 
 def _weighted(

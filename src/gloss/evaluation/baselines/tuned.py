@@ -13,7 +13,7 @@ import numpy as np
 
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import Question
-from gloss.evaluation.baselines.scored import Array, Scored, each_best, gathered, rows_of
+from gloss.evaluation.baselines.scored import Array, Scored, each_best, rows_of
 from gloss.progress import Progress, silent
 from gloss.retrieval.lists import Lists
 from gloss.retrieval.taught import Taught
@@ -52,7 +52,7 @@ def expected_next(
                 scores = np.log(chances.sum(axis=0))[taught.titles]
             yield Scored(history, scores, partial(_of_items, chances, taught.titles))
 
-    found = each_best(
+    return each_best(
         scored,
         questions,
         catalogue,
@@ -61,7 +61,6 @@ def expected_next(
         exclude_seen=exclude_seen,
         progress=progress,
     )
-    return gathered(questions, found, catalogue)
 
 
 def _of_items(chances: Array, titles: Array, rows: Array) -> Array:
