@@ -175,10 +175,11 @@ class _Network(nn.Module):
         """What was learned, as arrays. vectors: float32 (titles, dimension), of the encoder; items:
         int64 (catalogue,), the title of each."""
         read = torch.from_numpy(vectors).to(self.turn.device)
+        asking, answering = self._sides(read, self.asking, self.answering)
         return Taught(
             titles=items,
-            asking=_array(self.scale.exp() * (read @ self.turn + self.asking)),
-            answering=_array(read + self.answering),
+            asking=_array(asking),
+            answering=_array(answering),
             weights=_array(read @ self.decides),
             ages=_array(self.ages),
         )
@@ -192,14 +193,21 @@ class _Network(nn.Module):
         purchases, ages = self._before(places, wanted)
         answers = places[:, 1:][wanted][:, None]
         vectors = self._encoded(candidates)
-        asking = self.scale.exp() * (vectors @ self.turn + self._added(self.asking, candidates))
-        answering = vectors + self._added(self.answering, candidates)
+        own = (self._added(each, candidates) for each in (self.asking, self.answering))
+        asking, answering = self._sides(vectors, *own)
         odds = (picked(asking, purchases) @ picked(answering, answers).mT).squeeze(-1)
         found = odds - _sums_of(asking, answering, purchases)
         found = torch.where(purchases == answers, _HARDLY, found)
         decides = picked((vectors @ self.decides)[:, None], purchases).squeeze(-1) + ages
         nats = -torch.logsumexp(decides.log_softmax(-1) + found, -1)
         return (nats * self._emphasis.of(wanted)).mean()
+
+    def _sides(
+        self, vectors: torch.Tensor, asking: torch.Tensor, answering: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What titles ask for, and what they answer to: the encoder's vectors of them, and what
+        they have of their own, each (titles, dimension)."""
+        return self.scale.exp() * (vectors @ self.turn + asking), vectors + answering
 
     def _before(
         self, places: torch.Tensor, wanted: torch.Tensor
