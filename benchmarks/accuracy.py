@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -226,7 +226,7 @@ def page(runs: Sequence[RunFolder]) -> str:
     for name, group in by_data.items():
         lines = [line for run in group for line in lines_of(run)]
         rows = [*_means(lines), *others(name)]
-        parts += [f"## {name}", _table(sorted(rows, key=_order)), spreads(lines)]
+        parts += [f"## {name}", _results(sorted(rows, key=_order)), spreads(lines)]
         machines = {str(_times(run).get(MACHINE, "not noted")) for run in group}
         parts.append(
             f"Wall times, whatever else ran beside: {'; '.join(sorted(machines))}. Those of fused "
@@ -291,18 +291,23 @@ def comparisons(runs: Sequence[RunFolder]) -> str:
     in the first run of each split."""
     first = {Dataset.load(run.data).split: run for run in reversed(runs)}
     rows = [
-        f"| {NAMES[ours]} | {NAMES[other]} | {split} | {each.metric} | {each.difference:+.4f} | "
-        f"{each.low:+.4f} to {each.high:+.4f} | {each.p_value:.4f} |"
+        (
+            NAMES[ours],
+            NAMES[other],
+            split,
+            each.metric,
+            f"{each.difference:+.4f}",
+            f"{each.low:+.4f} to {each.high:+.4f}",
+            f"{each.p_value:.4f}",
+        )
         for split, run in sorted(first.items())
         for ours, other in _pairs(run)
         for each in compare_folders(run.evaluation(ours), run.evaluation(other), COLUMNS[:2])
     ]
     if not rows:
         return ""
-    head = "| | against | split | metric | difference | 95 % interval | p |"
-    return "\n".join(
-        ["### Differences, user by user, first seed", "", head, "|---|" + "---|" * 6, *rows]
-    )
+    head = ("", "against", "split", "metric", "difference", "95 % interval", "p")
+    return f"### Differences, user by user, first seed\n\n{_table(head, rows)}"
 
 
 def _pairs(run: RunFolder) -> list[tuple[str, str]]:
@@ -326,10 +331,9 @@ def ablation(run: RunFolder) -> str:
     for path in sorted((run.path / "ablations").glob("*-evaluation"), key=_as_told):
         label = _changed(path.name.removesuffix("-evaluation"))
         found[label] = load_evaluation(path)[1].means()
-    rows = [f"| {label} | {_values(values)} |" for label, values in found.items()]
-    head = f"### Ablation, {Dataset.load(run.data).split}, seed {_seed(run)}"
-    title = ["| | " + " | ".join(COLUMNS) + " |", "|---|" + "---|" * len(COLUMNS)]
-    return "\n".join([head, "", *title, *rows, "", _fitted(made)])
+    rows = [(label, *_values(values)) for label, values in found.items()]
+    title = f"### Ablation, {Dataset.load(run.data).split}, seed {_seed(run)}"
+    return f"{title}\n\n{_table(('', *COLUMNS), rows)}\n\n{_fitted(made)}"
 
 
 def _as_told(path: Path) -> tuple[str, int, str]:
@@ -367,17 +371,18 @@ def _fitted(made: Artifact) -> str:
 def spreads(lines: Sequence[Line]) -> str:
     """Mean and standard deviation over the seeds, for what differs from one to another."""
     rows = [
-        f"| {name} | {split} | {len(same)} | "
-        + " | ".join(_mean_and_spread([line.values[column] for line in same]) for column in COLUMNS)
-        + " |"
+        (
+            name,
+            split,
+            str(len(same)),
+            *(_mean_and_spread([line.values[column] for line in same]) for column in COLUMNS),
+        )
         for (name, split), same in _by_seed(lines).items()
         if any(line.values != same[0].values for line in same)
     ]
     if not rows:
         return ""
-    head = ["", "split", "seeds", *COLUMNS]
-    title = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(["### Seeds", "", *title, *rows])
+    return f"### Seeds\n\n{_table(('', 'split', 'seeds', *COLUMNS), rows)}"
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:
@@ -399,18 +404,32 @@ def _by_seed(lines: Sequence[Line]) -> dict[tuple[str, str], list[Line]]:
     return found
 
 
-def _table(lines: Sequence[Line]) -> str:
-    head = ["", "split", "removed", *COLUMNS, "users", "parameters", "training", "lists"]
+def _results(lines: Sequence[Line]) -> str:
+    head = ("", "split", "removed", *COLUMNS, "users", "parameters", "training", "lists")
     rows = [
-        f"| {line.name} | {line.split} | {line.removed} | {_values(line.values)} | "
-        f"{line.users} | {line.parameters} | {line.training} | {line.decoding} |"
+        (
+            line.name,
+            line.split,
+            line.removed,
+            *_values(line.values),
+            line.users,
+            line.parameters,
+            line.training,
+            line.decoding,
+        )
         for line in lines
     ]
-    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows])
+    return _table(head, rows)
 
 
-def _values(values: dict[str, float]) -> str:
-    return " | ".join(f"{values[name]:.4f}" if name in values else "–" for name in COLUMNS)
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """As Markdown."""
+    told = (f"| {' | '.join(row)} |" for row in (head, *rows))
+    return "\n".join([next(told), "|" + "---|" * len(head), *told])
+
+
+def _values(values: dict[str, float]) -> list[str]:
+    return [f"{values[name]:.4f}" if name in values else "–" for name in COLUMNS]
 
 
 def _order(line: Line) -> tuple[str, float]:
