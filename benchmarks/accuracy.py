@@ -26,17 +26,17 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from gloss import pipeline, stages
 from gloss.artifacts import MANIFEST, Artifact, open_artifact
 from gloss.config import Experiment, FusionRule, ModelSettings, ScratchModel
 from gloss.data.dataset import Dataset
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.evaluation.significance import compare_folders
-from gloss.experiments import load_experiment
+from gloss.experiment import pipeline, stages
+from gloss.experiment.loading import load_experiment
+from gloss.experiment.run_folder import FUSED, OURS, SIGNALS, RunFolder
 from gloss.progress import Progress, silent
 from gloss.report.published import published_rows
-from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
 from machine import hardware
 
 TIMES, MACHINE = "times.json", "machine"

@@ -22,13 +22,13 @@ from typing import Any
 import torch
 import yaml
 
-from gloss import stages
 from gloss.config import Decoding
 from gloss.data.dataset import Dataset
 from gloss.decoding.beams import BeamSettings, Hypothesis
 from gloss.decoding.generator import TransformersGenerator
 from gloss.decoding.searching import choose_search
-from gloss.experiments import with_overrides
+from gloss.experiment import stages
+from gloss.experiment.loading import with_overrides
 from gloss.language.loading import LanguageModel, load_language_model
 from gloss.prompts import Prompt
 

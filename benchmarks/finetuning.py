@@ -34,13 +34,13 @@ from transformers import AutoModelForCausalLM, LlamaConfig, TrainerCallback
 from decoding import SHAPES
 from gloss.config import Experiment, LoraModel, LoraTraining
 from gloss.data.dataset import Dataset
-from gloss.experiments import load_experiment
-from gloss.language.adapters import load_tokenizer
+from gloss.experiment.loading import load_experiment
 from gloss.language.bases import Base
 from gloss.language.examples import EncodedExample, encode, questions_of
-from gloss.language.finetune import Backend, adapt, make_trainer
+from gloss.language.lora.adapters import load_tokenizer
+from gloss.language.lora.finetune import Backend, adapt, make_trainer
 from gloss.language.packing import Packed, Padded
-from gloss.language.scratch import train_tokenizer
+from gloss.language.scratch.recipe import train_tokenizer
 from gloss.prompts import PAPER_TEMPLATE
 from machine import best_device, hardware, matrix_rate, wait
 

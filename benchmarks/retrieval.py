@@ -41,10 +41,11 @@ import threadpoolctl
 from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
 from gloss.evaluation.protocol import FAIR, PAPER, EvaluationProtocol
-from gloss.retrieval.blocked import top_products
-from gloss.retrieval.bm25 import BM25
-from gloss.retrieval.indexing import build_index
-from gloss.stages import measuring, ranking
+from gloss.experiment.stages import evaluate as measuring
+from gloss.experiment.stages import rank as ranking
+from gloss.retrieval.dense.blocked import top_products
+from gloss.retrieval.index import build_index
+from gloss.retrieval.lexical.bm25 import BM25
 from machine import processor
 
 BEAMS = 5

@@ -22,12 +22,12 @@ from decoding import BEAMS, _model, _processor, _prompts
 from gloss.config import Decoding, ScratchModel
 from gloss.data.dataset import Dataset
 from gloss.decoding.beams import BeamSettings
-from gloss.decoding.fast import cpu_engine
+from gloss.decoding.cpu import search as cpu_engine
 from gloss.decoding.generator import TransformersGenerator
 from gloss.decoding.searching import CpuSlottedSearch
 from gloss.decoding.title_trie import TitleTrie
 from gloss.language.loading import LanguageModel
-from gloss.language.scratch import new_model, train_tokenizer
+from gloss.language.scratch.recipe import new_model, train_tokenizer
 from gloss.prompts import TITLES_ONLY
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from gloss import pipeline
 from gloss.config import Experiment
 from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
-from gloss.experiments import with_overrides
-from gloss.runs import RunFolder
+from gloss.experiment import pipeline
+from gloss.experiment.loading import with_overrides
+from gloss.experiment.run_folder import RunFolder
 from processes import TINY, Processes
 
 SETTINGS = {

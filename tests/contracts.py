@@ -10,7 +10,7 @@ from gloss.data.catalogue import Catalogue, Item
 from gloss.decoding.generator import Generator
 from gloss.errors import ConfigError
 from gloss.prompts import Prompt
-from gloss.retrieval.index import Retriever
+from gloss.retrieval.retriever import Retriever
 
 __all__ = ["TITLES", "EncoderContract", "GeneratorContract", "RetrieverContract", "catalogue_of"]
 

@@ -125,10 +125,10 @@ def _serve() -> None:
     import gloss.cli.main
     import gloss.cli.output
     import gloss.decoding.generator
-    import gloss.language.finetune
-    import gloss.language.scratch
-    import gloss.pipeline
-    import gloss.recommender  # noqa: F401
+    import gloss.experiment.pipeline
+    import gloss.language.lora.finetune
+    import gloss.language.scratch.recipe
+    import gloss.recommender.recommender  # noqa: F401
 
     while line := sys.stdin.readline():
         call = json.loads(line)

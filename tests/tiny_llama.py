@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gloss import stages
 from gloss.config import LoraTraining, ShopData
 from gloss.data.dataset import Dataset
+from gloss.experiment import stages
 from gloss.prompts import PAPER_TEMPLATE
 
 __all__ = ["TRAINING", "make_base", "make_shop", "one_thread"]
@@ -53,7 +53,7 @@ def make_base(folder: Path, shop: Dataset, **shape: Any) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from gloss.language.scratch import train_tokenizer
+    from gloss.language.scratch.recipe import train_tokenizer
 
     words = [*shop.catalogue("paper").titles, *[PAPER_TEMPLATE.render(["x"])] * 20]
     tokenizer = train_tokenizer(words, vocabulary=500)

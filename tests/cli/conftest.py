@@ -69,8 +69,8 @@ def done(gloss) -> Gloss:
 @pytest.fixture(scope="session")
 def other_shop(tmp_path_factory) -> Path:
     """A data set that is not the run's."""
-    from gloss import stages
     from gloss.config import ShopData
+    from gloss.experiment import stages
 
     return stages.prepare(
         ShopData(users=40, seed=5), tmp_path_factory.mktemp("other") / "data"

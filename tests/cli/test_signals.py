@@ -7,15 +7,15 @@ import json
 import pytest
 import yaml
 
-from gloss import pipeline, stages
 from gloss.artifacts import open_artifact
 from gloss.config import SASRec
 from gloss.data.dataset import Dataset
 from gloss.evaluation.evaluate import load_evaluation
-from gloss.experiments import with_overrides
-from gloss.retrieval.rankings import load_rankings
-from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
-from gloss.stages.reporting import report_on
+from gloss.experiment import pipeline, stages
+from gloss.experiment.loading import with_overrides
+from gloss.experiment.run_folder import FUSED, OURS, SIGNALS, RunFolder
+from gloss.experiment.stages.report import report_on
+from gloss.rankings.files import load_rankings
 from processes import visible_bytes
 
 NAMES = ("transitions", "two-step", "words", "sasrec")
@@ -174,7 +174,7 @@ def test_a_network_that_was_half_written_is_written_again(fused, tmp_path, monke
     told |= {"titles": "fair", "seed": 0}
     whole = stages.train_sasrec(fused.data, tmp_path / "whole", **told)
     with monkeypatch.context() as patched:
-        patched.setattr("gloss.evaluation.baselines.sasrec.save_network", torn)
+        patched.setattr("gloss.rankers.sasrec.save_network", torn)
         with pytest.raises(KeyboardInterrupt):
             stages.train_sasrec(fused.data, tmp_path / "torn", **told)
     again = stages.train_sasrec(fused.data, tmp_path / "torn", **told)

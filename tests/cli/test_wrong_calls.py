@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gloss.runs import OURS
+from gloss.experiment.run_folder import OURS
 
 WRONG_CALL, FAILURE = 2, 1
 

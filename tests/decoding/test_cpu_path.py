@@ -13,8 +13,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from gloss.decoding.beam_search import beam_search
 from gloss.decoding.beams import BeamSettings, Hypothesis
-from gloss.decoding.fast.cpu_engine import row_maxima, trie_maxima
-from gloss.decoding.fast.products import product
+from gloss.decoding.cpu.products import product
+from gloss.decoding.cpu.search import row_maxima, trie_maxima
 from gloss.decoding.searching import BatchedSearch, CpuSlottedSearch, choose_search
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import GlossError

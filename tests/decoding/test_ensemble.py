@@ -7,12 +7,12 @@ from math import log
 import pytest
 
 from contracts import GeneratorContract
-from gloss import stages
 from gloss.config import Decoding, ScratchModel, ShopData, Training
 from gloss.data.dataset import Dataset
+from gloss.data.generations import Generation, Query, read_generations
 from gloss.decoding.ensemble import EnsembleGenerator, joined, open_generator
-from gloss.decoding.generations import Generation, Query, read_generations
 from gloss.decoding.generator import TransformersGenerator
+from gloss.experiment import stages
 from gloss.language.loading import load_networks
 from gloss.progress import part_of
 from processes import visible_bytes
@@ -103,7 +103,7 @@ def test_the_first_network_is_what_one_alone_would_be(shop, three, tmp_path):
 def test_interrupted_anywhere_the_same_networks_come_of_it(
     shop, three, tmp_path, monkeypatch, share, seconds
 ):
-    monkeypatch.setattr("gloss.language.training._CHECKPOINT_SECONDS", seconds)
+    monkeypatch.setattr("gloss.language.scratch.loop._CHECKPOINT_SECONDS", seconds)
 
     class Interrupted(Exception):
         pass
@@ -120,7 +120,7 @@ def test_interrupted_anywhere_the_same_networks_come_of_it(
 
 
 def test_networks_that_are_done_are_not_trained_again(shop, tmp_path, monkeypatch):
-    from gloss.language import scratch
+    from gloss.language.scratch import recipe as scratch
 
     seeds, real = [], scratch.train_from_zero
 

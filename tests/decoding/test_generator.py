@@ -8,14 +8,14 @@ import torch
 from contracts import GeneratorContract
 from gloss.config import Decoding, ScratchModel
 from gloss.data.catalogue import Catalogue, Item
+from gloss.data.generations import Generation, Query
 from gloss.data.titles import clean_title
 from gloss.decoding.beam_search import cache_argument
-from gloss.decoding.generations import Generation, Query
 from gloss.decoding.generator import ReplayGenerator, TransformersGenerator
 from gloss.decoding.searching import BatchedSearch
 from gloss.errors import ConfigError
 from gloss.language.loading import LanguageModel
-from gloss.language.scratch import new_model, train_tokenizer
+from gloss.language.scratch.recipe import new_model, train_tokenizer
 from gloss.prompts import PAPER_TEMPLATE, TITLES_ONLY, Prompt
 
 HOSTILE = (

@@ -4,7 +4,7 @@ import pytest
 
 from gloss.errors import ConfigError
 from gloss.evaluation.protocol import FAIR, PAPER, protocol_named
-from gloss.retrieval.fusion import FUSIONS
+from gloss.retrieval.grounding import FUSIONS
 
 RETRIEVERS = ("bm25", "dense", "hybrid")
 

@@ -12,7 +12,7 @@ from gloss.data.histories import Example
 from gloss.errors import InputError
 from gloss.evaluation.evaluate import evaluate
 from gloss.evaluation.trec import QRELS, RUN, qrels_lines, run_lines
-from gloss.retrieval.fusion import RankedItem, Ranking
+from gloss.rankings.ranking import RankedItem, Ranking
 
 CUTOFFS = (1, 5, 10)
 

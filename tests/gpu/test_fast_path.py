@@ -41,7 +41,7 @@ def _attention(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) ->
 
 
 def test_norm_adds_the_update_and_scales() -> None:
-    from gloss.decoding.fast.kernels import add_norm
+    from gloss.decoding.cuda.kernels import add_norm
 
     hidden, update, weight = torch.randn(5, 48), torch.randn(5, 48), torch.randn(48)
     total = hidden + update
@@ -51,7 +51,7 @@ def test_norm_adds_the_update_and_scales() -> None:
 
 
 def test_a_beam_sees_its_prompt_and_its_ancestors_only() -> None:
-    from gloss.decoding.fast.kernels import tree_attention
+    from gloss.decoding.cuda.kernels import tree_attention
 
     keys, values = _cache()
     queries = torch.randn(SLOTS, BEAMS, HEADS, HEAD)
@@ -77,8 +77,8 @@ def test_a_beam_sees_its_prompt_and_its_ancestors_only() -> None:
 
 
 def test_packed_prompts_attend_to_themselves_and_the_prefix() -> None:
-    from gloss.decoding.fast.kernels import prompt_attention
-    from gloss.decoding.fast.llama import _blocks
+    from gloss.decoding.cuda.kernels import prompt_attention
+    from gloss.decoding.cuda.llama import _blocks
 
     keys, values = _cache()
     lengths, slots, before = [70, 5, 130], [2, 0, 1], 9
@@ -99,7 +99,7 @@ def test_packed_prompts_attend_to_themselves_and_the_prefix() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_maxima_of_rows_are_those_of_topk(count: int) -> None:
-    from gloss.decoding.fast.kernels import row_maxima
+    from gloss.decoding.cuda.kernels import row_maxima
 
     logits = torch.randn(6, 9001)
     total, best, columns = row_maxima(logits, count)
@@ -109,7 +109,7 @@ def test_maxima_of_rows_are_those_of_topk(count: int) -> None:
 
 
 def test_maxima_inside_the_trie_are_those_of_its_edges() -> None:
-    from gloss.decoding.fast.kernels import trie_maxima
+    from gloss.decoding.cuda.kernels import trie_maxima
 
     trie = _trie()
     nodes = torch.tensor([0, 1, 5, trie.dead, 20, 3])

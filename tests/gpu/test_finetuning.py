@@ -13,11 +13,11 @@ import pytest
 import torch
 import yaml
 
-from gloss import stages
 from gloss.artifacts import open_artifact
 from gloss.config import Decoding, LoraModel
 from gloss.data.dataset import Dataset
-from gloss.language import checkpoints
+from gloss.experiment import stages
+from gloss.language.lora import checkpoints
 from tiny_llama import TRAINING, make_base, make_shop
 
 pytestmark = [

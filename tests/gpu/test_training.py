@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from gloss.config import ScratchModel, Training
-from gloss.language import training
-from gloss.language.packed import PackedLlama, attending_to_packs
 from gloss.language.packing import Pack
-from gloss.language.scratch import new_model
-from gloss.language.training import train
+from gloss.language.scratch import loop as training
+from gloss.language.scratch.loop import train
+from gloss.language.scratch.packed_llama import PackedLlama, attending_to_packs
+from gloss.language.scratch.recipe import new_model
 
 pytestmark = [
     pytest.mark.gpu,

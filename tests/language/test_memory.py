@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig
 
-from gloss.experiments import load_experiment
+from gloss.experiment.loading import load_experiment
 from gloss.language.examples import EncodedExample, Examples
-from gloss.language.memory import batch_tokens, needs_checkpointing, plan_memory
+from gloss.language.lora.memory import batch_tokens, needs_checkpointing, plan_memory
 from tiny_llama import TRAINING
 
 GIB = 2**30

@@ -10,16 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoConfig, LlamaConfig, MistralConfig, Qwen2Config
 
-from gloss.language.adapters import add_adapter, load_base
 from gloss.language.bases import Base
 from gloss.language.examples import EncodedExample
-from gloss.language.packing import (
-    NO_LOSS,
-    PACKED_ATTENTION,
-    Packed,
-    Padded,
-    understands_packing,
-)
+from gloss.language.lora.adapters import add_adapter, load_base
+from gloss.language.packing import NO_LOSS, PACKED_ATTENTION, Packed, Padded, understands_packing
 
 TOLERANCE = 1e-5
 LENGTHS = ((7, 3), (41, 9), (2, 1), (23, 22), (60, 12))

@@ -6,13 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gloss import stages
 from gloss.config import ScratchModel, TableData, Training
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.dataset import Dataset
 from gloss.data.histories import Example, History
 from gloss.errors import ConfigError, InputError
-from gloss.language.scratch import Documents, title_loss, train_from_zero, train_tokenizer
+from gloss.experiment import stages
+from gloss.language.scratch.recipe import Documents, title_loss, train_from_zero, train_tokenizer
 
 TITLES = ("Red kite", "Blue kite with a long tail", "Ball", "Tea, 50 g", "Tea, 100 g")
 CATALOGUE = Catalogue(Item(f"b{row}", title) for row, title in enumerate(TITLES))

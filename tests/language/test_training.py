@@ -9,10 +9,10 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from gloss.config import Training
-from gloss.language import training
-from gloss.language.packed import PackedLlama, attending_to_packs
 from gloss.language.packing import Pack
-from gloss.language.training import train
+from gloss.language.scratch import loop as training
+from gloss.language.scratch.loop import train
+from gloss.language.scratch.packed_llama import PackedLlama, attending_to_packs
 
 SETTINGS = Training(
     epochs=3, batch_tokens=60, learning_rate=0.01, warmup_steps=3, dropout=0.2, attention_dropout=0

@@ -13,7 +13,8 @@ from gloss.data.amazon import read_amazon
 from gloss.data.dataset import Dataset, prepare, save
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.evaluation.protocol import FAIR, PAPER, EvaluationProtocol
-from gloss.stages import measuring, ranking
+from gloss.experiment.stages import evaluate as measuring
+from gloss.experiment.stages import rank as ranking
 
 SOURCE = Path(__file__).parents[3] / "shared" / "data" / "amazon2014"
 USERS = 2500

@@ -5,16 +5,7 @@ from __future__ import annotations
 from gloss.evaluation.beams import Beam
 from gloss.evaluation.beyond import TitleFigures
 from gloss.evaluation.significance import Comparison
-from gloss.report.page import (
-    Beyond,
-    Duel,
-    Report,
-    Row,
-    Sample,
-    Segment,
-    SegmentTable,
-    Suggestion,
-)
+from gloss.report.page import Beyond, Duel, Report, Row, Sample, Segment, SegmentTable, Suggestion
 from gloss.report.published import published_rows, published_segments
 
 OURS = "Llama 29M from scratch, catalogue decoding"

@@ -5,10 +5,10 @@ import pytest
 
 from gloss.errors import InputError
 from gloss.evaluation.evaluate import Evaluation, load_evaluation, save_evaluation
+from gloss.experiment.run_folder import OURS
+from gloss.rankings.files import load_rankings, save_rankings
+from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.report.assemble import assemble, draw_samples
-from gloss.retrieval.fusion import RankedItem, Ranking
-from gloss.retrieval.rankings import load_rankings, save_rankings
-from gloss.runs import OURS
 
 
 @pytest.fixture

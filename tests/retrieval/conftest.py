@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from gloss.data.dataset import Dataset, PurchaseLog, prepare, save
-from gloss.retrieval.encoders import Encoder, open_encoder
+from gloss.retrieval.dense.encoders import Encoder, open_encoder
 
 TITLES = {"b1": "Salt &amp; Pepper", "b2": "Pepper mill", "b3": "Tea pot"}
 

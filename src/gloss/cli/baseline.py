@@ -24,7 +24,7 @@ from gloss.errors import ConfigError
 
 if TYPE_CHECKING:
     from gloss.evaluation.protocol import EvaluationProtocol
-    from gloss.retrieval.index import IndexSettings
+    from gloss.retrieval.retriever import IndexSettings
 
 __all__ = ["register"]
 
@@ -88,8 +88,8 @@ def baseline(
 
     Example: gloss baseline transitions -d data/toys -k 300 -o runs/toys/transitions
     """
-    from gloss import stages
     from gloss.cli import output
+    from gloss.experiment import stages
 
     if name not in _KNOWN:
         raise ConfigError(f"unknown baseline {name!r}, known are {', '.join(_KNOWN)}")
@@ -136,8 +136,8 @@ def _settings(
 
 
 def _signal(name: str, data: Path, out: Path, typed: dict[str, Any], **asked: Any) -> Any:
-    from gloss import stages
     from gloss.config import Signals
+    from gloss.experiment import stages
 
     networks = typed.get("networks") or out.with_name(f"{out.name}-networks")
     if name == "sasrec":

@@ -41,7 +41,7 @@ def compare(
 
     from gloss.cli import output
     from gloss.evaluation.significance import compare_folders
-    from gloss.runs import evaluation_at
+    from gloss.experiment.run_folder import evaluation_at
 
     found = compare_folders(
         evaluation_at(first),
@@ -69,7 +69,7 @@ def export(
 
     Example: gloss export runs/demo/rankings/gloss -d runs/demo/data -o runs/demo/trec
     """
-    from gloss import stages
     from gloss.cli import output
+    from gloss.experiment import stages
 
     output.print_made(stages.export(ranking, data, out), json=json)

@@ -50,10 +50,10 @@ def tune(
 
     Example: gloss encoder tune -d data/toys -o encoders/toys
     """
-    from gloss import stages
     from gloss.cli import output
     from gloss.config import Transitions, Tuning
     from gloss.evaluation.protocol import protocol_named
+    from gloss.experiment import stages
 
     settings = Tuning(
         epochs=epochs, batch_users=users, candidates=candidates, learning_rate=learning_rate

@@ -43,7 +43,7 @@ def demo(
     """
     import yaml
 
-    from gloss.experiments import with_overrides
+    from gloss.experiment.loading import with_overrides
 
     settings = yaml.safe_load((Path(__file__).parent / "demo.yaml").read_text("utf-8"))
     _run(with_overrides(settings, overrides or []), out, json=json, people=True)
@@ -63,7 +63,7 @@ def run(
 
     Example: gloss run configs/toys-scratch-cpu.yaml training.epochs=3
     """
-    from gloss.experiments import load_experiment
+    from gloss.experiment.loading import load_experiment
 
     experiment = load_experiment(config, overrides or [])
     if dry_run:
@@ -101,7 +101,7 @@ def report(
     import sys
 
     from gloss.cli import output
-    from gloss.stages import reporting
+    from gloss.experiment.stages import report as reporting
 
     command = shlex.join(["gloss", *sys.argv[1:]])
     made = reporting.report_on(runs, data or (), command=command)
@@ -118,8 +118,8 @@ def report(
 
 
 def _run(experiment: Experiment, out: Path | None, *, json: bool, people: bool) -> None:
-    from gloss import pipeline
     from gloss.cli import output
+    from gloss.experiment import pipeline
 
     folder = out or Path("runs") / experiment.name
     made = pipeline.run(experiment, folder, announce=output.announce)

@@ -42,10 +42,10 @@ def train(
 
     Example: gloss train configs/toys-scratch-cpu.yaml -d data/toys -o models/toys
     """
-    from gloss import stages
     from gloss.cli import output
-    from gloss.experiments import load_experiment
-    from gloss.pipeline import protocol_of, quietly
+    from gloss.experiment import stages
+    from gloss.experiment.loading import load_experiment
+    from gloss.experiment.pipeline import protocol_of, quietly
 
     experiment = load_experiment(config, overrides or [])
     titles = protocol_of(experiment).title_style
@@ -128,10 +128,10 @@ def generate(
 
     Example: gloss generate -m models/toys -d data/toys -o runs/toys/generations
     """
-    from gloss import stages
     from gloss.cli import output
     from gloss.config import Decoding, Loading
-    from gloss.experiments import checked
+    from gloss.experiment import stages
+    from gloss.experiment.loading import checked
 
     loading = Loading(
         base=base, keep_adapters=keep_adapters, quantization=quantization, context=context

@@ -99,8 +99,8 @@ def merge(
 
     Example: gloss models merge models/toys-llama -o models/toys-llama-whole
     """
-    from gloss import stages
     from gloss.cli import output
+    from gloss.experiment import stages
 
     with output.announce("merge"):
         made = stages.merge(adapter, out, base=base)

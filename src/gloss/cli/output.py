@@ -18,7 +18,7 @@ from gloss.progress import Progress
 if TYPE_CHECKING:
     from gloss.artifacts import Artifact
     from gloss.evaluation.significance import Comparison
-    from gloss.recommender import Recommendation
+    from gloss.recommender.recommender import Recommendation
     from gloss.report.content import Report, Row
 
 __all__ = [

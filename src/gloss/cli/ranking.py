@@ -7,15 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from gloss.cli.options import (
-    Data,
-    ExcludeSeen,
-    Json,
-    Length,
-    Out,
-    ProtocolName,
-    chosen_protocol,
-)
+from gloss.cli.options import Data, ExcludeSeen, Json, Length, Out, ProtocolName, chosen_protocol
 
 __all__ = ["register"]
 
@@ -53,8 +45,8 @@ def rank(
 
     Example: gloss rank -g runs/toys/generations -i indexes/toys-bm25 -o runs/toys/ranking
     """
-    from gloss import stages
     from gloss.cli import output
+    from gloss.experiment import stages
 
     chosen = chosen_protocol(
         protocol, per_query=per_query, fusion=fusion, length=length, exclude_seen=exclude_seen
@@ -97,8 +89,8 @@ def fuse(
 
     Example: gloss fuse test/a test/b --validation val/a --validation val/b -d data/toys -o test/ab
     """
-    from gloss import stages
     from gloss.cli import output
+    from gloss.experiment import stages
 
     with output.announce("fuse"):
         made = stages.fuse(
@@ -138,11 +130,11 @@ def evaluate(
 
     Example: gloss evaluate -r runs/toys/ranking -d data/toys --protocol paper
     """
-    from gloss import stages
     from gloss.cli import output
     from gloss.data.dataset import Dataset
     from gloss.evaluation.evaluate import read_figures
     from gloss.evaluation.segments import SegmentBounds, default_bounds
+    from gloss.experiment import stages
 
     chosen = chosen_protocol(protocol, cutoffs=tuple(cutoff) if cutoff else None)
     usual = default_bounds(Dataset.load(data).name)

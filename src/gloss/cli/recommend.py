@@ -50,7 +50,7 @@ def recommend(
     Example: gloss recommend -m runs/demo --history "Title A" --history "Title B" -k 5
     """
     from gloss.cli import output
-    from gloss.recommender import Recommender
+    from gloss.recommender.recommender import Recommender
 
     if (history is None) == (histories is None):
         raise ConfigError("whose? Give one history (--history TITLE …) or many (--histories FILE)")

@@ -13,7 +13,7 @@ import numpy as np
 
 from gloss.config import AS_IT_IS, Decoding, Loading
 from gloss.data.catalogue import Catalogue
-from gloss.decoding.generations import Generation, Query
+from gloss.data.generations import Generation, Query
 from gloss.decoding.generator import TransformersGenerator
 from gloss.language.loading import load_networks
 from gloss.progress import Progress, part_of, silent

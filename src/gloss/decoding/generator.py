@@ -17,10 +17,10 @@ import torch
 
 from gloss.config import Decoding
 from gloss.data.catalogue import Catalogue
+from gloss.data.generations import Generation, Query
 from gloss.data.histories import UserId
 from gloss.decoding.beams import BeamSettings, Hypothesis
 from gloss.decoding.exhaustive import ExhaustiveSearch
-from gloss.decoding.generations import Generation, Query
 from gloss.decoding.searching import Search, choose_search
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import ConfigError

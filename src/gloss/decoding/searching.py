@@ -69,9 +69,9 @@ def choose_search(
 def _why_not(model: Any) -> str | None:
     """Why no fast path can run this model where it is; None if one can."""
     if model.device.type == "cuda":
-        from gloss.decoding.fast.llama import why_not
+        from gloss.decoding.cuda.llama import why_not
     else:
-        from gloss.decoding.fast.cpu_llama import why_not
+        from gloss.decoding.cpu.llama import why_not
     return why_not(model)
 
 
@@ -125,7 +125,7 @@ class CpuSlottedSearch:
     def __init__(
         self, model: Any, settings: BeamSettings, trie: TitleTrie | None, *, entries: int
     ) -> None:
-        from gloss.decoding.fast.cpu_llama import CpuLlama
+        from gloss.decoding.cpu.llama import CpuLlama
 
         self.settings, self.trie, self.entries = settings, trie, entries
         self.steps = trie.depth if trie else settings.max_new_tokens
@@ -150,7 +150,7 @@ class CpuSlottedSearch:
     def _search(
         self, prompts: Sequence[Sequence[int]], *, slots: int, longest: int, told: Told
     ) -> Found:
-        from gloss.decoding.fast.cpu_engine import CpuSearch
+        from gloss.decoding.cpu.search import CpuSearch
 
         engine = CpuSearch(self.model, self.settings, self.trie, slots=slots, longest=longest)
         return engine.search(prompts, told=told)
@@ -168,7 +168,7 @@ class SlottedSearch:
         entries: int | None,
         share: float = 1.0,
     ) -> None:
-        from gloss.decoding.fast.llama import FastLlama
+        from gloss.decoding.cuda.llama import FastLlama
 
         self.settings, self.trie, self.entries, self.share = settings, trie, entries, share
         self.steps = trie.depth if trie else settings.max_new_tokens
@@ -191,7 +191,7 @@ class SlottedSearch:
         return []
 
     def _ready_for(self, prompts: Sequence[Sequence[int]]) -> Any:
-        from gloss.decoding.fast.engine import FastSearch
+        from gloss.decoding.cuda.search import FastSearch
 
         longest = max(map(len, prompts))
         if self._engine is None or longest > self._longest:

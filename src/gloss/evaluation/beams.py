@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gloss.data.catalogue import Catalogue, ItemId
+from gloss.data.generations import Generation
 from gloss.data.histories import Example
-from gloss.decoding.generations import Generation
-from gloss.retrieval.fusion import RankedItem, Ranking
+from gloss.rankings.ranking import RankedItem, Ranking
 
 __all__ = ["Beam", "beam_figures"]
 

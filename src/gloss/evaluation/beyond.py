@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 
 from gloss.data.catalogue import Catalogue
+from gloss.data.generations import Generation
 from gloss.data.histories import History
-from gloss.decoding.generations import Generation
 from gloss.evaluation.metrics import Floats
-from gloss.retrieval.fusion import Ranking
-from gloss.retrieval.lists import Lists, distinct
+from gloss.rankings.ranking import Ranking
+from gloss.rankings.table import Lists, distinct
 
 __all__ = ["TitleFigures", "catalogue_coverage", "novelty", "self_information", "title_figures"]
 

@@ -22,8 +22,8 @@ from gloss.data.histories import Example, UserId
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation.metrics import Floats, all_metrics, target_ranks
 from gloss.evaluation.segments import Mask
-from gloss.retrieval.fusion import Ranking
-from gloss.retrieval.lists import Lists
+from gloss.rankings.ranking import Ranking
+from gloss.rankings.table import Lists
 
 __all__ = [
     "KIND",

@@ -14,8 +14,8 @@ import polars as pl
 
 from gloss.data.catalogue import ItemId
 from gloss.errors import ConfigError
-from gloss.retrieval.fusion import Ranking
-from gloss.retrieval.lists import Lists
+from gloss.rankings.ranking import Ranking
+from gloss.rankings.table import Lists
 
 __all__ = ["all_metrics", "mrr", "ndcg", "recall", "target_ranks"]
 

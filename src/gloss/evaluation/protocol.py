@@ -10,7 +10,7 @@ from difflib import get_close_matches
 
 from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError
-from gloss.retrieval.index import ENCODER, IndexSettings, RetrieverName
+from gloss.retrieval.retriever import ENCODER, IndexSettings, RetrieverName
 
 __all__ = [
     "FAIR",

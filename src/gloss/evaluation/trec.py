@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from gloss.data.histories import Example
 from gloss.errors import InputError
-from gloss.retrieval.fusion import Ranking
+from gloss.rankings.ranking import Ranking
 
 __all__ = ["QRELS", "RUN", "qrels_lines", "run_lines"]
 

@@ -19,15 +19,15 @@ import torch
 from gloss.artifacts import MANIFEST, Artifact, Draft, open_artifact
 from gloss.config import AS_IT_IS, Loading
 from gloss.errors import ArtifactError, InputError
-from gloss.language.adapters import (
+from gloss.language.bases import Base, find_base
+from gloss.language.hub import BASE_KIND
+from gloss.language.lora.adapters import (
     ADAPTER_CONFIG,
     adapter_base,
     load_base,
     load_tokenizer,
     with_adapter,
 )
-from gloss.language.bases import Base, find_base
-from gloss.language.hub import BASE_KIND
 from gloss.prompts import PAPER_TEMPLATE, PromptTemplate
 
 __all__ = [

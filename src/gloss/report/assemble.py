@@ -20,6 +20,8 @@ from gloss.evaluation.beyond import TitleFigures
 from gloss.evaluation.evaluate import Evaluation, figures, load_evaluation, read_figures
 from gloss.evaluation.segments import history_lengths_of
 from gloss.evaluation.significance import compare
+from gloss.rankings.files import load_rankings
+from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.report.content import (
     Beyond,
     Duel,
@@ -34,8 +36,6 @@ from gloss.report.content import (
 )
 from gloss.report.names import baseline_name, retriever_name
 from gloss.report.published import published_rows, published_segments
-from gloss.retrieval.fusion import RankedItem, Ranking
-from gloss.retrieval.rankings import load_rankings
 
 __all__ = ["assemble", "draw_samples"]
 

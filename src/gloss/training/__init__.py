@@ -1,0 +1,1 @@
+"""Training that can be killed: epochs over histories, and checkpoints. Needs torch."""

@@ -1,0 +1,116 @@
+"""Candidates of many users at once are those of each user alone, found entry by entry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gloss.data.histories import Example
+from gloss.errors import InputError
+from gloss.fusion import candidates as module
+from gloss.fusion.candidates import ABSENT, candidates, with_questions
+from gloss.rankings.ranking import RankedItem, Ranking
+
+USERS, LISTS, ITEMS = 23, 4, 30
+
+
+def drawn(seed: int) -> list[list[Ranking]]:
+    """Lists of up to eight of thirty items, some of them empty, scores often equal."""
+    rng = np.random.default_rng(seed)
+
+    def ranking(user: int, name: int) -> Ranking:
+        held = rng.permutation(ITEMS)[: rng.integers(0, 9)]
+        scores = sorted(rng.integers(-3, 4, len(held)).tolist(), reverse=True)
+        pairs = zip(held.tolist(), scores, strict=True)
+        entries = (RankedItem(f"i{i}", float(s), f"q{i} {name}", f"b{i} {name}") for i, s in pairs)
+        return Ranking(f"u{user}", tuple(entries))
+
+    return [[ranking(user, name) for user in range(USERS)] for name in range(LISTS)]
+
+
+def one_by_one(lists: list[Ranking]) -> tuple[list[str], list[list[float]], list[list[int]]]:
+    """A user's items, their scores and their places, as the module's head words them."""
+    items = list(dict.fromkeys(entry.item for each in lists for entry in each.entries))
+    scores, places = [], []
+    for item in items:
+        found = [{e.item: (e.score, n) for n, e in enumerate(each.entries)} for each in lists]
+        floors = [min((e.score for e in each.entries), default=0.0) for each in lists]
+        both = [f.get(item, (floor, ABSENT)) for f, floor in zip(found, floors, strict=True)]
+        scores.append([score for score, _ in both])
+        places.append([place for _, place in both])
+    return items, scores, places
+
+
+@pytest.fixture(params=[1, 7, 256])
+def together(request, monkeypatch) -> int:
+    monkeypatch.setattr(module, "_TOGETHER", request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_items_scores_and_places_are_those_of_each_user_alone(seed, together):
+    signals, row = drawn(seed), 0
+    for each in candidates(signals):
+        for user in range(len(each.lists[0])):
+            mine = each.users == user
+            items, scores, places = one_by_one([lists[row + user] for lists in signals])
+            assert [item for item, kept in zip(each.items, mine, strict=True) if kept] == items
+            assert each.scores[mine].tolist() == scores
+            assert each.places[mine].tolist() == places
+        row += len(each.lists[0])
+    assert row == USERS
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lists_are_ranked_by_score_then_order_with_the_reason_of_what_lifts_most(seed, together):
+    signals, row = drawn(seed), 0
+    for each in candidates(signals):
+        totals = each.scores.sum(axis=1)
+        for user, ranking in enumerate(each.ranked(totals, each.scores, length=5)):
+            lists = [lists[row + user] for lists in signals]
+            items, scores, places = one_by_one(lists)
+            order = sorted(range(len(items)), key=lambda n, s=scores: -sum(s[n]))[:5]
+            told = []
+            for n in order:
+                lifts = [
+                    s if p != ABSENT else -np.inf for s, p in zip(scores[n], places[n], strict=True)
+                ]
+                most = int(np.argmax(lifts))
+                reason = lists[most].entries[places[n][most]]
+                told.append(reason._replace(score=sum(scores[n])))
+            assert ranking == Ranking(lists[0].user, tuple(told))
+        row += len(each.lists[0])
+
+
+def test_what_is_said_of_a_user_stands_beside_all_of_the_users_items(together):
+    for each in candidates(drawn(0)):
+        lowest = each.per_user(np.minimum, each.scores)
+        for user in set(each.users.tolist()):
+            mine = each.users == user
+            assert (lowest[mine] == each.scores[mine].min(axis=0)).all()
+
+
+def test_a_target_is_marked_where_it_is_a_candidate_of_its_own_user(together):
+    signals = drawn(0)
+    examples = [Example(f"u{n}", (), f"i{n}") for n in range(USERS)]
+    for each, asked in with_questions(candidates(signals), examples):
+        expected = [
+            item == asked[user].target for item, user in zip(each.items, each.users, strict=True)
+        ]
+        assert each.bought(asked).tolist() == expected
+
+
+def test_questions_must_be_of_as_many_users(together):
+    examples = [Example(f"u{n}", (), "i0") for n in range(USERS + 1)]
+    for wrong in (examples, examples[: USERS - 1]):
+        with pytest.raises(ValueError, match="questions"):
+            list(with_questions(candidates(drawn(0)), wrong))
+
+
+def test_lists_of_other_users_are_refused(together):
+    signals = drawn(0)
+    signals[1][20] = Ranking("somebody", ())
+    with pytest.raises(InputError, match="not of the same users: u20"):
+        next(candidates(signals))
+    with pytest.raises(InputError, match="different numbers"):
+        next(candidates([signals[0], signals[1][:-1]]))
