@@ -6,8 +6,8 @@
 
 `run` does what `gloss run` does, notes how long each stage took (`times.json` in the run folder),
 and does for the ablation what the run does not: the language model's list without neighbours, with
-bought items kept, with fewer beams and outside the catalogue, the fusion without each signal in
-turn and by each other rule. With `--without-model` it does the signals alone, which a CPU can;
+bought items kept, with fewer beams and outside the catalogue, the fusion without each ranker in
+turn and by each other rule. With `--without-model` it does the rankers alone, which a CPU can;
 with `--without-ablation` nothing but the run, as for further seeds. `table` reads run folders, each
 finished or not, and writes Markdown: nothing in it is typed in but figures that others published.
 Runs of the same data and split with several seeds become one row of means, and a table of spreads;
@@ -34,7 +34,7 @@ from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.evaluation.significance import compare_folders
 from gloss.experiment import pipeline, stages
 from gloss.experiment.loading import load_experiment
-from gloss.experiment.run_folder import FUSED, OURS, SIGNALS, RunFolder
+from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
 from gloss.progress import Progress, silent
 from gloss.report.published import published_rows
 from machine import hardware
@@ -56,8 +56,8 @@ ALONE_AS = {
 
 NAMES = {
     OURS: "GLoSS, language model alone",
-    FUSED: "GLoSS, fused with all signals",
-    SIGNALS: "All signals, no language model",
+    FUSED: "GLoSS, fused with all rankers",
+    RANKERS: "All rankers, no language model",
     "last-item": "Last-item search, BM25",
     "popularity": "Popularity",
     "transitions": "Transition graph",
@@ -99,7 +99,7 @@ def main() -> None:
     run.add_argument("config", type=Path)
     run.add_argument("overrides", nargs="*", help="section.key=value")
     run.add_argument("-o", "--out", type=Path, required=True)
-    run.add_argument("--without-model", action="store_true", help="signals alone")
+    run.add_argument("--without-model", action="store_true", help="rankers alone")
     run.add_argument("--without-ablation", action="store_true", help="the run alone")
     table = commands.add_parser("table", help="write the page from run folders")
     table.add_argument("runs", nargs="+", type=Path)
@@ -135,7 +135,7 @@ class Clock:
 
 
 def _run(experiment: Experiment, out: Path, *, model: bool) -> None:
-    done = pipeline.run if model else pipeline.run_signals
+    done = pipeline.run if model else pipeline.run_rankers
     done(experiment, out, announce=Clock(out / TIMES))
 
 
@@ -149,13 +149,13 @@ def _ablate(folder: RunFolder, experiment: Experiment, *, model: bool) -> None:
         for beams in FEWER_BEAMS:
             if beams < experiment.decoding.beams:
                 _otherwise(folder, experiment, f"{BEAMS}{beams}", beams=beams)
-    if experiment.signals.use:
-        _without_parts(folder, experiment, [*([OURS] if model else []), *experiment.signals.use])
+    if experiment.rankers.use:
+        _without_parts(folder, experiment, [*([OURS] if model else []), *experiment.rankers.use])
 
 
 def _without_parts(folder: RunFolder, experiment: Experiment, names: Sequence[str]) -> None:
     """The fusion without each of its lists in turn, and by each other rule."""
-    used = experiment.signals.fusion
+    used = experiment.rankers.fusion
     for name in names:
         left = [each for each in names if each != name]
         if left:
@@ -194,13 +194,13 @@ def _fuse(
     protocol, made = pipeline.protocol_of(experiment), folder.path / "ablations" / out
     fitted = pipeline.fitted_in(experiment, folder)
     stages.fuse(
-        [folder.signal("test", name) for name in names],
-        [fitted.signal("validation", name) for name in names],
+        [folder.ranker("test", name) for name in names],
+        [fitted.ranker("validation", name) for name in names],
         folder.data,
         made,
         rule=rule,
         length=protocol.length,
-        rehearsal=fitted.data,
+        shifted_run=fitted.data,
     )
     _evaluate(folder, made, protocol)
 
@@ -230,7 +230,7 @@ def page(runs: Sequence[RunFolder]) -> str:
         machines = {str(_times(run).get(MACHINE, "not noted")) for run in group}
         parts.append(
             f"Wall times, whatever else ran beside: {'; '.join(sorted(machines))}. Those of fused "
-            "lists are sums over all that is fused, the rehearsal's training included."
+            "lists are sums over all that is fused, the shifted_run's training included."
         )
         parts.append(comparisons(group))
         parts += [ablation(run) for run in group if (run.path / "ablations").is_dir()]
@@ -261,8 +261,8 @@ def lines_of(run: RunFolder) -> list[Line]:
 
 def _parts(experiment: Experiment, name: str) -> Sequence[str]:
     """The lists that a list is made of: itself, where it is not fused."""
-    signals = experiment.signals.use
-    return {FUSED: (OURS, *signals), SIGNALS: signals}.get(name, (name,))
+    rankers = experiment.rankers.use
+    return {FUSED: (OURS, *rankers), RANKERS: rankers}.get(name, (name,))
 
 
 def _label(model: ModelSettings, name: str) -> str:
@@ -312,16 +312,16 @@ def comparisons(runs: Sequence[RunFolder]) -> str:
 
 def _pairs(run: RunFolder) -> list[tuple[str, str]]:
     found = {name: load_evaluation(path)[1].means() for name, path in run.evaluations().items()}
-    ours = [name for name in (FUSED, SIGNALS, OURS) if name in found]
+    ours = [name for name in (FUSED, RANKERS, OURS) if name in found]
     others = [name for name in found if name not in ours]
     best = max(others, key=lambda name: found[name][COLUMNS[0]], default=None)
-    parts = [(FUSED, SIGNALS)] if FUSED in found and SIGNALS in found else []
+    parts = [(FUSED, RANKERS)] if FUSED in found and RANKERS in found else []
     return [*((name, best) for name in ours if best), *parts]
 
 
 def ablation(run: RunFolder) -> str:
-    """What each part is worth: the whole, the language model otherwise, and without each signal."""
-    whole = next((each for each in (FUSED, SIGNALS, OURS) if each in run.evaluations()), None)
+    """What each part is worth: the whole, the language model otherwise, and without each ranker."""
+    whole = next((each for each in (FUSED, RANKERS, OURS) if each in run.evaluations()), None)
     if whole is None:
         return ""
     made = open_artifact(run.ranking(whole), "ranking")
@@ -356,7 +356,7 @@ def _changed(name: str) -> str:
 
 
 def _fitted(made: Artifact) -> str:
-    """What a fusion's fit says of each signal."""
+    """What a fusion's fit says of each ranker."""
     weights, gains = (made.summary.get(name, {}) for name in ("weights", "gains"))
     told = [
         f"{NAMES[name]}: " + ", ".join(f"{trait} {value:+.2f}" for trait, value in row.items())
@@ -438,7 +438,7 @@ def _order(line: Line) -> tuple[str, float]:
 
 def _ranking(run: RunFolder, name: str) -> Artifact:
     path = run.ranking(name)
-    return open_artifact(path if path.is_dir() else run.signal("test", name), "ranking")
+    return open_artifact(path if path.is_dir() else run.ranker("test", name), "ranking")
 
 
 def _parameters(run: RunFolder, parts: Sequence[str]) -> str:
@@ -463,8 +463,8 @@ def _times(run: RunFolder) -> dict[str, Any]:
 
 def _learning(times: dict[str, Any], parts: Sequence[str]) -> str:
     stages = [LEARNED_IN[name] for name in parts if name in LEARNED_IN]
-    rehearsed = [f"rehearsal: {stage}" for stage in stages if len(parts) > 1]
-    return _seconds(times, [*stages, *rehearsed])
+    shifted = [f"shifted_run: {stage}" for stage in stages if len(parts) > 1]
+    return _seconds(times, [*stages, *shifted])
 
 
 def _listing(times: dict[str, Any], parts: Sequence[str]) -> str:

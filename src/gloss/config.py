@@ -1,6 +1,6 @@
 """One experiment as typed settings: a section for each stage.
 
-Knows settings; knows nothing of what they do, nor of files (experiments.py).
+Knows settings; knows nothing of what they do, nor of files (experiment/loading.py).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ __all__ = [
     "LoraModel",
     "LoraTraining",
     "ModelSettings",
+    "RankerName",
+    "Rankers",
     "Ranking",
     "SASRec",
     "ScratchModel",
     "ShopData",
-    "SignalName",
-    "Signals",
     "TableData",
     "Training",
     "TrainingSettings",
@@ -135,7 +135,7 @@ class LoraModel(_Settings):
 
 class Training(_Settings):
     """How a model is trained. batch_tokens: tokens a step; dropout: after the embedding, attention
-    and MLP blocks; attention_dropout: in the attention weights; agreement: how much it counts that
+    and MLP blocks; attention_dropout: in the attention weights; r_drop: how much it counts that
     two readings with different dropout agree (R-Drop), at twice the cost; clip: largest gradient.
 
     How histories differ from epoch to epoch: random_start, share of the users that begin at a
@@ -150,7 +150,7 @@ class Training(_Settings):
     weight_decay: float = Field(0.1, ge=0)
     dropout: Share = 0.2
     attention_dropout: Share = 0.0
-    agreement: float = Field(0.0, ge=0)
+    r_drop: float = Field(0.0, ge=0)
     random_start: float = Field(0.5, ge=0, le=1)
     dropped: Share = 0.0
     reversed: float = Field(0.0, ge=0, le=1)
@@ -225,7 +225,7 @@ class Decoding(_Settings):
 
 
 class Index(_Settings):
-    """How the catalogue is searched (retrieval/index.py says what each means); what is not set
+    """How the catalogue is searched (retrieval/retriever.py says what each means); what is not set
     comes from the protocol, or is the usual."""
 
     retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
@@ -253,7 +253,7 @@ class Ranking(_Settings):
 
 
 class Transitions(_Settings):
-    """The graph of what was bought near what (evaluation/baselines/transitions.py).
+    """The graph of what was bought near what (rankers/transitions.py).
 
     window: purchases that far apart are joined, with weight fading^(gap - 1); degree_power: weights
     are divided by both items' degrees to this power; first_hop, second_hop: weights of what lies
@@ -270,11 +270,12 @@ class Transitions(_Settings):
 
 
 class Tuning(_Settings):
-    """How a sentence encoder is taught on histories (retrieval/tuning.py). batch_users: users a
-    step; candidates: titles that the next one is found among, the whole catalogue where it has no
-    more; they bound memory, about 2.5 MB a title on a GPU with the encoder all-MiniLM-L6-v2;
-    own_rate: the learning rate of what a title adds to the encoder's reading of it, 0 for nothing;
-    own_dropout: of that; emphasis: a purchase counts as its history's length to this power."""
+    """How a sentence encoder is taught on histories (rankers/dual_encoder/training.py).
+    batch_users: users a step; candidates: titles that the next one is found among, the whole
+    catalogue where it has no more; they bound memory, about 2.5 MB a title on a GPU with the
+    encoder all-MiniLM-L6-v2; own_rate: the learning rate of what a title adds to the encoder's
+    reading of it, 0 for nothing; own_dropout: of that; history_length_power: a purchase counts as
+    its history's length to this power."""
 
     epochs: PositiveInt = 5
     batch_users: PositiveInt = 256
@@ -282,14 +283,14 @@ class Tuning(_Settings):
     learning_rate: float = Field(1e-3, gt=0)
     own_rate: float = Field(1e-3, ge=0)
     own_dropout: Share = 0.5
-    emphasis: float = Field(0.5, ge=0, le=2)
+    history_length_power: float = Field(0.5, ge=0, le=2)
 
 
 class SASRec(_Settings):
-    """A small transformer over items (evaluation/baselines/sasrec.py). networks: trained with
+    """A small transformer over items (rankers/sasrec.py). networks: trained with
     seeds in a row, their log-probabilities averaged; text: whether title vectors are part of an
-    item's vector; batch_users: users a step; length: purchases it looks back; emphasis: as in
-    `Tuning`."""
+    item's vector; batch_users: users a step; length: purchases it looks back;
+    history_length_power: as in `Tuning`."""
 
     networks: PositiveInt = 1
     layers: PositiveInt = 2
@@ -301,7 +302,7 @@ class SASRec(_Settings):
     epochs: PositiveInt = 12
     batch_users: PositiveInt = 128
     learning_rate: float = Field(2e-3, gt=0)
-    emphasis: float = Field(0.5, ge=0, le=2)
+    history_length_power: float = Field(0.5, ge=0, le=2)
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> SASRec:
@@ -310,24 +311,24 @@ class SASRec(_Settings):
         return self
 
 
-SignalName = Literal["transitions", "two-step", "text", "tuned", "words", "sasrec"]
+RankerName = Literal["transitions", "two-step", "text", "tuned", "words", "sasrec"]
 FusionRule = Literal["log-linear", "trees", "rank"]
 
 
-class Signals(_Settings):
+class Rankers(_Settings):
     """Rankings that need no language model, and their fusion with it. use: which ones; without any
     there is no fusion; fusion: by fitted weights, by fitted trees (extra "trees"), or by ranks
-    alone; encoder: what makes vectors of titles (retrieval/encoders.py), and is taught for "tuned";
-    length: items that each signal brings to the fusion; validation_users: weights or trees are
-    fitted on as many; rehearsal: fitted not on the paper split's few validation users, but on
-    everybody's second-last purchase, for which all is trained a second time without it."""
+    alone; encoder: what makes vectors of titles (retrieval/dense/encoders.py), and is taught for
+    "tuned"; length: items that each ranker brings to the fusion; validation_users: weights or
+    trees are fitted on as many; shifted_run: fitted not on the paper split's few validation users,
+    but on everybody's second-last purchase, for which all is trained a second time without it."""
 
-    use: tuple[SignalName, ...] = ()
+    use: tuple[RankerName, ...] = ()
     fusion: FusionRule = "log-linear"
     encoder: str = "all-MiniLM-L6-v2"
     length: PositiveInt = 200
     validation_users: PositiveInt = 4000
-    rehearsal: bool = False
+    shifted_run: bool = False
     transitions: Transitions = Transitions()
     two_step: Transitions = Transitions(degree_power=0.3, first_hop=0.0, second_hop=1.0)
     tuning: Tuning = Tuning()
@@ -364,7 +365,7 @@ class Experiment(_Settings):
     decoding: Decoding = Decoding()
     index: Index = Index()
     ranking: Ranking = Ranking()
-    signals: Signals = Signals()
+    rankers: Rankers = Rankers()
     limit_users: PositiveInt | None = None
 
     @model_validator(mode="before")

@@ -325,7 +325,7 @@ def test_histories_that_cannot_be_read_are_named_by_line(gloss, run, content, me
 
 def test_a_fusion_that_a_run_does_not_have_is_named(gloss, run):
     failed = gloss("recommend", "-m", run.path, "--history", "Kite", "--fused")
-    assert failed.error == f"{run.path} has no fused ranking: its experiment uses no signals"
+    assert failed.error == f"{run.path} has no fused ranking: its experiment uses no rankers"
 
 
 def test_without_torch_the_extra_is_named(run):

@@ -18,7 +18,7 @@ CUTOFFS = (1, 5, 10)
 
 
 def drawn(users: int = 60) -> tuple[list[Ranking], list[Example]]:
-    """Lists of 0 to 12 items, all of one score: only their order says which is first."""
+    """RankingTable of 0 to 12 items, all of one score: only their order says which is first."""
     rng = np.random.default_rng(3)
     lists, examples = [], []
     for number in range(users):

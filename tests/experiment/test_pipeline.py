@@ -15,7 +15,7 @@ from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError, MissingExtraError
 from gloss.experiment import pipeline
 from gloss.experiment.loading import load_experiment, with_overrides
-from gloss.experiment.run_folder import FUSED, OURS, SIGNALS, RunFolder
+from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
 from gloss.experiment.stages.report import report_on
 from processes import ENVIRONMENT, TINY, Processes, kill_until_done, visible_bytes
 
@@ -277,61 +277,61 @@ def test_the_protocol_gives_what_the_ranking_section_does_not_set():
 
 def test_what_a_fusion_lacks_is_said_before_the_training(config, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightgbm", None)
-    changes = ["signals.use=[transitions]", "signals.fusion=trees"]
+    changes = ["rankers.use=[transitions]", "rankers.fusion=trees"]
     with pytest.raises(MissingExtraError, match="trees"):
         pipeline.run(load_experiment(config, changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-REHEARSED = [
+SHIFTED = [
     "data.users=150",
-    "signals.use=[transitions, two-step]",
-    "signals.fusion=trees",
-    "signals.rehearsal=true",
-    "signals.length=40",
+    "rankers.use=[transitions, two-step]",
+    "rankers.fusion=trees",
+    "rankers.shifted_run=true",
+    "rankers.length=40",
 ]
 
 
 @pytest.fixture(scope="module")
-def rehearsed(config, tmp_path_factory) -> RunFolder:
+def shifted(config, tmp_path_factory) -> RunFolder:
     """A run of the paper split whose fusion was fitted one purchase earlier."""
     pytest.importorskip("lightgbm")
-    folder = tmp_path_factory.mktemp("rehearsed") / "run"
-    pipeline.run(load_experiment(config, REHEARSED), folder)
+    folder = tmp_path_factory.mktemp("shifted") / "run"
+    pipeline.run(load_experiment(config, SHIFTED), folder)
     return RunFolder(folder)
 
 
-def test_a_rehearsal_asks_everybody_for_the_purchase_before_the_last(rehearsed):
-    ours, earlier = Dataset.load(rehearsed.data), Dataset.load(rehearsed.rehearsal.data)
+def test_a_shifted_run_asks_everybody_for_the_purchase_before_the_last(shifted):
+    ours, earlier = Dataset.load(shifted.data), Dataset.load(shifted.shifted_run.data)
     assert (ours.split, earlier.split) == ("paper", "leave-one-out")
     assert len(ours.examples("validation")) < 10 < len(earlier.examples("validation"))
-    fused = open_artifact(rehearsed.ranking(FUSED), "ranking")
-    assert fused.inputs["rehearsal"] == earlier.fingerprint
+    fused = open_artifact(shifted.ranking(FUSED), "ranking")
+    assert fused.inputs["shifted_run"] == earlier.fingerprint
     assert fused.summary["fitted on users"] > 10
-    model = open_artifact(rehearsed.rehearsal.model, "model")
-    model.require_input("dataset", earlier.fingerprint, "the rehearsal's data")
-    assert not rehearsed.signal("validation", "transitions").exists()
+    model = open_artifact(shifted.shifted_run.model, "model")
+    model.require_input("dataset", earlier.fingerprint, "the shifted_run's data")
+    assert not shifted.ranker("validation", "transitions").exists()
 
 
-def test_a_rehearsal_that_is_done_is_not_done_again(rehearsed, config):
-    before = made_at(rehearsed.path)
-    pipeline.run(load_experiment(config, REHEARSED), rehearsed.path)
-    assert redone(rehearsed.path, before) == set()
+def test_a_shifted_run_that_is_done_is_not_done_again(shifted, config):
+    before = made_at(shifted.path)
+    pipeline.run(load_experiment(config, SHIFTED), shifted.path)
+    assert redone(shifted.path, before) == set()
 
 
-def test_leave_one_out_needs_no_rehearsal(config, tmp_path):
+def test_leave_one_out_needs_no_shifted_run(config, tmp_path):
     pytest.importorskip("lightgbm")
-    changes = [*REHEARSED, "data.split=leave-one-out"]
-    pipeline.run_signals(load_experiment(config, changes), tmp_path / "run")
+    changes = [*SHIFTED, "data.split=leave-one-out"]
+    pipeline.run_rankers(load_experiment(config, changes), tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
-    assert not folder.rehearsal.path.exists()
-    assert folder.signal("validation", "transitions").is_dir()
+    assert not folder.shifted_run.path.exists()
+    assert folder.ranker("validation", "transitions").is_dir()
 
 
-def test_signals_alone_are_rehearsed_too(config, tmp_path):
+def test_rankers_alone_have_a_shifted_run_too(config, tmp_path):
     pytest.importorskip("lightgbm")
-    pipeline.run_signals(load_experiment(config, REHEARSED), tmp_path / "run")
+    pipeline.run_rankers(load_experiment(config, SHIFTED), tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
-    made = open_artifact(folder.ranking(SIGNALS), "ranking")
-    assert made.inputs["rehearsal"] == Dataset.load(folder.rehearsal.data).fingerprint
-    assert not folder.rehearsal.model.exists()
+    made = open_artifact(folder.ranking(RANKERS), "ranking")
+    assert made.inputs["shifted_run"] == Dataset.load(folder.shifted_run.data).fingerprint
+    assert not folder.shifted_run.model.exists()

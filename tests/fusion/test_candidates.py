@@ -15,7 +15,7 @@ USERS, LISTS, ITEMS = 23, 4, 30
 
 
 def drawn(seed: int) -> list[list[Ranking]]:
-    """Lists of up to eight of thirty items, some of them empty, scores often equal."""
+    """RankingTable of up to eight of thirty items, some of them empty, scores often equal."""
     rng = np.random.default_rng(seed)
 
     def ranking(user: int, name: int) -> Ranking:
@@ -49,11 +49,11 @@ def together(request, monkeypatch) -> int:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_items_scores_and_places_are_those_of_each_user_alone(seed, together):
-    signals, row = drawn(seed), 0
-    for each in candidates(signals):
+    rankers, row = drawn(seed), 0
+    for each in candidates(rankers):
         for user in range(len(each.lists[0])):
             mine = each.users == user
-            items, scores, places = one_by_one([lists[row + user] for lists in signals])
+            items, scores, places = one_by_one([lists[row + user] for lists in rankers])
             assert [item for item, kept in zip(each.items, mine, strict=True) if kept] == items
             assert each.scores[mine].tolist() == scores
             assert each.places[mine].tolist() == places
@@ -63,11 +63,11 @@ def test_items_scores_and_places_are_those_of_each_user_alone(seed, together):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_lists_are_ranked_by_score_then_order_with_the_reason_of_what_lifts_most(seed, together):
-    signals, row = drawn(seed), 0
-    for each in candidates(signals):
+    rankers, row = drawn(seed), 0
+    for each in candidates(rankers):
         totals = each.scores.sum(axis=1)
         for user, ranking in enumerate(each.ranked(totals, each.scores, length=5)):
-            lists = [lists[row + user] for lists in signals]
+            lists = [lists[row + user] for lists in rankers]
             items, scores, places = one_by_one(lists)
             order = sorted(range(len(items)), key=lambda n, s=scores: -sum(s[n]))[:5]
             told = []
@@ -91,9 +91,9 @@ def test_what_is_said_of_a_user_stands_beside_all_of_the_users_items(together):
 
 
 def test_a_target_is_marked_where_it_is_a_candidate_of_its_own_user(together):
-    signals = drawn(0)
+    rankers = drawn(0)
     examples = [Example(f"u{n}", (), f"i{n}") for n in range(USERS)]
-    for each, asked in with_questions(candidates(signals), examples):
+    for each, asked in with_questions(candidates(rankers), examples):
         expected = [
             item == asked[user].target for item, user in zip(each.items, each.users, strict=True)
         ]
@@ -108,9 +108,9 @@ def test_questions_must_be_of_as_many_users(together):
 
 
 def test_lists_of_other_users_are_refused(together):
-    signals = drawn(0)
-    signals[1][20] = Ranking("somebody", ())
+    rankers = drawn(0)
+    rankers[1][20] = Ranking("somebody", ())
     with pytest.raises(InputError, match="not of the same users: u20"):
-        next(candidates(signals))
+        next(candidates(rankers))
     with pytest.raises(InputError, match="different numbers"):
-        next(candidates([signals[0], signals[1][:-1]]))
+        next(candidates([rankers[0], rankers[1][:-1]]))

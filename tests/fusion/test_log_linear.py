@@ -22,7 +22,7 @@ def ids(ranking: Ranking) -> str:
 
 
 def by_score(*weights: float) -> Blend:
-    """Weights of the signals' scores alone."""
+    """Weights of the rankers' scores alone."""
     return Blend(np.array([[weight, 0.0] for weight in weights]), users=1)
 
 
@@ -64,7 +64,7 @@ def test_ranks_are_summed_as_reciprocals():
     ]
 
 
-def test_an_item_carries_the_reason_of_the_signal_that_lifts_it_most():
+def test_an_item_carries_the_reason_of_the_ranker_that_lifts_it_most():
     one = listed("ab", scores=[2.0, 0.0], query="written")
     two = listed("ba", scores=[5.0, 4.0])
     (fused,) = blend([[one], [two]], by_score(1.0, 1.0), length=9)
@@ -98,9 +98,9 @@ def crowd(count: int, seed: int = 0):
         scores = rng.normal(size=len(items))
         shares = np.exp(scores) / np.exp(scores).sum()
         drawn = rng.choice(len(items), p=shares)
-        for signal, values in ((true, scores), (noise, rng.normal(size=len(items)))):
+        for ranker, values in ((true, scores), (noise, rng.normal(size=len(items)))):
             order = np.argsort(-values)
-            signal.append(
+            ranker.append(
                 listed("".join(items[n] for n in order), user=f"u{number}", scores=[*values[order]])
             )
         examples.append(Example(f"u{number}", (), items[drawn]))
@@ -108,32 +108,32 @@ def crowd(count: int, seed: int = 0):
 
 
 def test_the_weights_are_those_that_the_answers_were_drawn_with():
-    signals, examples = crowd(800)
-    weights = fit(signals, examples)
+    rankers, examples = crowd(800)
+    weights = fit(rankers, examples)
     assert weights.users == 800
     # Every list holds every item, so being in it tells nothing.
     assert weights.weights == pytest.approx(np.array([[1.0, 0.0], [0.0, 0.0]]), abs=0.15)
 
 
-def test_fitted_weights_are_at_least_as_likely_as_the_best_signal_alone():
-    signals, examples = crowd(300, seed=1)
+def test_fitted_weights_are_at_least_as_likely_as_the_best_ranker_alone():
+    rankers, examples = crowd(300, seed=1)
 
     def hits(rankings) -> int:
         return sum(ids(r)[:3].count(e.target) for r, e in zip(rankings, examples, strict=True))
 
-    fused = blend(signals, fit(signals, examples), length=8)
-    assert hits(fused) >= 0.95 * hits(signals[0])
+    fused = blend(rankers, fit(rankers, examples), length=8)
+    assert hits(fused) >= 0.95 * hits(rankers[0])
 
 
 def test_users_whose_answer_is_in_no_list_say_nothing():
-    signals, examples = crowd(50)
+    rankers, examples = crowd(50)
     lost = [Example(e.user, (), "z") for e in examples[25:]]
-    fitted = fit(signals, [*examples[:25], *lost])
-    alone = fit([each[:25] for each in signals], examples[:25])
+    fitted = fit(rankers, [*examples[:25], *lost])
+    alone = fit([each[:25] for each in rankers], examples[:25])
     assert fitted.users == 25
     assert fitted.weights == pytest.approx(alone.weights)
     with pytest.raises(InputError, match="nothing to fit on"):
-        fit([each[25:] for each in signals], lost)
+        fit([each[25:] for each in rankers], lost)
 
 
 def test_what_does_not_fit_together_is_refused():
@@ -144,7 +144,7 @@ def test_what_does_not_fit_together_is_refused():
         rank_fusion([one, [*one, *one]], length=1)
     with pytest.raises(ConfigError, match="at least one"):
         rank_fusion([], length=1)
-    with pytest.raises(ConfigError, match="1 signals cannot blend 2"):
+    with pytest.raises(ConfigError, match="1 rankers cannot blend 2"):
         blend([one, one], by_score(1.0), length=1)
 
 
@@ -154,10 +154,10 @@ def test_what_does_not_fit_together_is_refused():
     st.lists(st.floats(-5, 5), min_size=6, max_size=6),
 )
 def test_a_fused_list_holds_each_item_once_and_scores_fall(lists, numbers):
-    signals = [[listed("".join(each)[: 3 + n])] for n, each in enumerate(lists)]
-    weights = Blend(np.array(numbers).reshape(3, 2)[: len(signals)], users=1)
-    (fused,) = blend(signals, weights, length=99)
-    assert set(ids(fused)) == {item for (ranking,) in signals for item in ids(ranking)}
+    rankers = [[listed("".join(each)[: 3 + n])] for n, each in enumerate(lists)]
+    weights = Blend(np.array(numbers).reshape(3, 2)[: len(rankers)], users=1)
+    (fused,) = blend(rankers, weights, length=99)
+    assert set(ids(fused)) == {item for (ranking,) in rankers for item in ids(ranking)}
     assert len(ids(fused)) == len(set(ids(fused)))
     scores = [entry.score for entry in fused.entries]
     assert scores == sorted(scores, reverse=True)

@@ -49,10 +49,10 @@ def fitted() -> Trees:
 
 
 def test_trees_learn_what_no_weighted_sum_can_say(fitted):
-    signals, examples = crowd(200, seed=1)
+    rankers, examples = crowd(200, seed=1)
     weights = blending.fit(*crowd(600))
-    assert hits(blend(signals, examples, fitted, {}, length=3), examples) > 0.95
-    assert hits(blending.blend(signals, weights, length=3), examples) < 0.6
+    assert hits(blend(rankers, examples, fitted, {}, length=3), examples) > 0.95
+    assert hits(blending.blend(rankers, weights, length=3), examples) < 0.6
 
 
 def test_the_same_lists_give_the_same_trees(fitted):
@@ -60,16 +60,16 @@ def test_the_same_lists_give_the_same_trees(fitted):
 
 
 def test_trees_are_read_from_their_text(fitted):
-    signals, asked = crowd(20, seed=2)
+    rankers, asked = crowd(20, seed=2)
     again = Trees(fitted.text, fitted.users)
-    assert blend(signals, asked, again, {}, length=5) == blend(signals, asked, fitted, {}, length=5)
+    assert blend(rankers, asked, again, {}, length=5) == blend(rankers, asked, fitted, {}, length=5)
 
 
 def test_a_user_gets_the_same_list_alone(fitted):
-    signals, asked = crowd(20, seed=3)
-    together = blend(signals, asked, fitted, {}, length=5)
+    rankers, asked = crowd(20, seed=3)
+    together = blend(rankers, asked, fitted, {}, length=5)
     alone = [
-        blend([[each[n]] for each in signals], [asked[n]], fitted, {}, length=5) for n in range(20)
+        blend([[each[n]] for each in rankers], [asked[n]], fitted, {}, length=5) for n in range(20)
     ]
     assert [*together] == [ranking for (ranking,) in alone]
 
@@ -119,11 +119,11 @@ def test_nobody_and_empty_lists_are_blended(fitted):
 
 
 def test_what_does_not_fit_together_is_refused(fitted):
-    signals, examples = crowd(5)
+    rankers, examples = crowd(5)
     with pytest.raises(ConfigError, match="see 8 traits cannot blend 1 rankings, which have 5"):
-        blend(signals[:1], examples, fitted, {}, length=1)
+        blend(rankers[:1], examples, fitted, {}, length=1)
     with pytest.raises(InputError, match="nothing to fit on"):
-        fit(signals, [Example(each.user, (), "z") for each in examples], {})
+        fit(rankers, [Example(each.user, (), "z") for each in examples], {})
 
 
 def test_an_absent_item_has_the_lists_floor_and_no_place():

@@ -103,7 +103,7 @@ def test_resumed_runs_end_with_the_same_bits(tmp_path, monkeypatch, uninterrupte
 
 
 def test_a_resumed_run_reads_twice_as_an_undisturbed_one_does(tmp_path, monkeypatch):
-    agreeing = SETTINGS.model_copy(update={"agreement": 1.0})
+    agreeing = SETTINGS.model_copy(update={"r_drop": 1.0})
     whole, record = run(tmp_path / "whole.pt", settings=agreeing)
     monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
     path = tmp_path / "checkpoint.pt"
@@ -240,13 +240,13 @@ def test_two_readings_that_agree_cost_nothing_and_others_what_they_disagree():
     model = small(attention_dropout=0).train()
     with attending_to_packs(model), torch.no_grad():
         alone = float(PackedLlama(model).loss(pack))
-        assert float(PackedLlama(model, agreement=3).loss(pack)) == pytest.approx(alone, abs=1e-6)
+        assert float(PackedLlama(model, r_drop=3).loss(pack)) == pytest.approx(alone, abs=1e-6)
         torch.manual_seed(5)
-        apart = float(PackedLlama(model, dropout=0.3, agreement=1e-9).loss(pack))
+        apart = float(PackedLlama(model, dropout=0.3, r_drop=1e-9).loss(pack))
         torch.manual_seed(5)
-        agreeing = float(PackedLlama(model, dropout=0.3, agreement=1).loss(pack))
+        agreeing = float(PackedLlama(model, dropout=0.3, r_drop=1).loss(pack))
         torch.manual_seed(5)
-        twice = float(PackedLlama(model, dropout=0.3, agreement=2).loss(pack))
+        twice = float(PackedLlama(model, dropout=0.3, r_drop=2).loss(pack))
     assert agreeing > apart
     assert twice - agreeing == pytest.approx(agreeing - apart, rel=0.01)
 
@@ -257,7 +257,7 @@ def test_the_disagreement_is_the_symmetric_divergence_of_the_predictions():
     pack = Pack.of([document])
     with attending_to_packs(model), torch.no_grad():
         torch.manual_seed(5)
-        found = float(PackedLlama(model, dropout=0.5, agreement=1).loss(pack))
+        found = float(PackedLlama(model, dropout=0.5, r_drop=1).loss(pack))
         torch.manual_seed(5)
         reader = PackedLlama(model, dropout=0.5)
         read = [torch.from_numpy(part).repeat(2) for part in (pack.tokens, pack.positions)]
@@ -277,4 +277,4 @@ def test_nothing_is_read_twice_outside_training():
     model = small().eval()
     pack = Pack.of(documents(0))
     with attending_to_packs(model), torch.no_grad():
-        assert PackedLlama(model, agreement=1).loss(pack) == PackedLlama(model).loss(pack)
+        assert PackedLlama(model, r_drop=1).loss(pack) == PackedLlama(model).loss(pack)

@@ -14,7 +14,7 @@ from gloss.errors import ConfigError, InputError
 from gloss.experiment import stages
 from gloss.rankers.dual_encoder.embeddings import read_taught
 from gloss.retrieval.dense.encoders import TAUGHT, Encoder, Prefixes, open_encoder
-from gloss.training.epochs import Emphasis
+from gloss.training.epochs import HistoryLengthWeighting
 
 TITLES = [
     *("kite", "string", "wind", "soap", "towel", "bath"),
@@ -111,7 +111,9 @@ def test_the_loss_is_that_of_a_mixture_over_the_last_purchases(minilm):
     from gloss.rankers.dual_encoder.training import _Network as Network
 
     rows = [np.array([4, 7, 1, 9]), np.array([3, 5])]
-    network = Network(minilm.model(), sorted(TITLES), QUICK, ASKED, Emphasis(rows, 0.5)).eval()
+    network = Network(
+        minilm.model(), sorted(TITLES), QUICK, ASKED, HistoryLengthWeighting(rows, 0.5)
+    ).eval()
     rng = np.random.default_rng(0)
     for weights in (network.turn, network.asking, network.answering, network.decides):
         weights.data = torch.from_numpy(rng.normal(size=weights.shape).astype(np.float32) / 20)
@@ -136,7 +138,7 @@ def test_a_title_bought_again_has_a_loss(minilm):
     from gloss.rankers.dual_encoder.training import _Network as Network
 
     rows = torch.tensor([[2, 2]])
-    every = Emphasis(list(rows.numpy()), 0)
+    every = HistoryLengthWeighting(list(rows.numpy()), 0)
     network = Network(minilm.model(), sorted(TITLES), QUICK, ASKED, every).eval()
     loss = network.loss(rows, rows > 0)
     loss.backward()
@@ -151,7 +153,7 @@ def test_several_threads_leave_the_same_gradients(minilm):
     from gloss.rankers.dual_encoder.training import _Network as Network
 
     rows = torch.from_numpy(np.random.default_rng(0).integers(0, len(TITLES), (40, 9)))
-    every = Emphasis(list(rows.numpy()), 0.5)
+    every = HistoryLengthWeighting(list(rows.numpy()), 0.5)
     module = Network(minilm.model(), sorted(TITLES), QUICK, ASKED, every).eval()
 
     def gradients() -> list[torch.Tensor]:

@@ -3,14 +3,14 @@ import polars as pl
 import pytest
 
 from gloss.rankings.ranking import RankedItem, Ranking
-from gloss.rankings.table import Lists, distinct
+from gloss.rankings.table import RankingTable, distinct
 
 RANKINGS = (
     Ranking("u", (RankedItem("b1", 0.25, "Red kite"), RankedItem("b2", -3.5, because="b9"))),
     Ranking("nobody", ()),
     Ranking("v", (RankedItem("b2", 1.0), RankedItem("b3", 1.0), RankedItem("b1", 0.0))),
 )
-LISTS = Lists.of(RANKINGS)
+LISTS = RankingTable.of(RANKINGS)
 
 
 def test_columns_are_a_sequence_of_the_rankings_they_were_made_of():
@@ -19,7 +19,7 @@ def test_columns_are_a_sequence_of_the_rankings_they_were_made_of():
     assert [LISTS[n] for n in range(3)] == [*RANKINGS]
     assert LISTS[-1] == RANKINGS[-1]
     assert LISTS[1:] == RANKINGS[1:]
-    assert Lists.of(LISTS) is LISTS
+    assert RankingTable.of(LISTS) is LISTS
     with pytest.raises(IndexError):
         LISTS[3]
 
@@ -45,13 +45,13 @@ def test_the_first_of_each_list(length):
 def test_parts_are_joined_to_the_whole(count):
     parts = [LISTS.part(first, count) for first in range(0, 3, count)]
     assert [len(part) for part in parts] == [min(count, 3 - n) for n in range(0, 3, count)]
-    assert Lists.joined(parts) == RANKINGS
+    assert RankingTable.joined(parts) == RANKINGS
 
 
 def test_nobody_has_lists_too():
-    nobody = Lists.of(())
+    nobody = RankingTable.of(())
     assert nobody == ()
-    assert nobody.part(0, 5) == nobody.first(5) == Lists.joined([]) == ()
+    assert nobody.part(0, 5) == nobody.first(5) == RankingTable.joined([]) == ()
 
 
 def test_strings_are_numbered_as_they_first_stand():

@@ -27,7 +27,7 @@ SETTINGS = {
     "training": {"epochs": 1, "warmup_steps": 2, "validation_users": 10},
     "decoding": {"beams": 4},
     "limit_users": USERS,
-    "signals": {
+    "rankers": {
         "use": ["transitions", "two-step", "sasrec", "words"]
         + (["text", "tuned"] if HAS_ENCODER else []),
         "length": 40,
@@ -40,7 +40,7 @@ UNKNOWN = ["Zeppelin, Inflatable", "Chimney Sweep's Hat"]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> RunFolder:
-    """A run with signals; read it, leave it as it is."""
+    """A run with rankers; read it, leave it as it is."""
     folder = tmp_path_factory.mktemp("fused") / "run"
     pipeline.run(with_overrides(SETTINGS, []), folder)
     return RunFolder(folder)
@@ -90,11 +90,11 @@ def scores(lists) -> list[float]:
     [
         (),
         ("ranking.exclude_seen=false",),
-        ("signals.fusion=rank",),
-        ("signals.fusion=trees",),
+        ("rankers.fusion=rank",),
+        ("rankers.fusion=trees",),
         ("model.networks=2",),
-        ("data.split=paper", "signals.fusion=trees", "signals.rehearsal=true"),
-        ("ranking.exclude_seen=false", "signals.fusion=rank", "index.retriever=hybrid"),
+        ("data.split=paper", "rankers.fusion=trees", "rankers.shifted_run=true"),
+        ("ranking.exclude_seen=false", "rankers.fusion=rank", "index.retriever=hybrid"),
     ],
     ids=" ".join,
 )
@@ -113,7 +113,7 @@ def test_test_users_are_served_the_runs_fused_lists(copied, histories, changes):
 
 @pytest.mark.parametrize("rule", ["log-linear", "trees", "rank"])
 def test_reasons_are_those_of_the_run(copied, histories, rule):
-    pipeline.run(with_overrides(SETTINGS, [f"signals.fusion={rule}"]), copied.path)
+    pipeline.run(with_overrides(SETTINGS, [f"rankers.fusion={rule}"]), copied.path)
     recommender = Recommender.load(copied.path)
     title_of = recommender.catalogue.title
     served = [each for found in recommender.recommend(histories, k=20) for each in found]
@@ -196,7 +196,7 @@ def test_a_title_of_several_items_is_a_purchase_of_each(copied, fused, histories
     stages.add_items(copied.index, [Item("twin", histories[0][-1])], copied.index)
     recommender = Recommender.load(copied.path)
     assert recommender._prompt(0, histories[0]).history[-1] == "twin"
-    # Signals do not know the twin, so nothing else changes: neither is recommended again.
+    # Rankers do not know the twin, so nothing else changes: neither is recommended again.
     assert items(recommender.recommend(histories[:1])) == items(fused.recommend(histories[:1]))
 
 
@@ -204,11 +204,11 @@ def test_nobody_is_served_nothing(fused, alone):
     assert fused.recommend([]) == alone.recommend([]) == []
 
 
-def test_a_run_without_signals_serves_the_model_and_says_so(copied, alone, histories):
-    settings = with_overrides(SETTINGS, ["signals.use=[]"]).model_dump(mode="json")
+def test_a_run_without_rankers_serves_the_model_and_says_so(copied, alone, histories):
+    settings = with_overrides(SETTINGS, ["rankers.use=[]"]).model_dump(mode="json")
     copied.config.write_text(yaml.safe_dump(settings))
     assert Recommender.load(copied.path).recommend(histories) == alone.recommend(histories)
-    with pytest.raises(InputError, match="no fused ranking: its experiment uses no signals"):
+    with pytest.raises(InputError, match="no fused ranking: its experiment uses no rankers"):
         Recommender.load(copied.path, fused=True)
 
 
@@ -236,8 +236,8 @@ def remove_data(run: RunFolder) -> Path:
 
 
 def remove_list(run: RunFolder) -> Path:
-    shutil.rmtree(run.signal("test", "two-step"))
-    return run.signal("test", "two-step")
+    shutil.rmtree(run.ranker("test", "two-step"))
+    return run.ranker("test", "two-step")
 
 
 @pytest.mark.parametrize(
@@ -251,8 +251,8 @@ def test_a_part_that_is_missing_or_damaged_is_named_and_the_model_still_serves(c
 
 
 def test_a_part_that_is_not_what_was_fused_is_refused(copied):
-    shutil.rmtree(copied.signal("test", "two-step"))
-    shutil.copytree(copied.signal("test", "transitions"), copied.signal("test", "two-step"))
+    shutil.rmtree(copied.ranker("test", "two-step"))
+    shutil.copytree(copied.ranker("test", "transitions"), copied.ranker("test", "two-step"))
     with pytest.raises(ArtifactError, match=r"was made from another ranking 3 .*/two-step"):
         Recommender.load(copied.path)
 
@@ -262,7 +262,7 @@ def test_networks_that_did_not_make_the_list_are_refused(copied):
     stages.train_sasrec(
         copied.data,
         copied.networks,
-        settings=with_overrides(SETTINGS, ["signals.sasrec.epochs=1"]).signals.sasrec,
+        settings=with_overrides(SETTINGS, ["rankers.sasrec.epochs=1"]).rankers.sasrec,
         titles="fair",
         seed=0,
         **text,

@@ -37,8 +37,8 @@ def test_lists_without_a_language_model_are_baselines(saved, dataset):
         {
             "GLoSS": saved("a", 30),
             "last-item": saved("b", 9, baseline="last-item", index={"retriever": "bm25"}),
-            "Fused": saved("c", 40, signals=["gloss", "sasrec"]),
-            "Signals": saved("d", 20, signals=["text", "sasrec"]),
+            "Fused": saved("c", 40, rankers=["gloss", "sasrec"]),
+            "Rankers": saved("d", 20, rankers=["text", "sasrec"]),
         },
         dataset,
         title="t",
@@ -47,10 +47,10 @@ def test_lists_without_a_language_model_are_baselines(saved, dataset):
         "GLoSS": "ours",
         "Last-item search + BM25": "baseline",
         "Fused": "ours",
-        "Signals": "baseline",
+        "Rankers": "baseline",
     }
     assert report.duel is not None
-    assert (report.duel.ours, report.duel.baseline) == ("Fused", "Signals")
+    assert (report.duel.ours, report.duel.baseline) == ("Fused", "Rankers")
     assert (report.duel.comparison.better, report.duel.comparison.worse) == (40 - 20, 0)
 
 

@@ -110,8 +110,8 @@ def baseline(
         "limit_users": limit_users,
     }
     with output.announce("baseline") as progress:
-        if name in stages.SIGNALS:
-            made = _signal(name, data, out, typed, progress=progress, **asked)
+        if name in stages.RANKERS:
+            made = _ranker(name, data, out, typed, progress=progress, **asked)
         else:
             settings = _settings(chosen, **typed)
             made = stages.baseline(name, data, out, settings=settings, progress=progress, **asked)
@@ -135,8 +135,8 @@ def _settings(
     return replace(protocol.index_settings(kind), **chosen)
 
 
-def _signal(name: str, data: Path, out: Path, typed: dict[str, Any], **asked: Any) -> Any:
-    from gloss.config import Signals
+def _ranker(name: str, data: Path, out: Path, typed: dict[str, Any], **asked: Any) -> Any:
+    from gloss.config import Rankers
     from gloss.experiment import stages
 
     networks = typed.get("networks") or out.with_name(f"{out.name}-networks")
@@ -144,13 +144,13 @@ def _signal(name: str, data: Path, out: Path, typed: dict[str, Any], **asked: An
         stages.train_sasrec(
             data,
             networks,
-            settings=Signals().sasrec.model_copy(update={"text": "index" in typed}),
+            settings=Rankers().sasrec.model_copy(update={"text": "index" in typed}),
             titles=asked["protocol"].title_style,
             seed=typed.get("seed", 0),
             index=typed.get("index"),
             progress=asked["progress"],
         )
     encoder = Path(typed["encoder"]) if "encoder" in typed else None
-    return stages.signal(
-        name, data, out, signals=Signals(), encoder=encoder, networks=networks, **asked
+    return stages.ranker(
+        name, data, out, rankers=Rankers(), encoder=encoder, networks=networks, **asked
     )

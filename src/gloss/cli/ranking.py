@@ -58,7 +58,7 @@ def rank(
 
 def fuse(
     rankings: Annotated[
-        list[Path], typer.Argument(help="Long lists of the same users, a folder a signal.")
+        list[Path], typer.Argument(help="Long lists of the same users, a folder a ranker.")
     ],
     data: Data,
     out: Out,
@@ -66,7 +66,7 @@ def fuse(
         list[Path] | None,
         typer.Option(
             "--validation",
-            help="The same signals asked of validation users, in the same order: one option each.",
+            help="The same rankers asked of validation users, in the same order: one option each.",
         ),
     ] = None,
     rule: Annotated[
@@ -76,10 +76,10 @@ def fuse(
         ),
     ] = "log-linear",
     length: Annotated[int, typer.Option("-k", "--length", min=1, help="Items in a list.")] = 20,
-    rehearsal: Annotated[
+    shifted_run: Annotated[
         Path | None,
         typer.Option(
-            "--rehearsal",
+            "--shifted-run",
             help="The data set whose validation users were asked, where it is another split.",
         ),
     ] = None,
@@ -100,7 +100,7 @@ def fuse(
             out,
             rule=rule,
             length=length,
-            rehearsal=rehearsal,
+            shifted_run=shifted_run,
         )
     output.print_made(made, json=json)
 

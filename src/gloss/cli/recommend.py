@@ -39,7 +39,7 @@ def recommend(
         bool | None,
         typer.Option(
             "--fused/--alone",
-            help="The language model with the run's other signals, or alone (default: fused, where "
+            help="The language model with the run's other rankers, or alone (default: fused, where "
             "the run has it).",
         ),
     ] = None,

@@ -1,7 +1,7 @@
 """What each beam is worth: which of a user's generated titles put the next purchase into the list.
 
-Beam 0 is the likeliest title. Every entry of a list is credited to one title (retrieval/fusion.py);
-where a user's beams wrote the same title twice, to the first of them.
+Beam 0 is the likeliest title. Every entry of a list is credited to one title
+(retrieval/grounding.py); where a user's beams wrote the same title twice, to the first of them.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from gloss.data.generations import Generation
 from gloss.data.histories import History
 from gloss.evaluation.metrics import Floats
 from gloss.rankings.ranking import Ranking
-from gloss.rankings.table import Lists, distinct
+from gloss.rankings.table import RankingTable, distinct
 
 __all__ = ["TitleFigures", "catalogue_coverage", "novelty", "self_information", "title_figures"]
 
@@ -41,7 +41,7 @@ def catalogue_coverage(
     Herlocker, Konstan, Terveen and Riedl, TOIS 2004, section 4.1; "catalog coverage" of Ge,
     Delgado-Battenfeld and Jannach, RecSys 2010.
     """
-    lists = Lists.of(rankings)
+    lists = RankingTable.of(rankings)
     listed = pl.DataFrame({"item": lists.entries["items"], "place": lists.places + 1})
     places = listed.group_by("item").agg(pl.col("place").min())["place"].to_numpy()
     return {f"coverage@{k}": float((places <= k).sum()) / items for k in cutoffs}
@@ -73,7 +73,7 @@ def novelty(
 
     Users without a list do not count; 0 where nobody has one.
     """
-    lists = Lists.of(rankings).first(max(cutoffs))
+    lists = RankingTable.of(rankings).first(max(cutoffs))
     filled = lists.lengths > 0
     if not filled.any():
         return {f"novelty@{k}": 0.0 for k in cutoffs}

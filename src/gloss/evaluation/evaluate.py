@@ -23,7 +23,7 @@ from gloss.errors import ConfigError, InputError
 from gloss.evaluation.metrics import Floats, all_metrics, target_ranks
 from gloss.evaluation.segments import Mask
 from gloss.rankings.ranking import Ranking
-from gloss.rankings.table import Lists
+from gloss.rankings.table import RankingTable
 
 __all__ = [
     "KIND",
@@ -100,7 +100,7 @@ def evaluate(
     order; `len(evaluation.users)` says how many were covered. The users of the result stand in the
     order of the examples. Raises InputError naming a user who is missing, unknown or ranked twice.
     """
-    lists = Lists.of(rankings)
+    lists = RankingTable.of(rankings)
     asked = examples_of(lists, examples)
     target = {example.user: example.target for example in asked}
     ranks = target_ranks(lists, [target[user] for user in lists.users])
@@ -111,7 +111,7 @@ def evaluate(
 
 def examples_of(rankings: Sequence[Ranking], examples: Sequence[Example]) -> Sequence[Example]:
     """The examples that the rankings answer: all, or the first N; errors as of `evaluate`."""
-    _check_users(Lists.of(rankings).users, examples)
+    _check_users(RankingTable.of(rankings).users, examples)
     return examples[: len(rankings)]
 
 

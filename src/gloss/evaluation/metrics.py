@@ -15,7 +15,7 @@ import polars as pl
 from gloss.data.catalogue import ItemId
 from gloss.errors import ConfigError
 from gloss.rankings.ranking import Ranking
-from gloss.rankings.table import Lists
+from gloss.rankings.table import RankingTable
 
 __all__ = ["all_metrics", "mrr", "ndcg", "recall", "target_ranks"]
 
@@ -25,7 +25,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 def target_ranks(rankings: Sequence[Ranking], targets: Sequence[ItemId]) -> Ints:
     """The place of each target in the ranking beside it, from 1; 0 where it is absent."""
-    lists = Lists.of(rankings)
+    lists = RankingTable.of(rankings)
     if len(lists) != len(targets):
         raise ValueError(f"{len(lists)} rankings, {len(targets)} targets")
     wanted = pl.Series(targets, dtype=pl.String)[lists.rows]

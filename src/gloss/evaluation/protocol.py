@@ -26,10 +26,10 @@ __all__ = [
 class EvaluationProtocol:
     """How titles become lists, and how lists are measured.
 
-    title_style, marker, exact_first, prefixes: how the index is made (retrieval/index.py).
+    title_style, marker, exact_first, prefixes: how the index is made (retrieval/retriever.py).
     per_query: items taken for each generated title.
-    fusion: how the items of several titles are joined (retrieval/fusion.py); None: as the published
-    system does for each retriever, see `fusion_of`.
+    fusion: how the items of several titles are joined (retrieval/grounding.py); None: as the
+    published system does for each retriever, see `fusion_of`.
     length: items in a list, at most.
     exclude_seen: whether items that were already bought are left out.
     cutoffs: where the lists are cut for the metrics.

@@ -21,11 +21,11 @@ from gloss.config import (
     Index,
     LoraModel,
     LoraTraining,
+    Rankers,
     Ranking,
     SASRec,
     ScratchModel,
     ShopData,
-    Signals,
     TableData,
     Training,
     Transitions,
@@ -141,10 +141,10 @@ def _nearest(place: list[str], location: tuple[int | str, ...]) -> str:
         ("decoding",): Decoding,
         ("index",): Index,
         ("ranking",): Ranking,
-        ("signals",): Signals,
-        ("signals", "transitions"): Transitions,
-        ("signals", "two_step"): Transitions,
-        ("signals", "sasrec"): SASRec,
+        ("rankers",): Rankers,
+        ("rankers", "transitions"): Transitions,
+        ("rankers", "two_step"): Transitions,
+        ("rankers", "sasrec"): SASRec,
     }
     section = known.get(tuple(str(part) for part in location[:-1]), Experiment)
     fields = [name for name, field in section.model_fields.items() if not field.exclude]

@@ -22,7 +22,7 @@ from gloss.errors import ConfigError, InputError
 from gloss.evaluation.protocol import EvaluationProtocol, protocol_named, require_measurable
 from gloss.evaluation.segments import SegmentBounds
 from gloss.experiment import stages
-from gloss.experiment.run_folder import FUSED, OURS, SIGNALS, RunFolder
+from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
 from gloss.experiment.stages.report import report_on, write_report
 from gloss.fusion import trees as boosting
 from gloss.progress import Progress, silent
@@ -30,10 +30,10 @@ from gloss.report.content import Report
 from gloss.retrieval.index import encoder_of
 from gloss.retrieval.retriever import IndexSettings
 
-__all__ = ["Announce", "fitted_in", "protocol_of", "quietly", "run", "run_signals"]
+__all__ = ["Announce", "fitted_in", "protocol_of", "quietly", "run", "run_rankers"]
 
-_REHEARSED: SplitRule = "leave-one-out"
-"""How a rehearsal is split: nobody trains on the second-last purchase, which it asks for."""
+_SHIFTED_SPLIT: SplitRule = "leave-one-out"
+"""How a shifted_run is split: nobody trains on the second-last purchase, which it asks for."""
 
 Announce = Callable[[str], AbstractContextManager[Progress]]
 """Called with a stage's name as it begins; the context ends with the stage."""
@@ -58,23 +58,23 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
     work.index()
     work.rank()
     names = [OURS, *stages.BASELINES]
-    if experiment.signals.use:
-        rehearsal = work.rehearsal()
-        if rehearsal is not work:
-            rehearsal.prepare()
-            rehearsal.train()
-            rehearsal.index()
-            rehearsal.sources()
+    if experiment.rankers.use:
+        shifted_run = work.shifted_run()
+        if shifted_run is not work:
+            shifted_run.prepare()
+            shifted_run.train()
+            shifted_run.index()
+            shifted_run.sources()
         work.sources()
-        rehearsal.generate("validation")
-        rehearsal.signals("validation")
-        rehearsal.titles("validation")
-        work.signals("test")
+        shifted_run.generate("validation")
+        shifted_run.rankers("validation")
+        shifted_run.titles("validation")
+        work.rankers("test")
         work.titles("test")
         with announce("fuse"):
-            work.fuse(SIGNALS, experiment.signals.use)
-            work.fuse(FUSED, (OURS, *experiment.signals.use))
-        names += [FUSED, SIGNALS]
+            work.fuse(RANKERS, experiment.rankers.use)
+            work.fuse(FUSED, (OURS, *experiment.rankers.use))
+        names += [FUSED, RANKERS]
     with announce("evaluate"):
         work.evaluate(names)
     with announce("report"):
@@ -83,29 +83,29 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
     return report
 
 
-def run_signals(
+def run_rankers(
     experiment: Experiment, out: Path, *, announce: Announce = quietly
 ) -> dict[str, Path]:
-    """Do what an experiment's signals need and no language model; the evaluations, by name.
+    """Do what an experiment's rankers need and no language model; the evaluations, by name.
 
     A later `run` in the same folder takes over what is done. Raises ConfigError when the experiment
-    uses no signals, and what `run` raises.
+    uses no rankers, and what `run` raises.
     """
-    if not experiment.signals.use:
-        raise ConfigError("signals.use names no signal: there is nothing to do")
+    if not experiment.rankers.use:
+        raise ConfigError("rankers.use names no ranker: there is nothing to do")
     work = _begin(experiment, out, announce)
     work.prepare()
-    rehearsal = work.rehearsal()
-    if rehearsal is not work:
-        rehearsal.prepare()
-        rehearsal.sources()
+    shifted_run = work.shifted_run()
+    if shifted_run is not work:
+        shifted_run.prepare()
+        shifted_run.sources()
     work.sources()
-    rehearsal.signals("validation")
-    work.signals("test")
+    shifted_run.rankers("validation")
+    work.rankers("test")
     with announce("fuse"):
-        work.fuse(SIGNALS, experiment.signals.use)
+        work.fuse(RANKERS, experiment.rankers.use)
     with announce("evaluate"):
-        work.evaluate([SIGNALS])
+        work.evaluate([RANKERS])
     return work.folder.evaluations()
 
 
@@ -117,9 +117,9 @@ def protocol_of(experiment: Experiment) -> EvaluationProtocol:
 
 def fitted_in(experiment: Experiment, folder: RunFolder) -> RunFolder:
     """Where the validation users lie on whom a run's fusion is fitted: in the run or its
-    rehearsal, which the leave-one-out split does not need."""
-    rehearsed = experiment.signals.rehearsal and experiment.data.split != _REHEARSED
-    return folder.rehearsal if rehearsed else folder
+    shifted_run, which the leave-one-out split does not need."""
+    shifted = experiment.rankers.shifted_run and experiment.data.split != _SHIFTED_SPLIT
+    return folder.shifted_run if shifted else folder
 
 
 def _index_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSettings:
@@ -129,16 +129,16 @@ def _index_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSett
 
 
 def _vectors_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSettings:
-    """The index whose title vectors signals read."""
-    return protocol.index_settings("dense", encoder=experiment.signals.encoder)
+    """The index whose title vectors rankers read."""
+    return protocol.index_settings("dense", encoder=experiment.rankers.encoder)
 
 
 def _require_parts(experiment: Experiment, protocol: EvaluationProtocol) -> None:
     """What is missing is said at once, not after the training."""
     encoder_of(_index_of(experiment, protocol))
-    if stages.needs_vectors(experiment.signals) or "tuned" in experiment.signals.use:
+    if stages.needs_vectors(experiment.rankers) or "tuned" in experiment.rankers.use:
         encoder_of(_vectors_of(experiment, protocol))
-    if experiment.signals.use and experiment.signals.fusion == "trees":
+    if experiment.rankers.use and experiment.rankers.fusion == "trees":
         boosting.require_installed()
 
 
@@ -151,18 +151,18 @@ class _Work:
     protocol: EvaluationProtocol
     announce: Announce
 
-    def rehearsal(self) -> _Work:
+    def shifted_run(self) -> _Work:
         """The run on whose validation users the fusion is fitted: this one, or the same one
         purchase earlier, where everybody has a purchase that nothing was trained on."""
         folder = fitted_in(self.experiment, self.folder)
         if folder == self.folder:
             return self
-        earlier = self.experiment.data.model_copy(update={"split": _REHEARSED})
+        earlier = self.experiment.data.model_copy(update={"split": _SHIFTED_SPLIT})
         return replace(
             self,
             experiment=self.experiment.model_copy(update={"data": earlier}),
             folder=folder,
-            announce=lambda stage: self.announce(f"rehearsal: {stage}"),
+            announce=lambda stage: self.announce(f"shifted run: {stage}"),
         )
 
     def prepare(self) -> None:
@@ -218,8 +218,8 @@ class _Work:
                 )
 
     def sources(self) -> None:
-        """What signals are made from: vectors of titles, a taught encoder, SASRec's networks."""
-        settings = self.experiment.signals
+        """What rankers are made from: vectors of titles, a taught encoder, SASRec's networks."""
+        settings = self.experiment.rankers
         if self._vectors:
             index = _vectors_of(self.experiment, self.protocol)
             with self.announce("vectors") as progress:
@@ -251,23 +251,23 @@ class _Work:
     @property
     def _encoder(self) -> Path | None:
         """Where the taught encoder lies, if there is to be one."""
-        return self.folder.encoder if "tuned" in self.experiment.signals.use else None
+        return self.folder.encoder if "tuned" in self.experiment.rankers.use else None
 
     @property
     def _vectors(self) -> Path | None:
-        """Where the vectors of titles lie, if a signal reads any."""
-        return self.folder.vectors if stages.needs_vectors(self.experiment.signals) else None
+        """Where the vectors of titles lie, if a ranker reads any."""
+        return self.folder.vectors if stages.needs_vectors(self.experiment.rankers) else None
 
-    def signals(self, split: SplitName) -> None:
-        """Long lists of every signal."""
-        settings = self.experiment.signals
+    def rankers(self, split: SplitName) -> None:
+        """Long lists of every ranker."""
+        settings = self.experiment.rankers
         for name in settings.use:
             with self.announce(f"{split} {name}") as progress:
-                stages.signal(
+                stages.ranker(
                     name,
                     self.folder.data,
-                    self.folder.signal(split, name),
-                    signals=settings,
+                    self.folder.ranker(split, name),
+                    rankers=settings,
                     protocol=replace(self.protocol, length=settings.length),
                     split=split,
                     index=self._vectors,
@@ -278,34 +278,34 @@ class _Work:
                 )
 
     def titles(self, split: SplitName) -> None:
-        """The items of the language model's titles, as a signal's long lists."""
+        """The items of the language model's titles, as a ranker's long lists."""
         # A neighbour of a title has the title's probability, not its own: titles alone count.
-        length = self.experiment.signals.length
+        length = self.experiment.rankers.length
         alone = replace(self.protocol, per_query=1, fusion="beam-order", length=length)
         stages.rank(
             self.folder.written(split),
             self.folder.index,
-            self.folder.signal(split, OURS),
+            self.folder.ranker(split, OURS),
             protocol=alone,
         )
 
     def fuse(self, out: str, names: Sequence[str]) -> None:
         fitted = fitted_in(self.experiment, self.folder)
         stages.fuse(
-            [self.folder.signal("test", name) for name in names],
-            [fitted.signal("validation", name) for name in names],
+            [self.folder.ranker("test", name) for name in names],
+            [fitted.ranker("validation", name) for name in names],
             self.folder.data,
             self.folder.ranking(out),
-            rule=self.experiment.signals.fusion,
+            rule=self.experiment.rankers.fusion,
             length=self.protocol.length,
-            rehearsal=fitted.data,
+            shifted_run=fitted.data,
         )
 
     def evaluate(self, names: Sequence[str]) -> None:
-        """Measure rankings, and every signal's list."""
+        """Measure rankings, and every ranker's list."""
         rankings = {name: self.folder.ranking(name) for name in names}
-        signals = self.experiment.signals.use
-        rankings |= {name: self.folder.signal("test", name) for name in signals}
+        rankers = self.experiment.rankers.use
+        rankings |= {name: self.folder.ranker("test", name) for name in rankers}
         bounds = _bounds_of(self.experiment)
         for name, ranking in rankings.items():
             stages.evaluate(
@@ -343,10 +343,10 @@ def _is_bare(folder: Path) -> bool:
 
 
 def _limit(experiment: Experiment, split: SplitName) -> int | None:
-    """Of how many users of a split signals are asked at most."""
+    """Of how many users of a split rankers are asked at most."""
     if split == "test":
         return experiment.limit_users
-    return min(experiment.signals.validation_users, experiment.limit_users or sys.maxsize)
+    return min(experiment.rankers.validation_users, experiment.limit_users or sys.maxsize)
 
 
 def _bounds_of(experiment: Experiment) -> SegmentBounds | None:

@@ -3,10 +3,10 @@
 config.yaml                              the settings, resolved
 data/ model/ generations/ index/         one artefact a stage; validation-generations/ to fuse
 rankings/{gloss,last-item,popularity}/   lists of items
-vectors/ encoder/ sasrec/                what signals without a language model are made from
-signals/{validation,test}/…/             long lists of each signal, to be fused
-rankings/{signals,fused}/                all signals as one list: without the model, and with it
-rehearsal/                               the same run one purchase earlier, to fit the fusion on
+vectors/ encoder/ sasrec/                what rankers without a language model are made from
+rankers/{validation,test}/…/             long lists of each ranker, to be fused
+rankings/{rankers,fused}/                all rankers as one list: without the model, and with it
+shifted_run/                               the same run one purchase earlier, to fit the fusion on
 evaluations/…/                           what lists are worth
 report.html
 """
@@ -23,16 +23,16 @@ from gloss.errors import InputError
 if TYPE_CHECKING:
     from gloss.data.dataset import SplitName
 
-__all__ = ["FUSED", "OURS", "SIGNALS", "RunFolder", "evaluation_at"]
+__all__ = ["FUSED", "OURS", "RANKERS", "RunFolder", "evaluation_at"]
 
 OURS = "gloss"
 """The name of the language model's own ranking and evaluation."""
 
-SIGNALS = "signals"
-"""The name of the ranking that fuses all signals but the language model."""
+RANKERS = "rankers-only"
+"""The name of the ranking that fuses all rankers but the language model."""
 
 FUSED = "fused"
-"""The name of the ranking that fuses the language model with all signals."""
+"""The name of the ranking that fuses the language model with all rankers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,9 @@ class RunFolder:
         return self.path / "validation-generations"
 
     @property
-    def rehearsal(self) -> RunFolder:
+    def shifted_run(self) -> RunFolder:
         """The same run one purchase earlier, where there is one."""
-        return RunFolder(self.path / "rehearsal")
+        return RunFolder(self.path / "shifted-run")
 
     @property
     def page(self) -> Path:
@@ -101,9 +101,9 @@ class RunFolder:
         """The ranking of ours, or of a baseline."""
         return self.path / "rankings" / name
 
-    def signal(self, split: str, name: str) -> Path:
-        """The long lists of a signal, or of the language model, to be fused."""
-        return self.path / "signals" / split / name
+    def ranker(self, split: str, name: str) -> Path:
+        """The long lists of a ranker, or of the language model, to be fused."""
+        return self.path / "candidates" / split / name
 
     def evaluation(self, name: str) -> Path:
         """The evaluation of ours, or of a baseline."""

@@ -1,4 +1,4 @@
-"""What several lists say of users' items, side by side: where every fusion of signals begins.
+"""What several lists say of users' items, side by side: where every fusion of rankers begins.
 
 An item that a list does not hold gets that list's floor: its lowest score, and no place. Knows
 rankings; knows neither what made them nor how they are joined.
@@ -17,7 +17,7 @@ from gloss.data.catalogue import ItemId
 from gloss.data.histories import Example, Question
 from gloss.errors import ConfigError, InputError
 from gloss.rankings.ranking import Ranking
-from gloss.rankings.table import COLUMNS, Lists, distinct
+from gloss.rankings.table import COLUMNS, RankingTable, distinct
 
 __all__ = ["ABSENT", "Array", "Candidates", "candidates", "with_questions"]
 
@@ -37,14 +37,14 @@ class Candidates:
     """All items of the lists of some users. A user's items stand together, in the order in which
     the lists, first to last, name them.
 
-    lists: for each signal the lists of these users; names: str (items of anybody,). For each
+    lists: for each ranker the lists of these users; names: str (items of anybody,). For each
     candidate: users, int64 (candidates,), whose it is, as a place in the lists; codes, int64
     (candidates,), its place in the names; scores, float64 (candidates, lists), the item's in each
     list or the list's floor, 0 in an empty one; places, int64 (candidates, lists), from 0 on, or
     `ABSENT`.
     """
 
-    lists: Sequence[Lists]
+    lists: Sequence[RankingTable]
     names: pl.Series
     users: Array
     codes: Array
@@ -78,7 +78,7 @@ class Candidates:
         found: Array = (self.names[self.codes] == targets[self.users]).to_numpy()
         return found
 
-    def ranked(self, scores: Array, lifts: Array, *, length: int) -> Lists:
+    def ranked(self, scores: Array, lifts: Array, *, length: int) -> RankingTable:
         """Each user's `length` items with the highest scores; equal ones stay in their order.
 
         scores: (candidates,). lifts: (candidates, lists), what each list did for an item, which
@@ -91,7 +91,7 @@ class Candidates:
         most = np.where(self.held[best], lifts[best], -np.inf).argmax(axis=1)
         items = pl.DataFrame({"items": self.names[self.codes[best]], "scores": scores[best]})
         entries = items.hstack(self._reasons(best, most)).select(*COLUMNS)
-        return Lists(self.lists[0].users, np.minimum(found, length), entries)
+        return RankingTable(self.lists[0].users, np.minimum(found, length), entries)
 
     def _reasons(self, rows: Array, credited: Array) -> pl.DataFrame:
         """The query and the purchase of each of these candidates, from the list it is credited to.
@@ -107,15 +107,15 @@ class Candidates:
         return pl.concat(parts).sort("row").drop("row")
 
 
-def candidates(signals: Sequence[Sequence[Ranking]]) -> Iterator[Candidates]:
+def candidates(rankers: Sequence[Sequence[Ranking]]) -> Iterator[Candidates]:
     """Everybody's candidates, some users at a time, in their order.
 
-    signals: for each signal everybody's list. Raises ConfigError without a signal, InputError when
+    rankers: for each ranker everybody's list. Raises ConfigError without a ranker, InputError when
     the lists are not of the same users.
     """
-    if not signals:
+    if not rankers:
         raise ConfigError("a fusion needs at least one ranking")
-    lists = [Lists.of(each) for each in signals]
+    lists = [RankingTable.of(each) for each in rankers]
     _require_same_users(lists)
     names, codes = distinct([each.entries["items"] for each in lists])
     for first in range(0, len(lists[0]), _TOGETHER):
@@ -138,7 +138,7 @@ def with_questions(
         raise ValueError(f"candidates of {first} users, {len(questions)} questions")
 
 
-def _require_same_users(lists: Sequence[Lists]) -> None:
+def _require_same_users(lists: Sequence[RankingTable]) -> None:
     if len({len(each) for each in lists}) > 1:
         raise InputError("the rankings to fuse are of different numbers of users")
     for same in zip(*(each.users for each in lists), strict=True):
@@ -146,7 +146,9 @@ def _require_same_users(lists: Sequence[Lists]) -> None:
             raise InputError(f"the rankings to fuse are not of the same users: {same[0]}")
 
 
-def _candidates(lists: Sequence[Lists], names: pl.Series, codes: Sequence[Array]) -> Candidates:
+def _candidates(
+    lists: Sequence[RankingTable], names: pl.Series, codes: Sequence[Array]
+) -> Candidates:
     """codes: for each list int64 (its entries,)."""
     keys = [each.rows * len(names) + code for each, code in zip(lists, codes, strict=True)]
     users, items, rows = _numbered(np.concatenate(keys), len(names))
@@ -174,7 +176,7 @@ def _numbered(keys: Array, size: int) -> tuple[Array, Array, Array]:
     return *np.divmod(once[order], max(size, 1)), row_of[which]
 
 
-def _floors(lists: Lists, scores: Array) -> Array:
+def _floors(lists: RankingTable, scores: Array) -> Array:
     """float64 (users,): the lowest score of each list, 0 for an empty one."""
     floors, filled = np.zeros(len(lists)), lists.lengths > 0
     floors[filled] = np.minimum.reduceat(scores, lists.starts[filled])

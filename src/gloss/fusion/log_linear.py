@@ -1,6 +1,6 @@
-"""One list out of several: what different signals hold likely, weighed by what validation shows.
+"""One list out of several: what different rankers hold likely, weighed by what validation shows.
 
-Log-linear: the score of an item is a weighted sum of what each signal says of it (its score there,
+Log-linear: the score of an item is a weighted sum of what each ranker says of it (its score there,
 and whether it is in the list at all), and the weights are those under which the validation users'
 next purchases are most likely among all candidates (a conditional logit: McFadden, 1974). By ranks:
 the sum of 1 / (60 + place), without any weight.
@@ -21,7 +21,7 @@ from gloss.data.histories import Example
 from gloss.errors import ConfigError, InputError
 from gloss.fusion.candidates import Array, Candidates, candidates, with_questions
 from gloss.rankings.ranking import Ranking
-from gloss.rankings.table import Lists
+from gloss.rankings.table import RankingTable
 from gloss.retrieval.retriever import RRF_CONSTANT
 
 __all__ = ["Blend", "blend", "fit", "rank_fusion"]
@@ -39,7 +39,7 @@ _ENOUGH = 1e-9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blend:
-    """Fitted weights. weights: float64 (signals, 2), a row a signal, a column a trait.
+    """Fitted weights. weights: float64 (rankers, 2), a row a ranker, a column a trait.
 
     users: how many validation users had their answer among the candidates, which the fit rests on.
     """
@@ -47,69 +47,69 @@ class Blend:
     weights: Array
     users: int
 
-    def summary(self, signals: Sequence[str]) -> dict[str, Any]:
-        """What the summary of a fused ranking says of them, to the last bit; by signal and trait.
+    def summary(self, rankers: Sequence[str]) -> dict[str, Any]:
+        """What the summary of a fused ranking says of them, to the last bit; by ranker and trait.
 
         >>> Blend(np.array([[0.5, 2.0]]), users=9).summary(["text"])
         {'fitted on users': 9, 'weights': {'text': {'score': 0.5, 'found': 2.0}}}
         """
-        rows = zip(signals, self.weights.tolist(), strict=True)
+        rows = zip(rankers, self.weights.tolist(), strict=True)
         weights = {name: dict(zip(TRAITS, row, strict=True)) for name, row in rows}
         return {"fitted on users": self.users, "weights": weights}
 
     @classmethod
-    def from_summary(cls, summary: Mapping[str, Any], signals: Sequence[str]) -> Blend:
-        """Read what `summary` wrote of these signals."""
-        weights = [[summary["weights"][name][trait] for trait in TRAITS] for name in signals]
+    def from_summary(cls, summary: Mapping[str, Any], rankers: Sequence[str]) -> Blend:
+        """Read what `summary` wrote of these rankers."""
+        weights = [[summary["weights"][name][trait] for trait in TRAITS] for name in rankers]
         return cls(np.array(weights), summary["fitted on users"])
 
 
-def fit(signals: Sequence[Sequence[Ranking]], examples: Sequence[Example]) -> Blend:
+def fit(rankers: Sequence[Sequence[Ranking]], examples: Sequence[Example]) -> Blend:
     """Weights that make the examples' targets most likely among the candidates.
 
-    signals: for each signal everybody's list, in the order of the examples. Users none of whose
+    rankers: for each ranker everybody's list, in the order of the examples. Users none of whose
     lists holds the target say nothing and are left out. Raises InputError when nobody is left, or
     when lists are not of the same users.
     """
     cases: list[tuple[Array, int]] = []
-    for each, asked in with_questions(candidates(signals), examples):
+    for each, asked in with_questions(candidates(rankers), examples):
         cases += _cases(each, each.bought(asked))
     if not cases:
         raise InputError("no validation user's next purchase is in any list: nothing to fit on")
-    return Blend(_most_likely(cases).reshape(len(signals), len(TRAITS)), len(cases))
+    return Blend(_most_likely(cases).reshape(len(rankers), len(TRAITS)), len(cases))
 
 
-def blend(signals: Sequence[Sequence[Ranking]], weights: Blend, *, length: int) -> Lists:
+def blend(rankers: Sequence[Sequence[Ranking]], weights: Blend, *, length: int) -> RankingTable:
     """Everybody's one list by fitted weights; what an item's score is, see the module's head.
 
-    An item carries the query and the purchase of the signal that lifts it most above its floor.
+    An item carries the query and the purchase of the ranker that lifts it most above its floor.
     Equal scores stand in the order in which the lists, first to last, name the items. Raises
-    ConfigError when the weights are for another number of signals.
+    ConfigError when the weights are for another number of rankers.
     """
-    if len(weights.weights) != len(signals):
+    if len(weights.weights) != len(rankers):
         raise ConfigError(
-            f"weights for {len(weights.weights)} signals cannot blend {len(signals)} rankings"
+            f"weights for {len(weights.weights)} rankers cannot blend {len(rankers)} rankings"
         )
-    return Lists.joined(
+    return RankingTable.joined(
         [
             _summed(each, (_traits(each) * weights.weights).sum(axis=2), length)
-            for each in candidates(signals)
+            for each in candidates(rankers)
         ]
     )
 
 
-def rank_fusion(signals: Sequence[Sequence[Ranking]], *, length: int) -> Lists:
+def rank_fusion(rankers: Sequence[Sequence[Ranking]], *, length: int) -> RankingTable:
     """Everybody's one list by reciprocal ranks: needs no validation users."""
-    return Lists.joined(
+    return RankingTable.joined(
         [
             _summed(each, np.where(each.held, 1 / (RRF_CONSTANT + 1 + each.places), 0), length)
-            for each in candidates(signals)
+            for each in candidates(rankers)
         ]
     )
 
 
-def _summed(each: Candidates, parts: Array, length: int) -> Lists:
-    """parts: (candidates, signals). What a signal lifts is what it gives beyond what it gives to an
+def _summed(each: Candidates, parts: Array, length: int) -> RankingTable:
+    """parts: (candidates, rankers). What a ranker lifts is what it gives beyond what it gives to an
     item that it does not hold."""
     lifts = parts - each.per_user(np.minimum, parts)
     return each.ranked(parts.sum(axis=1), lifts, length=length)
@@ -128,7 +128,7 @@ def _cases(each: Candidates, bought: Array) -> Iterator[tuple[Array, int]]:
 
 
 def _traits(each: Candidates) -> Array:
-    """float64 (candidates, signals, traits)."""
+    """float64 (candidates, rankers, traits)."""
     return np.stack([each.scores, each.held], axis=2)
 
 

@@ -25,7 +25,7 @@ from gloss.data.histories import Example, Question
 from gloss.errors import ConfigError, InputError, require_extra
 from gloss.fusion.candidates import Array, Candidates, candidates, with_questions
 from gloss.rankings.ranking import Ranking
-from gloss.rankings.table import Lists
+from gloss.rankings.table import RankingTable
 
 __all__ = ["BESIDE", "FILE", "TRAITS", "Popularity", "Trees", "blend", "fit", "require_installed"]
 
@@ -67,13 +67,13 @@ class Trees:
     text: str
     users: int
 
-    def summary(self, signals: Sequence[str]) -> dict[str, Any]:
-        """How many users, and the share of what the splits gained of each signal and of what
+    def summary(self, rankers: Sequence[str]) -> dict[str, Any]:
+        """How many users, and the share of what the splits gained of each ranker and of what
         stands beside them."""
         gains = self.booster().feature_importance("gain")
-        of_lists = gains[: -len(BESIDE)].reshape(len(signals), len(TRAITS)).sum(axis=1)
+        of_lists = gains[: -len(BESIDE)].reshape(len(rankers), len(TRAITS)).sum(axis=1)
         shares = np.append(of_lists, gains[-len(BESIDE) :]) / max(gains.sum(), 1e-300)
-        named = zip((*signals, *BESIDE), shares.round(4).tolist(), strict=True)
+        named = zip((*rankers, *BESIDE), shares.round(4).tolist(), strict=True)
         return {"fitted on users": self.users, "gains": dict(named)}
 
     def booster(self) -> Any:
@@ -82,18 +82,18 @@ class Trees:
 
 
 def fit(
-    signals: Sequence[Sequence[Ranking]], examples: Sequence[Example], popularity: Popularity
+    rankers: Sequence[Sequence[Ranking]], examples: Sequence[Example], popularity: Popularity
 ) -> Trees:
     """Trees under which the examples' targets stand high among the candidates.
 
-    signals: for each signal everybody's list, in the order of the examples. Users none of whose
+    rankers: for each ranker everybody's list, in the order of the examples. Users none of whose
     lists holds the target say nothing and are left out. The same lists give the same trees. Raises
     InputError when nobody is left, or when lists are not of the same users; MissingExtraError
     without lightgbm.
     """
     lightgbm = _lightgbm()
     traits, answers, groups = [], [], []
-    for each, asked in with_questions(candidates(signals), examples):
+    for each, asked in with_questions(candidates(rankers), examples):
         bought = each.bought(asked)
         told = each.per_user(np.logical_or, bought)
         traits.append(_traits(each, asked, popularity)[told])
@@ -109,39 +109,39 @@ def fit(
 
 
 def blend(
-    signals: Sequence[Sequence[Ranking]],
+    rankers: Sequence[Sequence[Ranking]],
     questions: Sequence[Question],
     trees: Trees,
     popularity: Popularity,
     *,
     length: int,
-) -> Lists:
+) -> RankingTable:
     """Everybody's one list; an item's score is what the trees say of it.
 
-    signals: for each signal everybody's list, in the order of the questions. An item carries the
+    rankers: for each ranker everybody's list, in the order of the questions. An item carries the
     query and the purchase of the list in which it stands highest. Equal scores stand in the order
     in which the lists, first to last, name the items. Raises ConfigError when the trees are for
-    another number of signals, MissingExtraError without lightgbm.
+    another number of rankers, MissingExtraError without lightgbm.
     """
     booster = trees.booster()
-    if booster.num_feature() != _traits_of(len(signals)):
+    if booster.num_feature() != _traits_of(len(rankers)):
         raise ConfigError(
-            f"trees that see {booster.num_feature()} traits cannot blend {len(signals)} rankings, "
-            f"which have {_traits_of(len(signals))}: fuse anew"
+            f"trees that see {booster.num_feature()} traits cannot blend {len(rankers)} rankings, "
+            f"which have {_traits_of(len(rankers))}: fuse anew"
         )
-    return Lists.joined(
+    return RankingTable.joined(
         [
             each.ranked(
                 _asked(booster, _traits(each, asked, popularity)), -each.places, length=length
             )
-            for each, asked in with_questions(candidates(signals), questions)
+            for each, asked in with_questions(candidates(rankers), questions)
         ]
     )
 
 
-def _traits_of(signals: int) -> int:
+def _traits_of(rankers: int) -> int:
     """How many numbers the trees see of an item."""
-    return signals * len(TRAITS) + len(BESIDE)
+    return rankers * len(TRAITS) + len(BESIDE)
 
 
 def _asked(booster: Any, traits: Array) -> Array:
@@ -151,7 +151,7 @@ def _asked(booster: Any, traits: Array) -> Array:
 
 
 def _traits(each: Candidates, questions: Sequence[Question], popularity: Popularity) -> Array:
-    """float64 (candidates, signals x TRAITS + BESIDE); of a list NaN where it does not hold the
+    """float64 (candidates, rankers x TRAITS + BESIDE); of a list NaN where it does not hold the
     item. questions: of these users."""
     best = each.per_user(np.maximum, each.scores)
     places = np.log1p(np.maximum(each.places, 0))

@@ -1,4 +1,5 @@
-"""Lists that need no language model: the least that a recommender has to beat. One file each.
+"""RankingTable that need no language model: the least that a recommender has to beat. One file
+each.
 
 Not named here is `sasrec`, which needs torch.
 """

@@ -26,8 +26,14 @@ from gloss.data.histories import History, Question
 from gloss.errors import InputError
 from gloss.progress import Progress, silent
 from gloss.rankers.scoring import Array, Scored, each_best, products, rows_of
-from gloss.rankings.table import Lists
-from gloss.training.epochs import BETAS, Emphasis, picked, stacked, train_epochs
+from gloss.rankings.table import RankingTable
+from gloss.training.epochs import (
+    BETAS,
+    HistoryLengthWeighting,
+    embedding_lookup,
+    pad_sequences,
+    train_epochs,
+)
 
 __all__ = [
     "Ensemble",
@@ -82,7 +88,9 @@ class Network(nn.Module):
     def forward(self, rows: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """(users, places) of rows, padded on the right with any -> (users, places, width)."""
         places = rows.shape[1]
-        seen = self.dropout(picked(items, rows) * self.scale + self.places.weight[:places])
+        seen = self.dropout(
+            embedding_lookup(items, rows) * self.scale + self.places.weight[:places]
+        )
         later = torch.ones(places, places, dtype=torch.bool, device=rows.device).triu(1)
         hidden: torch.Tensor = self.layers(seen, mask=later, is_causal=True)
         return hidden
@@ -116,7 +124,7 @@ def train_network(
         network,
         torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=BETAS),
         rows,
-        partial(_loss, network, Emphasis(rows, settings.emphasis)),
+        partial(_loss, network, HistoryLengthWeighting(rows, settings.history_length_power)),
         epochs=settings.epochs,
         users=settings.batch_users,
         seed=seed,
@@ -146,7 +154,7 @@ class Ensemble:
         """
         total = torch.zeros(())
         for network, items in zip(self._networks, self._items, strict=True):
-            rows, real = stacked(
+            rows, real = pad_sequences(
                 [rows_of(q.history, catalogue)[-network.length :] for q in questions], items.device
             )
             places = torch.arange(len(rows), device=rows.device)
@@ -164,7 +172,7 @@ def sasrec(
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
-) -> Lists:
+) -> RankingTable:
     """Each user's list: the items that the networks hold most likely, scored by log-probability.
 
     An item is there because of the bought one whose vector (of the first network) is most like its
@@ -214,14 +222,17 @@ def load_network(
 
 
 def _loss(
-    network: Network, emphasis: Emphasis, rows: torch.Tensor, real: torch.Tensor
+    network: Network,
+    history_length_power: HistoryLengthWeighting,
+    rows: torch.Tensor,
+    real: torch.Tensor,
 ) -> torch.Tensor:
     """Mean cross-entropy over every purchase but a history's first, as much as each counts."""
     items = network.items()
     wanted = real[:, 1:]
     hidden = network(rows[:, :-1], items)[wanted]
     loss: torch.Tensor = _FullSoftmax.apply(  # type: ignore[no-untyped-call]
-        hidden, items, rows[:, 1:][wanted], emphasis.of(wanted)
+        hidden, items, rows[:, 1:][wanted], history_length_power.of(wanted)
     )
     return loss
 
@@ -251,9 +262,9 @@ class _FullSoftmax(torch.autograd.Function):
             some, target, weight = hidden[here], targets[here, None], weights[here, None]
             scores = some @ items.T
             scores -= scores.amax(1, keepdim=True)
-            picked = scores.gather(1, target)
+            embedding_lookup = scores.gather(1, target)
             sums = scores.exp_().sum(1, keepdim=True)
-            loss += (weight * (sums.log() - picked)).sum()
+            loss += (weight * (sums.log() - embedding_lookup)).sum()
             scores.mul_(weight / sums).scatter_add_(1, target, -weight)
             torch.mm(scores, items, out=for_hidden[here])
             for_items.addmm_(scores.T, some)

@@ -1,4 +1,4 @@
-"""From a score for every item to a user's list. Knows no signal."""
+"""From a score for every item to a user's list. Knows no ranker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Question
 from gloss.progress import Progress, silent
 from gloss.rankers.seen import seen_items
-from gloss.rankings.table import Lists
+from gloss.rankings.table import RankingTable
 
 __all__ = [
     "Array",
@@ -73,7 +73,7 @@ def reached(
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
-) -> Lists:
+) -> RankingTable:
     """Each user's list of what lies around the last `recent` purchases; what scores 0 is left out.
 
     around: purchases, earliest first -> float (catalogue,) scores, and what each did for them.
@@ -110,7 +110,7 @@ def each_best(
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
-) -> Lists:
+) -> RankingTable:
     """Each user's list: the `length` items with the highest scores, equal scores by row.
 
     scored: some questions of users with a purchase, at most `at_once` -> what each list is chosen
@@ -149,10 +149,10 @@ def products(parts: Array, vectors: Array, rows: Array) -> Array:
 
 def _gathered(
     questions: Sequence[Question], found: Sequence[_Found], catalogue: Catalogue
-) -> Lists:
+) -> RankingTable:
     """Everybody's list, from what was found for each."""
     if not found:
-        return Lists.of(())
+        return RankingTable.of(())
     rows, scores, because = (np.concatenate(column) for column in zip(*found, strict=True))
     entries = {
         "items": _ids(rows, catalogue),
@@ -161,7 +161,7 @@ def _gathered(
         "because": _ids(because, catalogue),
     }
     lengths = np.array([len(each.rows) for each in found], dtype=np.int64)
-    return Lists(tuple(each.user for each in questions), lengths, pl.DataFrame(entries))
+    return RankingTable(tuple(each.user for each in questions), lengths, pl.DataFrame(entries))
 
 
 def _ids(rows: Array, catalogue: Catalogue) -> pl.Series:

@@ -1,6 +1,6 @@
-"""Signals: what ranks without a language model, made from artefacts and ready to be asked.
+"""Rankers: what ranks without a language model, made from artefacts and ready to be asked.
 
-Knows which artefacts a signal is made from, and that they must belong together; knows neither
+Knows which artefacts a ranker is made from, and that they must belong together; knows neither
 stages nor runs. Needs torch for "sasrec" only, and imports it there.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from gloss.artifacts import Artifact, open_artifact
-from gloss.config import SASRec, SignalName, Transitions
+from gloss.config import RankerName, SASRec, Transitions
 from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
 from gloss.data.histories import Question
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from gloss.rankers.sasrec import Ensemble
 
 __all__ = [
+    "RANKERS",
     "SASREC",
-    "SIGNALS",
     "TRAINED",
-    "Signal",
+    "Ranker",
     "Sources",
     "network_file",
-    "signal_named",
+    "ranker_named",
 ]
 
-SIGNALS: tuple[SignalName, ...] = (
+RANKERS: tuple[RankerName, ...] = (
     "transitions",
     "two-step",
     "text",
@@ -52,13 +52,13 @@ SIGNALS: tuple[SignalName, ...] = (
 )
 
 SASREC: Literal["sasrec"] = "sasrec"
-"""A signal, and the kind of the artefact that holds its networks."""
+"""A ranker, and the kind of the artefact that holds its networks."""
 
-TRAINED: tuple[SignalName, ...] = ("tuned", SASREC)
-"""Signals that bring their settings with what they were trained to."""
+TRAINED: tuple[RankerName, ...] = ("tuned", SASREC)
+"""Rankers that bring their settings with what they were trained to."""
 
 
-class Signal(Protocol):
+class Ranker(Protocol):
     """Ranks for anybody; what is heavy was done before."""
 
     def __call__(
@@ -78,9 +78,9 @@ class Signal(Protocol):
 
 
 class Sources:
-    """What signals are made from; each is opened when it is first needed, and once.
+    """What rankers are made from; each is opened when it is first needed, and once.
 
-    index: an index by meaning, for signals that read vectors of titles; encoder: made by the stage
+    index: an index by meaning, for rankers that read vectors of titles; encoder: made by the stage
     `tune`, for "tuned"; networks: made by the stage `train_sasrec`, for "sasrec". One that is
     needed and not named is a ConfigError; one that is not whole, or of other data, an
     ArtifactError.
@@ -101,8 +101,8 @@ class Sources:
         self._encoder = encoder
         self._networks = networks
 
-    def inputs(self, name: SignalName) -> dict[str, str]:
-        """The fingerprints of what a signal is made from, by what a manifest calls them."""
+    def inputs(self, name: RankerName) -> dict[str, str]:
+        """The fingerprints of what a ranker is made from, by what a manifest calls them."""
         found = {"dataset": self.dataset.fingerprint}
         if name == "text" or (name == SASREC and self._trained.config["text"]):
             found["index"] = self.meaning.fingerprint
@@ -112,8 +112,8 @@ class Sources:
             found[SASREC] = self._trained.fingerprint
         return found
 
-    def signal(self, name: SignalName, settings: Transitions) -> Signal:
-        """Make a signal: build its graph, or load its networks. settings: what is trained has its
+    def ranker(self, name: RankerName, settings: Transitions) -> Ranker:
+        """Make a ranker: build its graph, or load its networks. settings: what is trained has its
         own."""
         if name == SASREC:
             from gloss.rankers.sasrec import sasrec
@@ -131,7 +131,7 @@ class Sources:
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """Every item that signals know."""
+        """Every item that rankers know."""
         return self.dataset.catalogue(self._titles)
 
     @cached_property
@@ -139,7 +139,7 @@ class Sources:
         """The index by meaning. Raises InputError when it holds no vectors of such titles."""
         if self._index is None:
             raise ConfigError(
-                "this signal reads vectors of titles: name an index made with --retriever dense"
+                "this ranker reads vectors of titles: name an index made with --retriever dense"
             )
         found = load_index(self._index)
         self._require_same_data(found.artifact)
@@ -206,12 +206,12 @@ class Sources:
         )
 
 
-def signal_named(name: str) -> SignalName:
-    """The name, if there is such a signal; ConfigError if not."""
-    for known in SIGNALS:
+def ranker_named(name: str) -> RankerName:
+    """The name, if there is such a ranker; ConfigError if not."""
+    for known in RANKERS:
         if name == known:
             return known
-    raise ConfigError(f"unknown signal {name!r}, known are {', '.join(SIGNALS)}")
+    raise ConfigError(f"unknown ranker {name!r}, known are {', '.join(RANKERS)}")
 
 
 def network_file(number: int) -> str:

@@ -12,7 +12,7 @@ from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Question
 from gloss.progress import Progress, silent
 from gloss.rankers.scoring import Array, Scored, each_best, fading, products, rows_of
-from gloss.rankings.table import Lists
+from gloss.rankings.table import RankingTable
 
 __all__ = ["similar_titles"]
 
@@ -29,7 +29,7 @@ def similar_titles(
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
-) -> Lists:
+) -> RankingTable:
     """Each user's list by the mean product with the last `recent` purchases, later ones counting
     more (`decay`).
 

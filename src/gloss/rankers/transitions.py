@@ -17,7 +17,7 @@ from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History, Question
 from gloss.progress import Progress, silent
 from gloss.rankers.scoring import Array, Shares, fading, reached, remembered, rows_of
-from gloss.rankings.table import Lists
+from gloss.rankings.table import RankingTable
 
 __all__ = ["Graph", "build_graph", "transitions"]
 
@@ -79,7 +79,7 @@ def transitions(
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
-) -> Lists:
+) -> RankingTable:
     """Each user's list: what lies around the last `recent` purchases, the later ones counting more.
 
     The score is `first_hop` times what one step reaches, divided by its maximum, plus `second_hop`

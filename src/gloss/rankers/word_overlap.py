@@ -18,7 +18,7 @@ from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Question
 from gloss.progress import Progress, silent
 from gloss.rankers.scoring import Array, Shares, fading, reached, remembered
-from gloss.rankings.table import Lists
+from gloss.rankings.table import RankingTable
 
 __all__ = ["Words", "common_words", "weigh_words"]
 
@@ -76,7 +76,7 @@ def common_words(
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
-) -> Lists:
+) -> RankingTable:
     """Each user's list by the mean cosine with the last `recent` purchases, later ones counting
     more (`decay`).
 

@@ -16,7 +16,7 @@ import polars as pl
 
 from gloss.artifacts import Artifact, creating, open_artifact, write_atomic
 from gloss.rankings.ranking import Ranking
-from gloss.rankings.table import COLUMNS, Lists
+from gloss.rankings.table import COLUMNS, RankingTable
 
 __all__ = ["KIND", "load_rankings", "save_rankings"]
 
@@ -40,7 +40,7 @@ def save_rankings(
     The summary is given "users" and "users without a list" besides what is passed in. beside: text
     files that lie with the lists, by name.
     """
-    lists = Lists.of(rankings)
+    lists = RankingTable.of(rankings)
     with creating(path, kind=KIND, config=config, inputs=inputs) as draft:
         _frame(lists).write_parquet(draft.path / _FILE)
         for name, text in beside.items():
@@ -49,7 +49,7 @@ def save_rankings(
         draft.summary.update({"users": len(lists), "users without a list": empty, **summary})
 
 
-def load_rankings(path: Path) -> tuple[Artifact, Lists]:
+def load_rankings(path: Path) -> tuple[Artifact, RankingTable]:
     """Open the folder that `gloss rank` or `gloss baseline` made; ArtifactError if not whole."""
     artifact = open_artifact(path, KIND)
     frame = pl.read_parquet(artifact.path / _FILE, glob=False)
@@ -57,10 +57,10 @@ def load_rankings(path: Path) -> tuple[Artifact, Lists]:
     # An empty list would be an entry of nulls.
     filled = frame.filter(pl.Series(lengths > 0))
     entries = pl.DataFrame({name: filled[name].explode() for name in COLUMNS}, schema=COLUMNS)
-    return artifact, Lists(tuple(frame["user"].to_list()), lengths, entries)
+    return artifact, RankingTable(tuple(frame["user"].to_list()), lengths, entries)
 
 
-def _frame(lists: Lists) -> pl.DataFrame:
+def _frame(lists: RankingTable) -> pl.DataFrame:
     """One row a user."""
     flat = lists.entries.with_columns(pl.Series("row", lists.rows, pl.UInt32))
     users = pl.DataFrame({"user": lists.users}, schema=_USER)

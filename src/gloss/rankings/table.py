@@ -18,7 +18,7 @@ import polars as pl
 from gloss.data.histories import UserId
 from gloss.rankings.ranking import RankedItem, Ranking
 
-__all__ = ["COLUMNS", "Lists", "distinct"]
+__all__ = ["COLUMNS", "RankingTable", "distinct"]
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -27,7 +27,7 @@ COLUMNS = {"items": pl.String, "scores": pl.Float64, "queries": pl.String, "beca
 
 
 @dataclass(frozen=True, eq=False)
-class Lists(Sequence[Ranking]):
+class RankingTable(Sequence[Ranking]):
     """Everybody's list, and a sequence of rankings: equal to any other of the same ones.
 
     lengths: int64 (users,), the entries of each list; entries: `COLUMNS` (entries,), user after
@@ -39,9 +39,9 @@ class Lists(Sequence[Ranking]):
     entries: pl.DataFrame
 
     @classmethod
-    def of(cls, rankings: Sequence[Ranking]) -> Lists:
+    def of(cls, rankings: Sequence[Ranking]) -> RankingTable:
         """The same rankings as columns; they themselves, if they are."""
-        if isinstance(rankings, Lists):
+        if isinstance(rankings, RankingTable):
             return rankings
         entries = [entry for ranking in rankings for entry in ranking.entries]
         columns = {name: [entry[place] for entry in entries] for place, name in enumerate(COLUMNS)}
@@ -68,7 +68,7 @@ class Lists(Sequence[Ranking]):
         return np.arange(len(self.entries)) - np.repeat(self.starts, self.lengths)
 
     @classmethod
-    def joined(cls, parts: Sequence[Lists]) -> Lists:
+    def joined(cls, parts: Sequence[RankingTable]) -> RankingTable:
         """The lists of some users, then those of others."""
         if not parts:
             return cls.of(())
@@ -78,17 +78,19 @@ class Lists(Sequence[Ranking]):
             pl.concat([part.entries for part in parts], rechunk=True),
         )
 
-    def first(self, length: int) -> Lists:
+    def first(self, length: int) -> RankingTable:
         """The first `length` entries of each list."""
         kept = self.entries.filter(pl.Series(self.places < length))
-        return Lists(self.users, np.minimum(self.lengths, length), kept)
+        return RankingTable(self.users, np.minimum(self.lengths, length), kept)
 
-    def part(self, first: int, count: int) -> Lists:
+    def part(self, first: int, count: int) -> RankingTable:
         """The lists of at most `count` users, from the `first` on; nothing is copied."""
         users = slice(first, first + count)
         lengths = self.lengths[users]
         begin = int(self.starts[first]) if len(lengths) else 0
-        return Lists(self.users[users], lengths, self.entries.slice(begin, int(lengths.sum())))
+        return RankingTable(
+            self.users[users], lengths, self.entries.slice(begin, int(lengths.sum()))
+        )
 
     def __len__(self) -> int:
         return len(self.users)

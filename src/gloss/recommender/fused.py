@@ -1,6 +1,6 @@
 """The fused ranking of a run, ready for anybody's history.
 
-What is served is what was fused: signals, their settings and their weights are read from the
+What is served is what was fused: rankers, their settings and their weights are read from the
 ranking and from those that it was made of, not from the experiment. Knows runs; knows no language
 model, only what one wrote.
 """
@@ -21,7 +21,7 @@ from gloss.data.titles import TitleStyle
 from gloss.experiment.run_folder import FUSED, RunFolder
 from gloss.fusion import log_linear as blending
 from gloss.fusion import trees as boosting
-from gloss.rankers.sources import Sources, signal_named
+from gloss.rankers.sources import Sources, ranker_named
 from gloss.rankings import files as rankings
 from gloss.rankings.ranking import Ranking
 from gloss.retrieval.grounding import rank
@@ -32,7 +32,7 @@ __all__ = ["Fusion", "was_fused"]
 Grounded = Callable[[Sequence[Generation], Retriever], tuple[Ranking, ...]]
 Asked = Callable[[Sequence[Question]], Sequence[Ranking]]
 Blending = Callable[..., Sequence[Ranking]]
-"""Everybody's list of each signal, their questions, and `length`, the items of a list ->
+"""Everybody's list of each ranker, their questions, and `length`, the items of a list ->
 everybody's one list."""
 
 
@@ -43,16 +43,16 @@ def was_fused(folder: RunFolder) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """The language model's titles and other signals, joined as in a run.
+    """The language model's titles and other rankers, joined as in a run.
 
-    known: the items that signals know; offered: those that may be recommended. Both change apart:
-    an index gains and loses items after a run, signals do not.
+    known: the items that rankers know; offered: those that may be recommended. Both change apart:
+    an index gains and loses items after a run, rankers do not.
     """
 
     known: Catalogue
     offered: Catalogue
     titles: Grounded
-    signals: tuple[Asked, ...]
+    rankers: tuple[Asked, ...]
     blend: Blending
 
     @classmethod
@@ -60,7 +60,7 @@ class Fusion:
         """Read what the run has fused; graphs are built and networks loaded here, once.
 
         style: how the run's titles were cleaned. Raises ArtifactError when a part is missing,
-        damaged or not the one that was fused, MissingExtraError when what a signal needs is not
+        damaged or not the one that was fused, MissingExtraError when what a ranker needs is not
         installed.
         """
         made = open_artifact(folder.ranking(FUSED), rankings.KIND)
@@ -73,11 +73,11 @@ class Fusion:
             networks=folder.networks,
         )
         ours, *others = _parts(folder, made)
-        signals = tuple(_asked(each, sources) for each in others)
-        return cls(sources.catalogue, offered, _grounded(ours), signals, _blending(made, data))
+        rankers = tuple(_asked(each, sources) for each in others)
+        return cls(sources.catalogue, offered, _grounded(ours), rankers, _blending(made, data))
 
     def knows(self, question: Question) -> bool:
-        """Whether the signals know any of the purchases."""
+        """Whether the rankers know any of the purchases."""
         return any(item in self.known for item in question.history)
 
     def rank(
@@ -85,11 +85,11 @@ class Fusion:
     ) -> Sequence[Ranking]:
         """At most `length` items for everybody, in the generations' order.
 
-        Signals are asked about the purchases that they know. Their lists are as long as those that
+        Rankers are asked about the purchases that they know. Their lists are as long as those that
         were fused, which bounds how long a list can be.
         """
         questions = [self._known(each) for each in generations]
-        lists = [self._offered(signal(questions)) for signal in self.signals]
+        lists = [self._offered(ranker(questions)) for ranker in self.rankers]
         return self.blend([self.titles(generations, retriever), *lists], questions, length=length)
 
     def _known(self, generation: Generation) -> Generation:
@@ -106,8 +106,8 @@ class Fusion:
 def _parts(folder: RunFolder, made: Artifact) -> list[Artifact]:
     """The rankings of test users that were fused, the language model's first."""
     parts = []
-    for number, name in enumerate(made.config["signals"], 1):
-        part = open_artifact(folder.signal("test", name), rankings.KIND)
+    for number, name in enumerate(made.config["rankers"], 1):
+        part = open_artifact(folder.ranker("test", name), rankings.KIND)
         made.require_input(f"ranking {number}", part.fingerprint, f"the ranking {part.path}")
         parts.append(part)
     return parts
@@ -125,12 +125,12 @@ def _grounded(ours: Artifact) -> Grounded:
 
 
 def _asked(part: Artifact, sources: Sources) -> Asked:
-    """The signal that made a ranking, made again to be asked of others."""
-    name = signal_named(part.config["baseline"])
+    """The ranker that made a ranking, made again to be asked of others."""
+    name = ranker_named(part.config["baseline"])
     for role, fingerprint in sources.inputs(name).items():
         part.require_input(role, fingerprint, f"the {role} that lies in the run")
     return partial(
-        sources.signal(name, Transitions(**(part.config["settings"] or {}))),
+        sources.ranker(name, Transitions(**(part.config["settings"] or {}))),
         length=part.config["length"],
         exclude_seen=part.config["exclude_seen"],
     )
@@ -143,5 +143,5 @@ def _blending(made: Artifact, data: Dataset) -> Blending:
         return partial(boosting.blend, trees=trees, popularity=times_bought(data.train()))
     if made.config["fusion"] == "rank":
         return lambda lists, _, length: blending.rank_fusion(lists, length=length)
-    weights = blending.Blend.from_summary(made.summary, made.config["signals"])
+    weights = blending.Blend.from_summary(made.summary, made.config["rankers"])
     return lambda lists, _, length: blending.blend(lists, weights, length=length)

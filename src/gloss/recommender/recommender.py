@@ -80,12 +80,12 @@ class Recommender:
     ) -> Recommender:
         """The recommender that `gloss run` left in a run folder, decoding as the run did.
 
-        fused: whether the language model is joined with the run's other signals, as in the run's
-        fused ranking; without a word, where the experiment uses signals and they have been fused.
+        fused: whether the language model is joined with the run's other rankers, as in the run's
+        fused ranking; without a word, where the experiment uses rankers and they have been fused.
         Graphs are built, vectors and networks loaded here, not at a call.
 
         Raises InputError or ArtifactError when something is missing or damaged, MissingExtraError
-        when what the language model or a signal needs is not installed.
+        when what the language model or a ranker needs is not installed.
         """
         require_extra("recommending", "train", "torch", "transformers")
         from gloss.decoding.ensemble import open_generator
@@ -112,9 +112,9 @@ class Recommender:
         """At most `k` items for each history of titles, earliest first.
 
         Titles need not be in the catalogue: the language model reads them all. Those that are count
-        as purchases of every item of that title. Purchases are what other signals know, and are not
+        as purchases of every item of that title. Purchases are what other rankers know, and are not
         recommended again where the protocol leaves out what was bought. A history without any is
-        served by the language model alone, where it is otherwise joined with signals.
+        served by the language model alone, where it is otherwise joined with rankers.
         """
         prompts = [self._prompt(place, titles) for place, titles in enumerate(histories)]
         return [self._recommendations(ranking) for ranking in self.rank(prompts, k)]
@@ -123,7 +123,7 @@ class Recommender:
         """At most `k` items for each prompt, in their order.
 
         For those who know items, not titles: `prompts.build_all` makes prompts of them. Where the
-        language model is joined with signals, test users get the lists that the run has fused.
+        language model is joined with rankers, test users get the lists that the run has fused.
         """
         written = self.generator.generate(prompts)
         if self.fusion is None:
@@ -170,8 +170,8 @@ class Recommender:
 
 def _is_fused(folder: RunFolder, experiment: Experiment, wanted: bool | None) -> bool:
     """Whether to serve the fused ranking. Raises InputError when it is wanted and not there."""
-    if not experiment.signals.use:
-        missing = "its experiment uses no signals"
+    if not experiment.rankers.use:
+        missing = "its experiment uses no rankers"
     elif not was_fused(folder):
         missing = "finish it with `gloss run`"
     else:

@@ -160,8 +160,8 @@ def _row(label: str, artifact: Artifact) -> Row:
 
 
 def _has_language_model(config: Mapping[str, Any]) -> bool:
-    """Whether generated titles had a part in the lists, alone or among other signals."""
-    return not config.get("baseline") and "gloss" in (config.get("signals") or ("gloss",))
+    """Whether generated titles had a part in the lists, alone or among other rankers."""
+    return not config.get("baseline") and "gloss" in (config.get("rankers") or ("gloss",))
 
 
 def _segment(document: Mapping[str, Any]) -> Segment:

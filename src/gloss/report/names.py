@@ -11,10 +11,10 @@ from gloss.report.content import LAST_ITEM
 __all__ = ["baseline_name", "retriever_name"]
 
 _BASELINES = {
-    "fused": "GLoSS, fused with signals",
+    "fused": "GLoSS, fused with rankers",
     "last-item": LAST_ITEM,
     "sasrec": "SASRec",
-    "signals": "All signals, without a language model",
+    "rankers-only": "All rankers, without a language model",
     "text": "Similar titles",
     "transitions": "Transition graph",
     "tuned": "Taught encoder",

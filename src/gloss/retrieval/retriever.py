@@ -65,11 +65,11 @@ class IndexSettings:
     exact_first: whether items whose title equals the text come before what the words find.
     k1, b: BM25's saturation and length normalisation (defaults of bm25s, which GLoSS uses).
     stopwords: the language of the words that are left out, as bm25s names it.
-    encoder: the sentence encoder, by name or folder (retrieval/encoders.py).
+    encoder: the sentence encoder, by name or folder (retrieval/dense/encoders.py).
     prefixes: whether texts begin as the encoder was trained to read them.
     blend, weight: how hybrid search joins words and meaning (retrieval/hybrid.py).
     neighbours: how near vectors are searched: "exact", by a FAISS index ("hnsw", "ivf"), or
-    "auto", which is exact until that is slow (retrieval/approximate.py).
+    "auto", which is exact until that is slow (retrieval/dense/approximate.py).
     """
 
     title_style: TitleStyle = "fair"

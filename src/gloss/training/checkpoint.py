@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-__all__ = ["load_state", "save_state"]
+__all__ = ["load_checkpoint", "save_checkpoint"]
 
 
-def save_state(path: Path, state: Mapping[str, Any]) -> None:
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write tensors and numbers in place of what is there; killed on the way, that stays."""
     draft = path.with_suffix(".tmp")
     # Through a file of Python's: torch's own writer does not say why it failed.
@@ -24,7 +24,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     draft.replace(path)
 
 
-def load_state(path: Path) -> dict[str, Any] | None:
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """What was saved, on the CPU; None if it is not there, and a damaged one is as good as none."""
     try:
         with zipfile.ZipFile(path) as archive:

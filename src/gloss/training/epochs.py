@@ -17,9 +17,17 @@ from torch import nn
 from torch.nn import functional
 
 from gloss.progress import Progress, silent
-from gloss.training.checkpoint import load_state, save_state
+from gloss.training.checkpoint import load_checkpoint, save_checkpoint
 
-__all__ = ["BETAS", "Array", "Emphasis", "Loss", "picked", "stacked", "train_epochs"]
+__all__ = [
+    "BETAS",
+    "Array",
+    "HistoryLengthWeighting",
+    "Loss",
+    "embedding_lookup",
+    "pad_sequences",
+    "train_epochs",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -31,7 +39,7 @@ _WARMUP_STEPS = 100
 """Or a tenth of all, where that is less."""
 
 
-class Emphasis:
+class HistoryLengthWeighting:
     """How much each purchase that has to be found counts in the loss: as its history's length to a
     power, and 1 on average over all histories. 0 counts all alike; above it, those who buy much
     teach more than their share, and lists for everybody gain (docs/log.md, 2026-11-26)."""
@@ -81,7 +89,7 @@ def train_epochs(
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * share
             optimizer.zero_grad(set_to_none=True)
-            rows, real = stacked([histories[place] for place in places], _device_of(network))
+            rows, real = pad_sequences([histories[place] for place in places], _device_of(network))
             found += _stepped(optimizer, loss(rows, real))
             progress(step + 1, total, f"loss {found / (number + 1):.3f}")
         losses.append({"epoch": float(epoch + 1), "loss": found / len(batches)})
@@ -90,7 +98,7 @@ def train_epochs(
     return losses
 
 
-def stacked(
+def pad_sequences(
     histories: Sequence[Array], device: torch.device | str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(histories, longest) rows padded on the right with row 0, and the mask of real ones."""
@@ -103,7 +111,7 @@ def stacked(
     return torch.from_numpy(rows).to(device), torch.from_numpy(real).to(device)
 
 
-def picked(vectors: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+def embedding_lookup(vectors: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """(items, width) vectors and (…) rows -> (…, width).
 
     Its gradients always have the same bits: those of `vectors[rows]` are summed up in any order
@@ -138,14 +146,14 @@ def _save(
     losses: list[dict[str, float]],
 ) -> None:
     states = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
-    save_state(path, {"losses": losses, **states})
+    save_checkpoint(path, {"losses": losses, **states})
 
 
 def _resumed(
     path: Path, network: nn.Module, optimizer: torch.optim.Optimizer
 ) -> list[dict[str, float]]:
     """The losses of the epochs that the checkpoint has seen; none without one."""
-    saved = load_state(path)
+    saved = load_checkpoint(path)
     if saved is None:
         return []
     network.load_state_dict(saved["network"])

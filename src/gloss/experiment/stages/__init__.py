@@ -9,7 +9,7 @@ Needs torch for `train`, `merge`, `generate` and SASRec only, and imports it the
 
 from gloss.experiment.stages.evaluate import evaluate
 from gloss.experiment.stages.export import export
-from gloss.experiment.stages.fuse import SIGNALS, fuse, needs_vectors, signal, train_sasrec
+from gloss.experiment.stages.fuse import RANKERS, fuse, needs_vectors, ranker, train_sasrec
 from gloss.experiment.stages.items import add_items, remove_items
 from gloss.experiment.stages.prepare import prepare
 from gloss.experiment.stages.rank import BASELINES, baseline, index, rank
@@ -19,7 +19,7 @@ from gloss.experiment.stages.train_lora import merge
 
 __all__ = [
     "BASELINES",
-    "SIGNALS",
+    "RANKERS",
     "add_items",
     "baseline",
     "estimate",
@@ -33,8 +33,8 @@ __all__ = [
     "plan",
     "prepare",
     "rank",
+    "ranker",
     "remove_items",
-    "signal",
     "train",
     "train_sasrec",
     "tune",

@@ -21,7 +21,7 @@ from gloss.evaluation.protocol import EvaluationProtocol, require_measurable
 from gloss.evaluation.segments import SegmentBounds, default_bounds, segments_of
 from gloss.experiment.stages.making import made_once
 from gloss.rankings import files as rankings
-from gloss.rankings.table import Lists
+from gloss.rankings.table import RankingTable
 
 __all__ = ["evaluate"]
 
@@ -53,7 +53,7 @@ def evaluate(
         "cutoffs": protocol.cutoffs,
         "bounds": asdict(bounds),
         "index": made.config.get("index"),
-        "signals": made.config.get("signals"),
+        "rankers": made.config.get("rankers"),
         "length": counted,
     }
     inputs = {"dataset": data.fingerprint, "ranking": made.fingerprint}
@@ -81,7 +81,7 @@ def evaluate(
     return made_once(out, evaluations.KIND, config, inputs, make)
 
 
-def _lists(lists: Lists, data: Dataset, protocol: EvaluationProtocol) -> dict[str, float]:
+def _lists(lists: RankingTable, data: Dataset, protocol: EvaluationProtocol) -> dict[str, float]:
     """What the lists are like: "coverage@k", "novelty@k", "users without a list"."""
     catalogue = data.catalogue(protocol.title_style)
     information = self_information(data.train(), catalogue)
@@ -95,7 +95,7 @@ def _lists(lists: Lists, data: Dataset, protocol: EvaluationProtocol) -> dict[st
 def _written(
     generations: Path,
     ranking: Artifact,
-    lists: Lists,
+    lists: RankingTable,
     data: Dataset,
     examples: Sequence[Example],
 ) -> dict[str, Any]:

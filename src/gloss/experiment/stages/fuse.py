@@ -1,4 +1,4 @@
-"""The stages `train_sasrec`, `signal` and `fuse`: lists without a language model, and one of many.
+"""The stages `train_sasrec`, `ranker` and `fuse`: lists without a language model, and one of many.
 
 Needs torch for "sasrec" only, and imports it there.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gloss.artifacts import Artifact, creating, open_artifact
-from gloss.config import FusionRule, SASRec, Signals
+from gloss.config import FusionRule, Rankers, SASRec
 from gloss.data.dataset import Dataset, SplitName
 from gloss.data.histories import times_bought
 from gloss.data.titles import TitleStyle
@@ -20,18 +20,18 @@ from gloss.experiment.stages.making import made_once
 from gloss.fusion import log_linear as blending
 from gloss.fusion import trees as boosting
 from gloss.progress import Progress, silent
-from gloss.rankers.sources import SASREC, SIGNALS, TRAINED, Sources, network_file, signal_named
+from gloss.rankers.sources import RANKERS, SASREC, TRAINED, Sources, network_file, ranker_named
 from gloss.rankings import files as rankings
-from gloss.rankings.table import Lists
+from gloss.rankings.table import RankingTable
 
-__all__ = ["SIGNALS", "fuse", "needs_vectors", "signal", "train_sasrec"]
+__all__ = ["RANKERS", "fuse", "needs_vectors", "ranker", "train_sasrec"]
 
 _CHECKPOINTS = "checkpoints"
 
 
-def needs_vectors(signals: Signals) -> bool:
-    """Whether any signal in use reads vectors of titles of an encoder as it came."""
-    return "text" in signals.use or (SASREC in signals.use and signals.sasrec.text)
+def needs_vectors(rankers: Rankers) -> bool:
+    """Whether any ranker in use reads vectors of titles of an encoder as it came."""
+    return "text" in rankers.use or (SASREC in rankers.use and rankers.sasrec.text)
 
 
 def train_sasrec(
@@ -84,12 +84,12 @@ def train_sasrec(
     return made_once(out, SASREC, config, inputs, make)
 
 
-def signal(
+def ranker(
     name: str,
     dataset: Path,
     out: Path,
     *,
-    signals: Signals,
+    rankers: Rankers,
     protocol: EvaluationProtocol,
     split: SplitName = "test",
     index: Path | None = None,
@@ -98,15 +98,15 @@ def signal(
     limit_users: int | None = None,
     progress: Progress = silent,
 ) -> Artifact:
-    """Rank without a language model by one of `SIGNALS`: the ranking at `out`.
+    """Rank without a language model by one of `RANKERS`: the ranking at `out`.
 
-    index: an index by meaning, for signals that read title vectors; encoder: made by `tune`, for
+    index: an index by meaning, for rankers that read title vectors; encoder: made by `tune`, for
     "tuned"; networks: made by `train_sasrec`, for "sasrec".
     """
-    which = signal_named(name)
+    which = ranker_named(name)
     data = Dataset.load(dataset)
     sources = Sources(data, protocol.title_style, index=index, encoder=encoder, networks=networks)
-    settings = signals.two_step if which == "two-step" else signals.transitions
+    settings = rankers.two_step if which == "two-step" else rankers.transitions
     config = {
         "baseline": which,
         "split": split,
@@ -119,7 +119,7 @@ def signal(
     inputs = sources.inputs(which)
 
     def make() -> None:
-        lists = sources.signal(which, settings)(
+        lists = sources.ranker(which, settings)(
             data.examples(split, limit=limit_users),
             length=protocol.length,
             exclude_seen=protocol.exclude_seen,
@@ -131,30 +131,30 @@ def signal(
 
 
 def fuse(
-    signals: Sequence[Path],
+    rankers: Sequence[Path],
     validation: Sequence[Path],
     dataset: Path,
     out: Path,
     *,
     rule: FusionRule,
     length: int,
-    rehearsal: Path | None = None,
+    shifted_run: Path | None = None,
 ) -> Artifact:
     """One ranking out of several of the same users: the ranking at `out`.
 
-    validation: what made `signals` asked of validation users, in the same order; weights and trees
-    are fitted there. The rule "rank" fits nothing and needs none. rehearsal: the data set whose
+    validation: what made `rankers` asked of validation users, in the same order; weights and trees
+    are fitted there. The rule "rank" fits nothing and needs none. shifted_run: the data set whose
     validation users were asked, where it is another: the same purchases, split otherwise. Raises
     InputError when the two do not match, MissingExtraError for the rule "trees" without lightgbm.
     """
     data = Dataset.load(dataset)
-    rehearsed = Dataset.load(rehearsal or dataset)
-    tested = [_ranking_of(data, path) for path in signals]
-    fitted = [_ranking_of(rehearsed, path) for path in validation]
+    shifted = Dataset.load(shifted_run or dataset)
+    tested = [_ranking_of(data, path) for path in rankers]
+    fitted = [_ranking_of(shifted, path) for path in validation]
     _require_pairs(tested, fitted, rule)
     config = {
         "fusion": rule,
-        "signals": [_name(each) for each in tested],
+        "rankers": [_name(each) for each in tested],
         "split": tested[0].config["split"],
         "length": length,
         "exclude_seen": all(each.config["exclude_seen"] for each in tested),
@@ -162,29 +162,29 @@ def fuse(
     if rule == "trees":
         config["traits"] = [*boosting.TRAITS, *boosting.BESIDE]
     inputs = {"dataset": data.fingerprint}
-    if rehearsed.fingerprint != data.fingerprint:
-        inputs["rehearsal"] = rehearsed.fingerprint
+    if shifted.fingerprint != data.fingerprint:
+        inputs["shifted_run"] = shifted.fingerprint
     for role, artifacts in (("ranking", tested), ("validation", fitted)):
         inputs |= {f"{role} {n}": each.fingerprint for n, each in enumerate(artifacts, 1)}
 
     def make() -> None:
         lists = [_read(each) for each in tested]
         known = [_read(each) for each in fitted] if rule != "rank" else []
-        answers = rehearsed.examples("validation", limit=len(known[0])) if known else ()
+        answers = shifted.examples("validation", limit=len(known[0])) if known else ()
         summary: dict[str, Any] = {}
         beside: dict[str, str] = {}
         if rule == "rank":
             fused = blending.rank_fusion(lists, length=length)
         elif rule == "trees":
-            trees = boosting.fit(known, answers, times_bought(rehearsed.train()))
+            trees = boosting.fit(known, answers, times_bought(shifted.train()))
             asked = data.examples(config["split"], limit=len(lists[0]))
             bought = times_bought(data.train())
             fused = boosting.blend(lists, asked, trees, bought, length=length)
-            summary, beside = trees.summary(config["signals"]), {boosting.FILE: trees.text}
+            summary, beside = trees.summary(config["rankers"]), {boosting.FILE: trees.text}
         else:
             weights = blending.fit(known, answers)
             fused = blending.blend(lists, weights, length=length)
-            summary = weights.summary(config["signals"])
+            summary = weights.summary(config["rankers"])
         rankings.save_rankings(
             out, fused, config=config, inputs=inputs, summary=summary, beside=beside
         )
@@ -208,7 +208,7 @@ def _require_pairs(
     names = [_name(each) for each in tested], [_name(each) for each in fitted]
     if names[0] != names[1]:
         raise ConfigError(
-            f"the validation rankings are not those of the same signals in the same order: "
+            f"the validation rankings are not those of the same rankers in the same order: "
             f"{', '.join(names[0])} against {', '.join(names[1]) or 'none'}"
         )
     for each in fitted:
@@ -220,9 +220,9 @@ def _require_pairs(
 
 
 def _name(ranking: Artifact) -> str:
-    """The signal that made a ranking; the language model has no other name."""
+    """The ranker that made a ranking; the language model has no other name."""
     return str(ranking.config.get("baseline") or "gloss")
 
 
-def _read(ranking: Artifact) -> Lists:
+def _read(ranking: Artifact) -> RankingTable:
     return rankings.load_rankings(ranking.path)[1]

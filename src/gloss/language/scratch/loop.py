@@ -23,7 +23,7 @@ from gloss.config import Training
 from gloss.language.scratch.packed_llama import attending_to_packs
 from gloss.language.scratch.steps import Steps, steps_of
 from gloss.progress import Progress, silent
-from gloss.training.checkpoint import load_state, save_state
+from gloss.training.checkpoint import load_checkpoint, save_checkpoint
 
 __all__ = ["Epoch", "TrainingRecord", "train"]
 
@@ -59,7 +59,7 @@ def train(
     `pad` fills up packs where they have to be of one size (steps.py). `validate` gives a loss after
     each epoch. The checkpoint is rewritten every minute and at the end; removing it is the
     caller's. Losses are in nats a token; of training, with what two readings disagree
-    (`settings.agreement`).
+    (`settings.r_drop`).
     """
     steps = steps_of(model, settings, pad=pad)
     state = _resume(checkpoint, model, steps)
@@ -163,12 +163,14 @@ def _training(model: nn.Module) -> Iterator[None]:
 
 def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: _State) -> None:
     rest = {field.name: getattr(state, field.name) for field in fields(state)}
-    save_state(path, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), **rest})
+    save_checkpoint(
+        path, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), **rest}
+    )
 
 
 def _resume(path: Path, model: nn.Module, steps: Steps) -> _State:
     """Load the checkpoint, if there is one."""
-    saved = load_state(path)
+    saved = load_checkpoint(path)
     if saved is None:
         return _State(0, 0, 0, torch.zeros((), dtype=torch.float64), [])
     model.load_state_dict(saved.pop("model"))

@@ -22,7 +22,7 @@ __all__ = ["PackedLlama", "attending_to_packs", "on_device"]
 
 
 class PackedLlama:
-    """Losses of packs. dropout: used while the model is in training mode; agreement: how much it
+    """Losses of packs. dropout: used while the model is in training mode; r_drop: how much it
     counts there that two readings with different dropout agree (R-Drop: Liang et al., NeurIPS
     2021); compiled: for packs that all have the same number of tokens."""
 
@@ -31,12 +31,12 @@ class PackedLlama:
         model: Any,
         *,
         dropout: float = 0.0,
-        agreement: float = 0.0,
+        r_drop: float = 0.0,
         compiled: bool = False,
     ) -> None:
         self.model = model
         self.dropout = dropout
-        self.agreement = agreement
+        self.r_drop = r_drop
         self._compiled = compiled
         self._block: Callable[..., torch.Tensor] = _block
         self._loss: Callable[..., torch.Tensor] = _loss
@@ -60,15 +60,15 @@ class PackedLlama:
         reduction: str = "mean",
     ) -> torch.Tensor:
         """The loss of a pack whose parts are on the model's device already."""
-        agreement = self.agreement if self.model.training else 0.0
-        if agreement:
+        r_drop = self.r_drop if self.model.training else 0.0
+        if r_drop:
             tokens, positions, targets = (part.repeat(2) for part in (tokens, positions, targets))
             bounds = torch.cat([bounds, bounds[1:] + bounds[-1]])
         if self._compiled:
             torch._dynamo.mark_dynamic(bounds, 0)
         with _half_precision(tokens.device):
             hidden = self._hidden(tokens[None], positions[None], bounds)
-            return self._loss(self.model.lm_head, hidden[0], targets, reduction, agreement)
+            return self._loss(self.model.lm_head, hidden[0], targets, reduction, r_drop)
 
     def _hidden(
         self, tokens: torch.Tensor, positions: torch.Tensor, bounds: torch.Tensor
@@ -124,18 +124,18 @@ def _loss(
     hidden: torch.Tensor,
     targets: torch.Tensor,
     reduction: str,
-    agreement: float,
+    r_drop: float,
 ) -> torch.Tensor:
-    """hidden: (tokens, width); with agreement, two readings of the same tokens."""
+    """hidden: (tokens, width); with r_drop, two readings of the same tokens."""
     logits = head(hidden).float()
     loss = functional.cross_entropy(logits, targets, ignore_index=NO_LOSS, reduction=reduction)
-    if not agreement:
+    if not r_drop:
         return loss
     one, other = functional.log_softmax(logits, dim=-1).chunk(2)
     apart = ((one.exp() - other.exp()) * (one - other)).sum(dim=-1) / 2
     counted = targets.chunk(2)[0] != NO_LOSS
     apart = torch.where(counted, apart, 0.0).sum()
-    return loss + agreement * (apart / counted.sum() if reduction == "mean" else apart)
+    return loss + r_drop * (apart / counted.sum() if reduction == "mean" else apart)
 
 
 def on_device(device: torch.device, values: np.ndarray) -> torch.Tensor:

@@ -145,9 +145,7 @@ class _Recording:
 
 
 def _reader(model: Any, settings: Training, *, compiled: bool = False) -> PackedLlama:
-    return PackedLlama(
-        model, dropout=settings.dropout, agreement=settings.agreement, compiled=compiled
-    )
+    return PackedLlama(model, dropout=settings.dropout, r_drop=settings.r_drop, compiled=compiled)
 
 
 def _descended(

@@ -1,7 +1,7 @@
 """What a taught encoder expects next: a mixture of what each of the last purchases asks for.
 
 A mean of purchases would ask for something between them; a mixture asks for what goes with one of
-them. Knows arrays (retrieval/taught.py); knows no encoder.
+them. Knows arrays (rankers/dual_encoder/embeddings.py); knows no encoder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gloss.data.histories import Question
 from gloss.progress import Progress, silent
 from gloss.rankers.dual_encoder.embeddings import Taught
 from gloss.rankers.scoring import Array, Scored, each_best, rows_of
-from gloss.rankings.table import Lists
+from gloss.rankings.table import RankingTable
 
 __all__ = ["expected_next"]
 
@@ -32,7 +32,7 @@ def expected_next(
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
-) -> Lists:
+) -> RankingTable:
     """Each user's list by the logarithm of how likely an item's title is bought next.
 
     An item is there because of the purchase that makes it most likely. A user without a purchase

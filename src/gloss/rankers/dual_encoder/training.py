@@ -10,7 +10,8 @@ large catalogue, or a small machine, takes those of the step and some drawn ones
 data sets and encoders; no index.
 
     an ordinary sentence-transformers folder    modules.json, model.safetensors, …
-    taught.npz                                  what was learned besides (retrieval/taught.py)
+    taught.npz                                  what was learned besides
+    (rankers/dual_encoder/embeddings.py)
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ from gloss.errors import InputError
 from gloss.progress import Progress, silent
 from gloss.rankers.dual_encoder.embeddings import Taught, write_taught
 from gloss.retrieval.dense.encoders import MAX_TOKENS, Encoder, open_encoder
-from gloss.training.epochs import BETAS, Array, Emphasis, picked, train_epochs
+from gloss.training.epochs import (
+    BETAS,
+    Array,
+    HistoryLengthWeighting,
+    embedding_lookup,
+    train_epochs,
+)
 
 __all__ = ["CHECKPOINTS", "tune_encoder"]
 
@@ -88,7 +95,9 @@ def tune_encoder(
     torch.manual_seed(seed)
     model = start.model()
     read = [start.prefixes.document + title for title in titles]
-    network = _Network(model, read, settings, asked, Emphasis(rows, settings.emphasis))
+    network = _Network(
+        model, read, settings, asked, HistoryLengthWeighting(rows, settings.history_length_power)
+    )
     (draft.path / CHECKPOINTS).mkdir(exist_ok=True)
     losses = train_epochs(
         network,
@@ -137,7 +146,7 @@ class _Network(nn.Module):
         titles: Sequence[str],
         settings: Tuning,
         asked: Transitions,
-        emphasis: Emphasis,
+        history_length_power: HistoryLengthWeighting,
     ) -> None:
         super().__init__()
         self.encoder = model
@@ -149,7 +158,7 @@ class _Network(nn.Module):
         self.scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
         self.decides = nn.Parameter(torch.zeros(width))
         self.ages = nn.Parameter(torch.arange(asked.recent) * math.log(asked.decay))
-        self._settings, self._emphasis = settings, emphasis
+        self._settings, self._emphasis = settings, history_length_power
         ids = model.tokenizer(list(titles), truncation=True, max_length=MAX_TOKENS)["input_ids"]
         self._lengths = torch.tensor([len(each) for each in ids])
         self._tokens = nn.utils.rnn.pad_sequence(
@@ -195,10 +204,12 @@ class _Network(nn.Module):
         vectors = self._encoded(candidates)
         own = (self._added(each, candidates) for each in (self.asking, self.answering))
         asking, answering = self._sides(vectors, *own)
-        odds = (picked(asking, purchases) @ picked(answering, answers).mT).squeeze(-1)
+        odds = (
+            embedding_lookup(asking, purchases) @ embedding_lookup(answering, answers).mT
+        ).squeeze(-1)
         found = odds - _sums_of(asking, answering, purchases)
         found = torch.where(purchases == answers, _HARDLY, found)
-        decides = picked((vectors @ self.decides)[:, None], purchases).squeeze(-1) + ages
+        decides = embedding_lookup((vectors @ self.decides)[:, None], purchases).squeeze(-1) + ages
         nats = -torch.logsumexp(decides.log_softmax(-1) + found, -1)
         return (nats * self._emphasis.of(wanted)).mean()
 
@@ -222,7 +233,7 @@ class _Network(nn.Module):
     def _added(self, own: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
         """(candidates, dimension) of what titles have of their own, some of it left out."""
         return functional.dropout(
-            picked(own, candidates), self._settings.own_dropout, self.training
+            embedding_lookup(own, candidates), self._settings.own_dropout, self.training
         )
 
     def _candidates(self, needed: torch.Tensor) -> torch.Tensor:
@@ -263,9 +274,9 @@ def _sums_of(
     """float32 of the shape of `purchases`: the logarithm of the sum over all that may follow each;
     nothing follows itself."""
     distinct, places = purchases.unique(return_inverse=True)
-    odds = picked(asking, distinct) @ answering.T
+    odds = embedding_lookup(asking, distinct) @ answering.T
     sums = odds.scatter(1, distinct[:, None], -torch.inf).logsumexp(1)
-    return picked(sums[:, None], places).squeeze(-1)
+    return embedding_lookup(sums[:, None], places).squeeze(-1)
 
 
 def _array(weights: torch.Tensor) -> Array:

@@ -35,7 +35,8 @@ __all__ = [
 ]
 
 TAUGHT = "encoder"
-"""The kind of artefact that an encoder is which was taught here (retrieval/tuning.py)."""
+"""The kind of artefact that an encoder is which was taught here
+(rankers/dual_encoder/training.py)."""
 
 Role = Literal["query", "document"]
 Vectors = np.ndarray[Any, np.dtype[np.float32]]

@@ -1,4 +1,4 @@
-"""Signals without a language model and their fusion, by command and in one run."""
+"""Rankers without a language model and their fusion, by command and in one run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gloss.data.dataset import Dataset
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.experiment import pipeline, stages
 from gloss.experiment.loading import with_overrides
-from gloss.experiment.run_folder import FUSED, OURS, SIGNALS, RunFolder
+from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
 from gloss.experiment.stages.report import report_on
 from gloss.rankings.files import load_rankings
 from processes import visible_bytes
@@ -26,7 +26,7 @@ SETTINGS = {
     "training": {"epochs": 1, "warmup_steps": 2, "validation_users": 10},
     "decoding": {"beams": 4},
     "limit_users": 60,
-    "signals": {
+    "rankers": {
         "use": [*NAMES],
         "length": 40,
         "sasrec": {"text": False, "epochs": 2, "width": 16},
@@ -36,7 +36,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def fused(tmp_path_factory) -> RunFolder:
-    """A run with signals whose title vectors nobody needs."""
+    """A run with rankers whose title vectors nobody needs."""
     folder = tmp_path_factory.mktemp("fused") / "run"
     pipeline.run(with_overrides(SETTINGS, []), folder)
     return RunFolder(folder)
@@ -46,15 +46,15 @@ def ranking(folder):
     return load_rankings(folder)[1]
 
 
-def test_a_run_leaves_every_signal_and_both_fusions(fused):
-    assert set(fused.evaluations()) == {OURS, FUSED, SIGNALS, "last-item", "popularity", *NAMES}
+def test_a_run_leaves_every_ranker_and_both_fusions(fused):
+    assert set(fused.evaluations()) == {OURS, FUSED, RANKERS, "last-item", "popularity", *NAMES}
     for split in ("validation", "test"):
         for name in (OURS, *NAMES):
-            assert open_artifact(fused.signal(split, name), "ranking").config["split"] == split
+            assert open_artifact(fused.ranker(split, name), "ranking").config["split"] == split
     (report,) = report_on([fused.path])
     labels = [row.model for row in report.rows]
-    assert labels[:2] == ["GLoSS", "GLoSS, fused with signals"]
-    assert "All signals, without a language model" in labels
+    assert labels[:2] == ["GLoSS", "GLoSS, fused with rankers"]
+    assert "All rankers, without a language model" in labels
 
 
 def test_all_are_measured_on_lists_of_one_length(fused):
@@ -64,7 +64,7 @@ def test_all_are_measured_on_lists_of_one_length(fused):
         assert found.values["mrr"].tolist() == found.values["mrr@20"].tolist(), name
 
 
-def test_weights_say_what_each_signal_is_worth_and_on_whom_that_rests(fused):
+def test_weights_say_what_each_ranker_is_worth_and_on_whom_that_rests(fused):
     summary = open_artifact(fused.ranking(FUSED), "ranking").summary
     assert list(summary["weights"]) == [OURS, *NAMES]
     assert 0 < summary["fitted on users"] <= 60
@@ -83,7 +83,7 @@ def test_a_second_run_does_nothing_again(fused):
     assert [file.stat().st_mtime_ns for file in manifests] == before
 
 
-def test_a_change_of_one_signal_leaves_the_others(fused):
+def test_a_change_of_one_ranker_leaves_the_others(fused):
     def made():
         return {
             str(file.parent.relative_to(fused.path)): file.stat().st_mtime_ns
@@ -91,12 +91,12 @@ def test_a_change_of_one_signal_leaves_the_others(fused):
         }
 
     before = made()
-    pipeline.run(with_overrides(SETTINGS, ["signals.two_step.decay=0.6"]), fused.path)
+    pipeline.run(with_overrides(SETTINGS, ["rankers.two_step.decay=0.6"]), fused.path)
     after = made()
     assert {name for name in after if after[name] != before[name]} == {
-        "signals/validation/two-step",
-        "signals/test/two-step",
-        *(f"{kind}/{name}" for kind in ("rankings", "evaluations") for name in (FUSED, SIGNALS)),
+        "rankers/validation/two-step",
+        "rankers/test/two-step",
+        *(f"{kind}/{name}" for kind in ("rankings", "evaluations") for name in (FUSED, RANKERS)),
         "evaluations/two-step",
     }
     pipeline.run(with_overrides(SETTINGS, []), fused.path)
@@ -113,7 +113,7 @@ def test_the_commands_make_what_a_run_makes(done, fused):
     done("fuse", *lists, "--rule", "rank", "-d", fused.data, "-o", "by-rank")
     done("evaluate", "-r", "both", "-d", fused.data, "-o", "evaluation")
     for split in ("validation", "test"):
-        assert ranking(f"{split}/two-step") == ranking(fused.signal(split, "two-step"))
+        assert ranking(f"{split}/two-step") == ranking(fused.ranker(split, "two-step"))
     assert len(ranking("by-rank")) == len(ranking("both")) == 60
 
 
@@ -140,30 +140,30 @@ def test_sasrec_is_trained_once_for_both_splits(done, fused):
 
 def test_rankings_that_are_no_pair_are_refused(gloss, fused):
     test, validation = (
-        [fused.signal(split, name) for name in ("transitions", "two-step")]
+        [fused.ranker(split, name) for name in ("transitions", "two-step")]
         for split in ("test", "validation")
     )
     told = ("-d", fused.data, "-o", "out")
     swapped = [word for path in reversed(validation) for word in ("--validation", path)]
-    assert "not those of the same signals" in gloss("fuse", *test, *swapped, *told).error
+    assert "not those of the same rankers" in gloss("fuse", *test, *swapped, *told).error
     peeked = [word for path in test for word in ("--validation", path)]
     assert "fitted on validation users alone" in gloss("fuse", *test, *peeked, *told).error
     assert "two-step against none" in gloss("fuse", *test, *told).error
 
 
-def test_a_signal_that_reads_titles_says_which_index_it_needs(gloss, fused):
+def test_a_ranker_that_reads_titles_says_which_index_it_needs(gloss, fused):
     failed = gloss("baseline", "text", "-d", fused.data, "-o", "out")
     assert "name an index made with --retriever dense" in failed.error
     failed = gloss("baseline", "text", "-d", fused.data, "-i", fused.index, "-o", "out")
     assert "holds no vectors of 'fair' titles" in failed.error
 
 
-def test_settings_of_signals_are_checked(gloss, tmp_path):
+def test_settings_of_rankers_are_checked(gloss, tmp_path):
     for setting, message in (
-        ("signals.uses=[text]", "unknown setting signals.uses (did you mean use?)"),
-        ("signals.sasrec.layer=1", "unknown setting signals.sasrec.layer (did you mean layers?)"),
-        ("signals.use=[oracle]", "signals.use.0: Input should be 'transitions'"),
-        ("signals.sasrec.heads=3", "width (16) must be a multiple of heads (3)"),
+        ("rankers.uses=[text]", "unknown setting rankers.uses (did you mean use?)"),
+        ("rankers.sasrec.layer=1", "unknown setting rankers.sasrec.layer (did you mean layers?)"),
+        ("rankers.use=[oracle]", "rankers.use.0: Input should be 'transitions'"),
+        ("rankers.sasrec.heads=3", "width (16) must be a multiple of heads (3)"),
     ):
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
         assert message in gloss("run", tmp_path / "config.yaml", setting, "--dry-run").error
