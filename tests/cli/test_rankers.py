@@ -94,8 +94,8 @@ def test_a_change_of_one_ranker_leaves_the_others(fused):
     pipeline.run(with_overrides(SETTINGS, ["rankers.two_step.decay=0.6"]), fused.path)
     after = made()
     assert {name for name in after if after[name] != before[name]} == {
-        "rankers/validation/two-step",
-        "rankers/test/two-step",
+        "candidates/validation/two-step",
+        "candidates/test/two-step",
         *(f"{kind}/{name}" for kind in ("rankings", "evaluations") for name in (FUSED, RANKERS)),
         "evaluations/two-step",
     }

@@ -4,9 +4,9 @@ config.yaml                              the settings, resolved
 data/ model/ generations/ index/         one artefact a stage; validation-generations/ to fuse
 rankings/{gloss,last-item,popularity}/   lists of items
 vectors/ encoder/ sasrec/                what rankers without a language model are made from
-rankers/{validation,test}/…/             long lists of each ranker, to be fused
-rankings/{rankers,fused}/                all rankers as one list: without the model, and with it
-shifted_run/                               the same run one purchase earlier, to fit the fusion on
+candidates/{validation,test}/…/          long lists of each ranker, to be fused
+rankings/{rankers-only,fused}/           all rankers as one list: without the model, and with it
+shifted-run/                             the same run one purchase earlier, to fit the fusion on
 evaluations/…/                           what lists are worth
 report.html
 """
