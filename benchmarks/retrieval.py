@@ -41,8 +41,7 @@ import threadpoolctl
 from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
 from gloss.evaluation.protocol import FAIR, PAPER, EvaluationProtocol
-from gloss.experiment.stages import evaluate as measuring
-from gloss.experiment.stages import rank as ranking
+from gloss.experiment import stages
 from gloss.retrieval.dense.blocked import top_products
 from gloss.retrieval.index import build_index
 from gloss.retrieval.lexical.bm25 import BM25
@@ -247,14 +246,14 @@ def _whole(data: Dataset, protocol: EvaluationProtocol, rounds: int) -> dict[str
         folder = Path(name)
         file = folder / "generations.json"
         file.write_text(json.dumps(entries))
-        ranking.index(data.path, folder / "index", settings=protocol.index_settings())
+        stages.index(data.path, folder / "index", settings=protocol.index_settings())
         rounds_done = iter(range(rounds))
 
         def run() -> None:
             done = next(rounds_done)
             out = folder / f"ranking-{done}"
-            ranking.rank(file, folder / "index", out, protocol=protocol)
-            measuring.evaluate(out, data.path, folder / f"evaluation-{done}", protocol=protocol)
+            stages.rank(file, folder / "index", out, protocol=protocol)
+            stages.evaluate(out, data.path, folder / f"evaluation-{done}", protocol=protocol)
 
         seconds = _in_turns({"ours": run}, rounds)
     return {"protocol": protocol.name, "users": len(examples), "seconds": seconds}

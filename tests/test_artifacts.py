@@ -272,7 +272,7 @@ def test_two_processes_do_not_write_the_same_artefact(tmp_path):
 
 
 DIES = """
-import os, ranker, sys
+import os, signal, sys
 from pathlib import Path
 from gloss.artifacts import creating
 with creating(Path(sys.argv[1]), kind="model", config={"beams": 6}, inputs={}) as draft:

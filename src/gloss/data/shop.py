@@ -1,7 +1,7 @@
 """The built-in shop: a synthetic hobby and home store, to try everything without a download.
 
 Everything here is invented: brands, products and people. Figures measured on it say whether the
-pipeline works; they say nothing about real people. The ranker is real but not trivial:
+pipeline works; they say nothing about real people. The signal is real but not trivial:
 
 - the catalogue is 8 departments x 3 brands x 4 product lines x editions, 432 titles such as
   "Okumi Loose Leaf Tea, Jasmine Green, 125 g"; of the four lines one is refilled (sizes), one is
@@ -145,7 +145,7 @@ _DEPARTMENTS = (
         flavours=("Straight", "Curved"),
         sizes=("6 Pieces", "12 Pieces", "30 Pieces"),
         series="Branch Line Scenery",
-        parts=("Scene 1: Halt", "Scene 2: Ranker Box", "Scene 3: Viaduct", "Scene 4: Quay"),
+        parts=("Scene 1: Halt", "Scene 2: Signal Box", "Scene 3: Viaduct", "Scene 4: Quay"),
         main="Tank Locomotive",
         mains=("Apple Livery", "Maroon Livery", "Weathered", "Works Shunter"),
         extra="Speed Controller",

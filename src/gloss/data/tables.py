@@ -230,8 +230,8 @@ def _parquet_rows(path: Path, columns: Sequence[str], bad: BadLines) -> Rows:
             frame = pl.read_parquet(path, columns=list(dict.fromkeys(columns)), glob=False)
     except (PolarsError, PanicException) as error:  # some flipped bytes make polars panic
         raise InputError(f"{path} is not a whole Parquet file: {on_one_line(error)}") from None
-    embedding_lookup = frame.select(pl.col(name).alias(str(n)) for n, name in enumerate(columns))
-    yield from enumerate(embedding_lookup.iter_rows(), 1)
+    picked = frame.select(pl.col(name).alias(str(n)) for n, name in enumerate(columns))
+    yield from enumerate(picked.iter_rows(), 1)
 
 
 _READERS: dict[str, Callable[[Path, Sequence[str], BadLines], Rows]] = {
