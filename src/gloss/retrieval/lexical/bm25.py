@@ -17,16 +17,18 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-import bm25s
 import numpy as np
 
 from gloss.artifacts import Draft
 from gloss.data.catalogue import Catalogue
 from gloss.errors import ConfigError, InputError
+from gloss.retrieval.lexical.bm25s_import import import_bm25s
 from gloss.retrieval.retriever import Hit, IndexSettings
 from gloss.retrieval.top_k import best_rows, group_count, round_up
 
 __all__ = ["BM25", "COMPILED_FROM", "MARKER", "known_words"]
+
+bm25s = import_bm25s()
 
 MARKER = "Title: "
 """What the published system writes before every title, in its index and in its queries."""
