@@ -37,6 +37,7 @@ ORDER = (
 TORCH = {"torch", "transformers", "tokenizers", "safetensors"}
 NEED_TORCH = ("language/", "training/", "decoding/cuda/", "decoding/cpu/")
 MAY_NEED_TORCH = {
+    "rankers/dual_encoder/network.py",
     "rankers/dual_encoder/training.py",
     "decoding/beam_search.py",
     "decoding/beams.py",
@@ -46,7 +47,10 @@ MAY_NEED_TORCH = {
     "decoding/llama_weights.py",
     "decoding/title_trie.py",
     "decoding/vllm.py",
-    "rankers/sasrec.py",
+    "rankers/sasrec/ensemble.py",
+    "rankers/sasrec/full_softmax.py",
+    "rankers/sasrec/network.py",
+    "rankers/sasrec/training.py",
     "retrieval/dense/retriever.py",
 }
 MODULES = sorted(path.relative_to(SRC).as_posix() for path in SRC.rglob("*.py"))

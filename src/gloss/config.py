@@ -287,7 +287,7 @@ class Tuning(_Settings):
 
 
 class SASRec(_Settings):
-    """A small transformer over items (rankers/sasrec.py). networks: trained with
+    """A small transformer over items (rankers/sasrec/). networks: trained with
     seeds in a row, their log-probabilities averaged; text: whether title vectors are part of an
     item's vector; batch_users: users a step; length: purchases it looks back;
     history_length_power: as in `Tuning`."""

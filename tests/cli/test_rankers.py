@@ -174,7 +174,7 @@ def test_a_network_that_was_half_written_is_written_again(fused, tmp_path, monke
     told |= {"titles": "fair", "seed": 0}
     whole = stages.train_sasrec(fused.data, tmp_path / "whole", **told)
     with monkeypatch.context() as patched:
-        patched.setattr("gloss.rankers.sasrec.save_network", torn)
+        patched.setattr("gloss.rankers.sasrec.network.save_network", torn)
         with pytest.raises(KeyboardInterrupt):
             stages.train_sasrec(fused.data, tmp_path / "torn", **told)
     again = stages.train_sasrec(fused.data, tmp_path / "torn", **told)

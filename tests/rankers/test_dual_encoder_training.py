@@ -108,7 +108,7 @@ def test_the_loss_is_that_of_a_mixture_over_the_last_purchases(minilm):
     """Two purchases make a user; the longer history counts for more; nothing follows itself."""
     import torch
 
-    from gloss.rankers.dual_encoder.training import _Network as Network
+    from gloss.rankers.dual_encoder.network import Network
 
     rows = [np.array([4, 7, 1, 9]), np.array([3, 5])]
     network = Network(
@@ -135,7 +135,7 @@ def test_the_loss_is_that_of_a_mixture_over_the_last_purchases(minilm):
 def test_a_title_bought_again_has_a_loss(minilm):
     import torch
 
-    from gloss.rankers.dual_encoder.training import _Network as Network
+    from gloss.rankers.dual_encoder.network import Network
 
     rows = torch.tensor([[2, 2]])
     every = HistoryLengthWeighting(list(rows.numpy()), 0)
@@ -150,7 +150,7 @@ def test_several_threads_leave_the_same_gradients(minilm):
     """With steps large enough for torch to share them out."""
     import torch
 
-    from gloss.rankers.dual_encoder.training import _Network as Network
+    from gloss.rankers.dual_encoder.network import Network
 
     rows = torch.from_numpy(np.random.default_rng(0).integers(0, len(TITLES), (40, 9)))
     every = HistoryLengthWeighting(list(rows.numpy()), 0.5)

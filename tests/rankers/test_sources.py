@@ -18,15 +18,11 @@ from gloss.errors import InputError
 from gloss.evaluation.metrics import target_ranks
 from gloss.experiment.stages import prepare
 from gloss.rankers import build_graph, similar_titles, transitions
-from gloss.rankers.sasrec import (
-    Ensemble,
-    Network,
-    load_network,
-    sasrec,
-    save_network,
-    train_network,
-)
-from gloss.rankers.sasrec import _FullSoftmax as FullSoftmax
+from gloss.rankers.sasrec.ensemble import Ensemble
+from gloss.rankers.sasrec.full_softmax import FullSoftmax
+from gloss.rankers.sasrec.network import Network, load_network, save_network
+from gloss.rankers.sasrec.ranker import sasrec
+from gloss.rankers.sasrec.training import train_network
 
 ITEMS = "abcdef"
 CATALOGUE = Catalogue(Item(item, f"title {item}") for item in ITEMS)

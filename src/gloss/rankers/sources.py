@@ -30,7 +30,7 @@ from gloss.retrieval.dense.encoders import TAUGHT
 from gloss.retrieval.index import Index, load_index
 
 if TYPE_CHECKING:
-    from gloss.rankers.sasrec import Ensemble
+    from gloss.rankers.sasrec.ensemble import Ensemble
 
 __all__ = [
     "RANKERS",
@@ -116,7 +116,7 @@ class Sources:
         """Make a ranker: build its graph, or load its networks. settings: what is trained has its
         own."""
         if name == SASREC:
-            from gloss.rankers.sasrec import sasrec
+            from gloss.rankers.sasrec.ranker import sasrec
 
             return partial(sasrec, self._ensemble(), catalogue=self.catalogue)
         if name == "tuned":
@@ -183,7 +183,8 @@ class Sources:
         return artifact
 
     def _ensemble(self) -> Ensemble:
-        from gloss.rankers.sasrec import Ensemble, load_network
+        from gloss.rankers.sasrec.ensemble import Ensemble
+        from gloss.rankers.sasrec.network import load_network
 
         trained = self._trained
         fields = {k: v for k, v in trained.config.items() if k in SASRec.model_fields}

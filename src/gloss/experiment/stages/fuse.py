@@ -49,7 +49,8 @@ def train_sasrec(
     index: an index by meaning, whose title vectors are read, as `settings.text` requires.
     """
     require_extra("SASRec", "train", "torch", "safetensors")
-    from gloss.rankers.sasrec import count_parameters, save_network, train_network
+    from gloss.rankers.sasrec.network import count_parameters, save_network
+    from gloss.rankers.sasrec.training import train_network
 
     data = Dataset.load(dataset)
     sources = Sources(data, titles, index=index)
