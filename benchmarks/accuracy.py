@@ -27,7 +27,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from gloss.artifacts import MANIFEST, Artifact, open_artifact
-from gloss.config import Experiment, FusionRule, ModelSettings, ScratchModel
+from gloss.config import ModelSettings, ScratchModel
 from gloss.data.dataset import Dataset
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.evaluation.protocol import EvaluationProtocol
@@ -35,6 +35,7 @@ from gloss.evaluation.significance import compare_folders
 from gloss.experiment import pipeline, stages
 from gloss.experiment.loading import load_experiment
 from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
+from gloss.experiment.settings import Experiment
 from gloss.progress import Progress, silent
 from gloss.report.published import published_rows
 from machine import hardware
@@ -43,10 +44,10 @@ TIMES, MACHINE = "times.json", "machine"
 COLUMNS = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
 WITHOUT, BY_RULE, ALONE, BEAMS = "without-", "by-", "alone-", "beams-"
 FEWER_BEAMS = (1, 5, 10)
-RULES: dict[FusionRule, str] = {
+RULES: dict[str, str] = {
     "log-linear": "by fitted weights",
     "trees": "by fitted trees",
-    "rank": "by ranks alone",
+    "reciprocal-rank": "by ranks alone",
 }
 ALONE_AS = {
     "titles": "language model alone: titles, no neighbours",
@@ -60,14 +61,14 @@ NAMES = {
     RANKERS: "All rankers, no language model",
     "last-item": "Last-item search, BM25",
     "popularity": "Popularity",
-    "transitions": "Transition graph",
-    "two-step": "Transition graph, two steps",
-    "text": "Similar titles",
-    "tuned": "Taught encoder",
-    "words": "Common words",
+    "transitions": "Transitions",
+    "second-order-transitions": "Second-order transitions",
+    "title-similarity": "Title similarity",
+    "dual-encoder": "Dual encoder",
+    "word-overlap": "Word overlap",
     "sasrec": "SASRec, full softmax",
 }
-LEARNED_IN = {OURS: "train", "tuned": "teach encoder", "sasrec": "train sasrec"}
+LEARNED_IN = {OURS: "train", "dual-encoder": "teach encoder", "sasrec": "train sasrec"}
 LISTED_IN = {OURS: "generate"}
 """Stages, by what they serve; other lists come of the stage `test …`."""
 
@@ -155,7 +156,7 @@ def _ablate(folder: RunFolder, experiment: Experiment, *, model: bool) -> None:
 
 def _without_parts(folder: RunFolder, experiment: Experiment, names: Sequence[str]) -> None:
     """The fusion without each of its lists in turn, and by each other rule."""
-    used = experiment.rankers.fusion
+    used = experiment.fusion.rule
     for name in names:
         left = [each for each in names if each != name]
         if left:
@@ -189,7 +190,7 @@ def _otherwise(folder: RunFolder, experiment: Experiment, name: str, **decoding:
 
 
 def _fuse(
-    folder: RunFolder, experiment: Experiment, names: Sequence[str], out: str, *, rule: FusionRule
+    folder: RunFolder, experiment: Experiment, names: Sequence[str], out: str, *, rule: str
 ) -> None:
     protocol, made = pipeline.protocol_of(experiment), folder.path / "ablations" / out
     fitted = pipeline.fitted_in(experiment, folder)
@@ -443,7 +444,7 @@ def _ranking(run: RunFolder, name: str) -> Artifact:
 
 def _parameters(run: RunFolder, parts: Sequence[str]) -> str:
     """Of all that was trained, from the manifests: weights may lie elsewhere."""
-    made = {OURS: run.model, "tuned": run.encoder, "sasrec": run.networks}
+    made = {OURS: run.model, "dual-encoder": run.encoder, "sasrec": run.networks}
     manifests = [made[name] / MANIFEST for name in parts if name in made]
     told = [json.loads(m.read_text())["summary"] if m.is_file() else {} for m in manifests]
     if not told or not all("parameters" in summary for summary in told):

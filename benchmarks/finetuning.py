@@ -32,9 +32,10 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, TrainerCallback
 
 from decoding import SHAPES
-from gloss.config import Experiment, LoraModel, LoraTraining
+from gloss.config import LoraModel, LoraTraining
 from gloss.data.dataset import Dataset
 from gloss.experiment.loading import load_experiment
+from gloss.experiment.settings import Experiment
 from gloss.language.bases import Base
 from gloss.language.examples import EncodedExample, encode, questions_of
 from gloss.language.lora.adapters import load_tokenizer

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from gloss.config import Experiment
 from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
 from gloss.experiment import pipeline
 from gloss.experiment.loading import with_overrides
 from gloss.experiment.run_folder import RunFolder
+from gloss.experiment.settings import Experiment
 from gloss.retrieval.dense.encoders import Encoder, open_encoder
 from processes import TINY, Processes
 

@@ -1,21 +1,19 @@
-"""One experiment as typed settings: a section for each stage.
+"""The sections of an experiment as typed settings, one for each stage.
 
-Knows settings; knows nothing of what they do, nor of files (experiment/loading.py).
+Knows settings; knows nothing of what they do, nor of files (experiment/loading.py). The settings of
+a ranker stand in the ranker's own file, and experiment/settings.py puts all sections together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Discriminator,
     Field,
     PositiveInt,
-    Tag,
     model_validator,
 )
 
@@ -23,38 +21,33 @@ __all__ = [
     "AS_IT_IS",
     "AmazonData",
     "Decoding",
-    "Experiment",
-    "FusionRule",
     "Index",
     "Loading",
     "LoraModel",
     "LoraTraining",
     "ModelSettings",
-    "RankerName",
-    "Rankers",
     "Ranking",
-    "SASRec",
     "ScratchModel",
+    "Seed",
+    "Settings",
+    "Share",
     "ShopData",
     "TableData",
     "Training",
     "TrainingSettings",
-    "Transitions",
-    "Tuning",
 ]
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
+    """The base of every section: unknown settings are errors, and values do not change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-_Section = TypeVar("_Section", bound=_Settings)
-
-
-class ShopData(_Settings):
+class ShopData(Settings):
     """The built-in synthetic shop."""
 
     source: Literal["shop"] = "shop"
@@ -63,7 +56,7 @@ class ShopData(_Settings):
     split: Literal["paper", "leave-one-out"] = "paper"
 
 
-class AmazonData(_Settings):
+class AmazonData(Settings):
     """A category of the Amazon files of 2014, in `folder` or, without one, fetched."""
 
     source: Literal["amazon"]
@@ -74,7 +67,7 @@ class AmazonData(_Settings):
     split: Literal["paper", "leave-one-out"] = "paper"
 
 
-class TableData(_Settings):
+class TableData(Settings):
     """Your own tables; see `gloss prepare table --help` for the columns."""
 
     source: Literal["table"]
@@ -90,7 +83,7 @@ class TableData(_Settings):
     split: Literal["paper", "leave-one-out"] = "paper"
 
 
-class ScratchModel(_Settings):
+class ScratchModel(Settings):
     """A Llama trained from zero. context: tokens that it can look back; networks: trained with
     seeds in a row, and their titles' probabilities averaged."""
 
@@ -110,7 +103,7 @@ class ScratchModel(_Settings):
         return self
 
 
-class LoraModel(_Settings):
+class LoraModel(Settings):
     """An adapter on a pretrained model. base: a hub name (ORG/NAME) or a folder; revision: of the
     hub, a branch, tag or commit; quantization: how the frozen weights are held; targets: the linear
     layers that get an adapter of this rank, scaled by alpha / rank."""
@@ -133,7 +126,7 @@ class LoraModel(_Settings):
     )
 
 
-class Training(_Settings):
+class Training(Settings):
     """How a model is trained. batch_tokens: tokens a step; dropout: after the embedding, attention
     and MLP blocks; attention_dropout: in the attention weights; r_drop: how much it counts that
     two readings with different dropout agree (R-Drop), at twice the cost; clip: largest gradient.
@@ -159,7 +152,7 @@ class Training(_Settings):
     validation_users: int = Field(1000, ge=0)
 
 
-class LoraTraining(_Settings):
+class LoraTraining(Settings):
     """How an adapter is trained; the defaults are the published recipe (docs/protocol.md).
 
     batch: examples that a device reads at once, accumulation: how often before a step; sequence:
@@ -187,7 +180,7 @@ class LoraTraining(_Settings):
     report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
 
 
-class Loading(_Settings):
+class Loading(Settings):
     """How a model is taken from its folder. base: the folder of an adapter's base model, where it
     is not found by name; keep_adapters: beside the weights instead of merged into them; context:
     tokens of prompt and answer at most, where it is not what the model was trained with."""
@@ -201,7 +194,7 @@ class Loading(_Settings):
 AS_IT_IS = Loading()
 
 
-class Decoding(_Settings):
+class Decoding(Settings):
     """mode: "catalogue" writes titles that exist, "free" anything, "exact" scores every title that
     exists and keeps the best (slow, nothing is lost). cut: what too long a prompt loses: its oldest
     purchases, whole, or tokens on the left, instruction and all, as in the published system.
@@ -224,7 +217,7 @@ class Decoding(_Settings):
         return self
 
 
-class Index(_Settings):
+class Index(Settings):
     """How the catalogue is searched (retrieval/retriever.py says what each means); what is not set
     comes from the protocol, or is the usual."""
 
@@ -241,7 +234,7 @@ class Index(_Settings):
     weight: float | None = Field(None, ge=0, le=1)
 
 
-class Ranking(_Settings):
+class Ranking(Settings):
     """From generated titles to a list of items; what is not set comes from the protocol."""
 
     per_query: PositiveInt | None = None
@@ -252,140 +245,5 @@ class Ranking(_Settings):
     segments: tuple[PositiveInt, PositiveInt] | None = None
 
 
-class Transitions(_Settings):
-    """The graph of what was bought near what (rankers/transitions.py).
-
-    window: purchases that far apart are joined, with weight fading^(gap - 1); degree_power: weights
-    are divided by both items' degrees to this power; first_hop, second_hop: weights of what lies
-    one step and two steps away. A user is the last `recent` items, weighted decay^0, decay^1, …
-    from the last one back; similarity of titles takes these two as well."""
-
-    window: PositiveInt = 8
-    fading: float = Field(0.7, gt=0, le=1)
-    degree_power: float = Field(0.1, ge=0, le=1)
-    first_hop: float = Field(1.0, ge=0)
-    second_hop: float = Field(0.1, ge=0)
-    recent: PositiveInt = 10
-    decay: float = Field(0.5, gt=0, le=1)
-
-
-class Tuning(_Settings):
-    """How a sentence encoder is taught on histories (rankers/dual_encoder/training.py).
-    batch_users: users a step; candidates: titles that the next one is found among, the whole
-    catalogue where it has no more; they bound memory, about 2.5 MB a title on a GPU with the
-    encoder all-MiniLM-L6-v2; own_rate: the learning rate of what a title adds to the encoder's
-    reading of it, 0 for nothing; own_dropout: of that; history_length_power: a purchase counts as
-    its history's length to this power."""
-
-    epochs: PositiveInt = 5
-    batch_users: PositiveInt = 256
-    candidates: Annotated[int, Field(ge=2)] = 20_000
-    learning_rate: float = Field(1e-3, gt=0)
-    own_rate: float = Field(1e-3, ge=0)
-    own_dropout: Share = 0.5
-    history_length_power: float = Field(0.5, ge=0, le=2)
-
-
-class SASRec(_Settings):
-    """A small transformer over items (rankers/sasrec/). networks: trained with
-    seeds in a row, their log-probabilities averaged; text: whether title vectors are part of an
-    item's vector; batch_users: users a step; length: purchases it looks back;
-    history_length_power: as in `Tuning`."""
-
-    networks: PositiveInt = 1
-    layers: PositiveInt = 2
-    width: PositiveInt = 64
-    heads: PositiveInt = 2
-    dropout: Share = 0.4
-    length: PositiveInt = 50
-    text: bool = True
-    epochs: PositiveInt = 12
-    batch_users: PositiveInt = 128
-    learning_rate: float = Field(2e-3, gt=0)
-    history_length_power: float = Field(0.5, ge=0, le=2)
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> SASRec:
-        if self.width % self.heads:
-            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
-        return self
-
-
-RankerName = Literal["transitions", "two-step", "text", "tuned", "words", "sasrec"]
-FusionRule = Literal["log-linear", "trees", "rank"]
-
-
-class Rankers(_Settings):
-    """Rankings that need no language model, and their fusion with it. use: which ones; without any
-    there is no fusion; fusion: by fitted weights, by fitted trees (extra "trees"), or by ranks
-    alone; encoder: what makes vectors of titles (retrieval/dense/encoders.py), and is taught for
-    "tuned"; length: items that each ranker brings to the fusion; validation_users: weights or
-    trees are fitted on as many; shifted_run: fitted not on the paper split's few validation users,
-    but on everybody's second-last purchase, for which all is trained a second time without it."""
-
-    use: tuple[RankerName, ...] = ()
-    fusion: FusionRule = "log-linear"
-    encoder: str = "all-MiniLM-L6-v2"
-    length: PositiveInt = 200
-    validation_users: PositiveInt = 4000
-    shifted_run: bool = False
-    transitions: Transitions = Transitions()
-    two_step: Transitions = Transitions(degree_power=0.3, first_hop=0.0, second_hop=1.0)
-    tuning: Tuning = Tuning()
-    sasrec: SASRec = SASRec()
-
-
-def _recipe(settings: Any) -> Any:
-    """What a section of model settings is for; without the word, training from zero."""
-    if isinstance(settings, Mapping):
-        return settings.get("recipe", "scratch")
-    return getattr(settings, "recipe", "scratch")
-
-
 ModelSettings = ScratchModel | LoraModel
 TrainingSettings = Training | LoraTraining
-
-
-class Experiment(_Settings):
-    """Everything that `gloss run` needs to know. The model's recipe says what `training` holds."""
-
-    name: str
-    seed: Seed = 0
-    protocol: Literal["fair", "paper"] = "fair"
-    data: Annotated[ShopData | AmazonData | TableData, Field(discriminator="source")]
-    model: Annotated[
-        Annotated[ScratchModel, Tag("scratch")] | Annotated[LoraModel, Tag("lora")],
-        Discriminator(
-            _recipe,
-            custom_error_type="recipe",
-            custom_error_message="recipe must be 'scratch' or 'lora'",
-        ),
-    ] = ScratchModel()
-    training: Annotated[TrainingSettings, Field(discriminator="recipe")] = Training()
-    decoding: Decoding = Decoding()
-    index: Index = Index()
-    ranking: Ranking = Ranking()
-    rankers: Rankers = Rankers()
-    limit_users: PositiveInt | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _training_for_the_recipe(cls, settings: Any) -> Any:
-        """Hand the model's recipe to the training section, where nobody types it."""
-        if not isinstance(settings, Mapping):
-            return settings
-        recipe = _recipe(settings.get("model"))
-        training = settings.get("training", {})
-        if not isinstance(training, Mapping) or "recipe" in training:
-            return settings
-        tag = recipe if recipe in ("scratch", "lora") else "scratch"
-        return {**settings, "training": {**training, "recipe": tag}}
-
-    @model_validator(mode="after")
-    def _training_fits_the_model(self) -> Experiment:
-        if self.training.recipe != self.model.recipe:
-            raise ValueError(
-                f"the training section is for {self.training.recipe!r}, the model's recipe is "
-                f"{self.model.recipe!r}"
-            )
-        return self

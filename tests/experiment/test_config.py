@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from gloss.config import Decoding, Experiment, LoraModel, LoraTraining, Training
+from gloss.config import Decoding, LoraModel, LoraTraining, Training
 from gloss.errors import ConfigError, UsageError
 from gloss.experiment.loading import load_experiment, with_overrides
+from gloss.experiment.settings import Experiment
 
 SHOP = {"name": "demo", "data": {"source": "shop"}}
 

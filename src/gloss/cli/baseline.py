@@ -32,10 +32,10 @@ _KNOWN = {
     "last-item": ("index", "retriever", "encoder"),
     "popularity": ("index",),
     "transitions": (),
-    "two-step": (),
-    "text": ("index",),
-    "tuned": ("encoder",),
-    "words": (),
+    "second-order-transitions": (),
+    "title-similarity": ("index",),
+    "dual-encoder": ("encoder",),
+    "word-overlap": (),
     "sasrec": ("index", "networks", "seed"),
 }
 """The options that each baseline understands."""
@@ -56,7 +56,7 @@ def baseline(
             "-i",
             "--index",
             help="last-item: index to search (default: made in memory); popularity: whose items to "
-            "rank; text, sasrec: one made with --retriever dense, whose title vectors are read.",
+            "rank; title-similarity, sasrec: one made with --retriever dense, whose title vectors are read.",
         ),
     ] = None,
     retriever: Annotated[
@@ -66,7 +66,7 @@ def baseline(
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="last-item without an index: see gloss index; tuned: one made by gloss encoder "
+            help="last-item without an index: see gloss index; dual-encoder: one made by gloss encoder "
             "tune."
         ),
     ] = None,
@@ -136,15 +136,16 @@ def _settings(
 
 
 def _ranker(name: str, data: Path, out: Path, typed: dict[str, Any], **asked: Any) -> Any:
-    from gloss.config import Rankers
     from gloss.experiment import stages
+    from gloss.rankers.sasrec.settings import SASRecSettings
+    from gloss.rankers.specs import ranker_named
 
     networks = typed.get("networks") or out.with_name(f"{out.name}-networks")
     if name == "sasrec":
         stages.train_sasrec(
             data,
             networks,
-            settings=Rankers().sasrec.model_copy(update={"text": "index" in typed}),
+            settings=SASRecSettings(text="index" in typed),
             titles=asked["protocol"].title_style,
             seed=typed.get("seed", 0),
             index=typed.get("index"),
@@ -152,5 +153,11 @@ def _ranker(name: str, data: Path, out: Path, typed: dict[str, Any], **asked: An
         )
     encoder = Path(typed["encoder"]) if "encoder" in typed else None
     return stages.ranker(
-        name, data, out, rankers=Rankers(), encoder=encoder, networks=networks, **asked
+        name,
+        data,
+        out,
+        settings=ranker_named(name).settings(),
+        encoder=encoder,
+        networks=networks,
+        **asked,
     )

@@ -51,11 +51,11 @@ def tune(
     Example: gloss encoder tune -d data/toys -o encoders/toys
     """
     from gloss.cli import output
-    from gloss.config import Transitions, Tuning
     from gloss.evaluation.protocol import protocol_named
     from gloss.experiment import stages
+    from gloss.rankers.dual_encoder.settings import DualEncoderSettings
 
-    settings = Tuning(
+    settings = DualEncoderSettings(
         epochs=epochs, batch_users=users, candidates=candidates, learning_rate=learning_rate
     )
     with output.announce("tune") as progress:
@@ -65,7 +65,6 @@ def tune(
             encoder=encoder,
             titles=protocol_named(protocol).title_style,
             settings=settings,
-            asked=Transitions(),
             seed=seed,
             progress=progress,
         )

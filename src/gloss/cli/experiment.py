@@ -10,7 +10,7 @@ import typer
 from gloss.cli.options import Json
 
 if TYPE_CHECKING:
-    from gloss.config import Experiment
+    from gloss.experiment.settings import Experiment
 
 __all__ = ["register"]
 

@@ -70,7 +70,7 @@ def fuse(
         ),
     ] = None,
     rule: Annotated[
-        Literal["log-linear", "trees", "rank"],
+        Literal["log-linear", "trees", "reciprocal-rank"],
         typer.Option(
             "--rule", help="By weights or trees fitted on validation users, or by ranks alone."
         ),

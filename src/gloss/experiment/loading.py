@@ -17,20 +17,18 @@ from pydantic import BaseModel, ValidationError
 from gloss.config import (
     AmazonData,
     Decoding,
-    Experiment,
     Index,
     LoraModel,
     LoraTraining,
-    Rankers,
     Ranking,
-    SASRec,
     ScratchModel,
     ShopData,
     TableData,
     Training,
-    Transitions,
 )
 from gloss.errors import ConfigError
+from gloss.experiment.settings import Experiment, FusionSection, Rankers
+from gloss.rankers.specs import RANKERS
 
 __all__ = ["checked", "load_experiment", "with_overrides"]
 
@@ -142,9 +140,8 @@ def _nearest(place: list[str], location: tuple[int | str, ...]) -> str:
         ("index",): Index,
         ("ranking",): Ranking,
         ("rankers",): Rankers,
-        ("rankers", "transitions"): Transitions,
-        ("rankers", "two_step"): Transitions,
-        ("rankers", "sasrec"): SASRec,
+        ("fusion",): FusionSection,
+        **{("rankers", spec.section): spec.settings for spec in RANKERS},
     }
     section = known.get(tuple(str(part) for part in location[:-1]), Experiment)
     fields = [name for name, field in section.model_fields.items() if not field.exclude]

@@ -15,7 +15,6 @@ from pathlib import Path
 import yaml
 
 from gloss.artifacts import write_atomic
-from gloss.config import Experiment
 from gloss.data.dataset import SplitName
 from gloss.data.splits import SplitRule
 from gloss.errors import ConfigError, InputError
@@ -23,9 +22,13 @@ from gloss.evaluation.protocol import EvaluationProtocol, protocol_named, requir
 from gloss.evaluation.segments import SegmentBounds
 from gloss.experiment import stages
 from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
+from gloss.experiment.settings import Experiment
 from gloss.experiment.stages.report import report_on, write_report
 from gloss.fusion import trees as boosting
 from gloss.progress import Progress, silent
+from gloss.rankers.dual_encoder.ranker import SPEC as DUAL_ENCODER
+from gloss.rankers.sasrec.settings import SPEC as SASREC
+from gloss.rankers.specs import ranker_named
 from gloss.report.content import Report
 from gloss.retrieval.index import encoder_of
 from gloss.retrieval.retriever import IndexSettings
@@ -118,7 +121,7 @@ def protocol_of(experiment: Experiment) -> EvaluationProtocol:
 def fitted_in(experiment: Experiment, folder: RunFolder) -> RunFolder:
     """Where the validation users lie on whom a run's fusion is fitted: in the run or its
     shifted_run, which the leave-one-out split does not need."""
-    shifted = experiment.rankers.shifted_run and experiment.data.split != _SHIFTED_SPLIT
+    shifted = experiment.fusion.shifted_run and experiment.data.split != _SHIFTED_SPLIT
     return folder.shifted_run if shifted else folder
 
 
@@ -136,9 +139,9 @@ def _vectors_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSe
 def _require_parts(experiment: Experiment, protocol: EvaluationProtocol) -> None:
     """What is missing is said at once, not after the training."""
     encoder_of(_index_of(experiment, protocol))
-    if stages.needs_vectors(experiment.rankers) or "tuned" in experiment.rankers.use:
+    if stages.needs_vectors(experiment.rankers) or "dual-encoder" in experiment.rankers.use:
         encoder_of(_vectors_of(experiment, protocol))
-    if experiment.rankers.use and experiment.rankers.fusion == "trees":
+    if experiment.rankers.use and experiment.fusion.rule == "trees":
         boosting.require_installed()
 
 
@@ -231,8 +234,7 @@ class _Work:
                     self._encoder,
                     encoder=settings.encoder,
                     titles=self.protocol.title_style,
-                    settings=settings.tuning,
-                    asked=settings.transitions,
+                    settings=settings.of(DUAL_ENCODER),
                     seed=self.experiment.seed,
                     progress=progress,
                 )
@@ -241,7 +243,7 @@ class _Work:
                 stages.train_sasrec(
                     self.folder.data,
                     self.folder.networks,
-                    settings=settings.sasrec,
+                    settings=settings.of(SASREC),
                     titles=self.protocol.title_style,
                     seed=self.experiment.seed,
                     index=self._vectors,
@@ -251,7 +253,7 @@ class _Work:
     @property
     def _encoder(self) -> Path | None:
         """Where the taught encoder lies, if there is to be one."""
-        return self.folder.encoder if "tuned" in self.experiment.rankers.use else None
+        return self.folder.encoder if "dual-encoder" in self.experiment.rankers.use else None
 
     @property
     def _vectors(self) -> Path | None:
@@ -267,7 +269,7 @@ class _Work:
                     name,
                     self.folder.data,
                     self.folder.ranker(split, name),
-                    rankers=settings,
+                    settings=settings.of(ranker_named(name)),
                     protocol=replace(self.protocol, length=settings.length),
                     split=split,
                     index=self._vectors,
@@ -296,7 +298,7 @@ class _Work:
             [fitted.ranker("validation", name) for name in names],
             self.folder.data,
             self.folder.ranking(out),
-            rule=self.experiment.rankers.fusion,
+            rule=self.experiment.fusion.rule,
             length=self.protocol.length,
             shifted_run=fitted.data,
         )
@@ -346,7 +348,7 @@ def _limit(experiment: Experiment, split: SplitName) -> int | None:
     """Of how many users of a split rankers are asked at most."""
     if split == "test":
         return experiment.limit_users
-    return min(experiment.rankers.validation_users, experiment.limit_users or sys.maxsize)
+    return min(experiment.fusion.validation_users, experiment.limit_users or sys.maxsize)
 
 
 def _bounds_of(experiment: Experiment) -> SegmentBounds | None:

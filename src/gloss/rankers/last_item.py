@@ -8,11 +8,12 @@ from itertools import islice
 
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Example
+from gloss.rankers.ranker import NoSettings, RankerSpec
 from gloss.rankers.seen import seen_items
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.retrieval.retriever import Hit, Retriever
 
-__all__ = ["last_item_search"]
+__all__ = ["SPEC", "last_item_search"]
 
 
 def last_item_search(
@@ -64,3 +65,6 @@ def _hits_of_last_items(
 def _reach(seen: frozenset[ItemId]) -> int:
     """The number of items to look past, rounded up to a power of two: few groups, no waste."""
     return 1 << (len(seen) - 1).bit_length() if seen else 0
+
+
+SPEC = RankerSpec("last-item", "Last-item search", NoSettings)

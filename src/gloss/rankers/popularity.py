@@ -10,10 +10,11 @@ import numpy as np
 from gloss.arrays import top_rows
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Example, History, times_bought
+from gloss.rankers.ranker import NoSettings, RankerSpec
 from gloss.rankers.seen import seen_items
 from gloss.rankings.ranking import RankedItem, Ranking
 
-__all__ = ["popularity"]
+__all__ = ["SPEC", "popularity"]
 
 
 def popularity(
@@ -46,3 +47,6 @@ def _first(
     popular: Sequence[RankedItem], seen: frozenset[ItemId], length: int
 ) -> tuple[RankedItem, ...]:
     return tuple(islice((entry for entry in popular if entry.item not in seen), length))
+
+
+SPEC = RankerSpec("popularity", "Popularity", NoSettings)

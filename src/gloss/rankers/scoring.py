@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 
 from gloss.arrays import top_rows
-from gloss.config import Transitions
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Question
 from gloss.progress import Progress, silent
+from gloss.rankers.ranker import RecentPurchases
 from gloss.rankers.seen import seen_items
 from gloss.rankings.table import RankingTable
 
@@ -69,7 +69,7 @@ def reached(
     questions: Sequence[Question],
     catalogue: Catalogue,
     *,
-    settings: Transitions,
+    settings: RecentPurchases,
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,

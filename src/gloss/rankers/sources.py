@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from gloss.artifacts import Artifact, open_artifact
-from gloss.config import RankerName, SASRec, Transitions
+from gloss.config import Settings
 from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
 from gloss.data.histories import Question
@@ -21,6 +21,7 @@ from gloss.errors import ConfigError, InputError, require_extra
 from gloss.progress import Progress, silent
 from gloss.rankers.dual_encoder.embeddings import read_taught
 from gloss.rankers.dual_encoder.ranker import expected_next
+from gloss.rankers.sasrec.settings import SASRecSettings
 from gloss.rankers.scoring import Array
 from gloss.rankers.title_similarity import similar_titles
 from gloss.rankers.transitions import build_graph, transitions
@@ -42,19 +43,19 @@ __all__ = [
     "ranker_named",
 ]
 
-RANKERS: tuple[RankerName, ...] = (
+RANKERS: tuple[str, ...] = (
     "transitions",
-    "two-step",
-    "text",
-    "tuned",
-    "words",
+    "second-order-transitions",
+    "title-similarity",
+    "dual-encoder",
+    "word-overlap",
     "sasrec",
 )
 
 SASREC: Literal["sasrec"] = "sasrec"
 """A ranker, and the kind of the artefact that holds its networks."""
 
-TRAINED: tuple[RankerName, ...] = ("tuned", SASREC)
+TRAINED: tuple[str, ...] = ("dual-encoder", SASREC)
 """Rankers that bring their settings with what they were trained to."""
 
 
@@ -81,7 +82,7 @@ class Sources:
     """What rankers are made from; each is opened when it is first needed, and once.
 
     index: an index by meaning, for rankers that read vectors of titles; encoder: made by the stage
-    `tune`, for "tuned"; networks: made by the stage `train_sasrec`, for "sasrec". One that is
+    `tune`, for "dual-encoder"; networks: made by the stage `train_sasrec`, for "sasrec". One that is
     needed and not named is a ConfigError; one that is not whole, or of other data, an
     ArtifactError.
     """
@@ -101,32 +102,32 @@ class Sources:
         self._encoder = encoder
         self._networks = networks
 
-    def inputs(self, name: RankerName) -> dict[str, str]:
+    def inputs(self, name: str) -> dict[str, str]:
         """The fingerprints of what a ranker is made from, by what a manifest calls them."""
         found = {"dataset": self.dataset.fingerprint}
-        if name == "text" or (name == SASREC and self._trained.config["text"]):
+        if name == "title-similarity" or (name == SASREC and self._trained.config["text"]):
             found["index"] = self.meaning.fingerprint
-        if name == "tuned":
+        if name == "dual-encoder":
             found["encoder"] = self.taught.fingerprint
         if name == SASREC:
             found[SASREC] = self._trained.fingerprint
         return found
 
-    def ranker(self, name: RankerName, settings: Transitions) -> Ranker:
+    def ranker(self, name: str, settings: Settings) -> Ranker:
         """Make a ranker: build its graph, or load its networks. settings: what is trained has its
         own."""
         if name == SASREC:
             from gloss.rankers.sasrec.ranker import sasrec
 
             return partial(sasrec, self._ensemble(), catalogue=self.catalogue)
-        if name == "tuned":
+        if name == "dual-encoder":
             return partial(expected_next, read_taught(self.taught.path), catalogue=self.catalogue)
         told: dict[str, Any] = {"catalogue": self.catalogue, "settings": settings}
-        if name == "words":
+        if name == "word-overlap":
             return partial(common_words, weigh_words(self.catalogue), **told)
-        if name == "text":
+        if name == "title-similarity":
             return partial(similar_titles, self.vectors, **told)
-        graph = build_graph(self.dataset.train(), self.catalogue, settings)
+        graph = build_graph(self.dataset.train(), self.catalogue, settings)  # type: ignore[arg-type]
         return partial(transitions, graph, **told)
 
     @cached_property
@@ -163,7 +164,9 @@ class Sources:
     def taught(self) -> Artifact:
         """The encoder that the stage `tune` made. Raises InputError when it read other titles."""
         if self._encoder is None:
-            raise ConfigError('"tuned" reads vectors of an encoder made by gloss encoder tune')
+            raise ConfigError(
+                '"dual-encoder" reads vectors of an encoder made by gloss encoder tune'
+            )
         found = open_artifact(self._encoder, TAUGHT)
         self._require_same_data(found)
         if found.config["titles"] != self._titles:
@@ -187,8 +190,8 @@ class Sources:
         from gloss.rankers.sasrec.network import load_network
 
         trained = self._trained
-        fields = {k: v for k, v in trained.config.items() if k in SASRec.model_fields}
-        settings = SASRec(**fields)
+        fields = {k: v for k, v in trained.config.items() if k in SASRecSettings.model_fields}
+        settings = SASRecSettings(**fields)
         return Ensemble(
             [
                 load_network(
@@ -207,7 +210,7 @@ class Sources:
         )
 
 
-def ranker_named(name: str) -> RankerName:
+def ranker_named(name: str) -> str:
     """The name, if there is such a ranker; ConfigError if not."""
     for known in RANKERS:
         if name == known:

@@ -7,14 +7,19 @@ from functools import partial
 
 import numpy as np
 
-from gloss.config import Transitions
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Question
 from gloss.progress import Progress, silent
+from gloss.rankers.ranker import RankerSpec, RecentPurchases
 from gloss.rankers.scoring import Array, Scored, each_best, fading, products, rows_of
 from gloss.rankings.table import RankingTable
 
-__all__ = ["similar_titles"]
+__all__ = ["SPEC", "TitleSimilaritySettings", "similar_titles"]
+
+
+class TitleSimilaritySettings(RecentPurchases):
+    """Title similarity: nothing but which purchases count."""
+
 
 _AT_ONCE = 512
 """Users whose scores for the whole catalogue are held at once."""
@@ -25,7 +30,7 @@ def similar_titles(
     questions: Sequence[Question],
     catalogue: Catalogue,
     *,
-    settings: Transitions,
+    settings: TitleSimilaritySettings,
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
@@ -56,9 +61,15 @@ def similar_titles(
 
 
 def _weighted(
-    vectors: Array, history: Sequence[ItemId], catalogue: Catalogue, settings: Transitions
+    vectors: Array,
+    history: Sequence[ItemId],
+    catalogue: Catalogue,
+    settings: TitleSimilaritySettings,
 ) -> Array:
     """float32 (purchases, width): the parts of the mean."""
     weights = fading(len(history), settings.decay)
     parts: Array = vectors[rows_of(history, catalogue)] * (weights / weights.sum())[:, None]
     return parts
+
+
+SPEC = RankerSpec("title-similarity", "Title similarity", TitleSimilaritySettings)

@@ -11,15 +11,59 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from pydantic import Field, PositiveInt
 
-from gloss.config import Transitions
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History, Question
 from gloss.progress import Progress, silent
+from gloss.rankers.ranker import RankerSpec, RecentPurchases
 from gloss.rankers.scoring import Array, Shares, fading, reached, remembered, rows_of
 from gloss.rankings.table import RankingTable
 
-__all__ = ["Graph", "build_graph", "transitions"]
+__all__ = [
+    "SECOND_ORDER",
+    "SPEC",
+    "Graph",
+    "SecondOrderTransitionsSettings",
+    "TransitionsSettings",
+    "build_graph",
+    "transitions",
+]
+
+
+class TransitionsSettings(RecentPurchases):
+    """The graph of what was bought near what, and how far it is followed."""
+
+    window: PositiveInt = Field(
+        8, description="Purchases of a history at most this far apart are joined."
+    )
+    fading: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="Purchases `gap` apart are joined with weight fading^(gap - 1).",
+    )
+    degree_power: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="An edge is divided by the degrees of both its items, each to this power.",
+    )
+    first_hop: float = Field(1.0, ge=0, description="The weight of what one step reaches.")
+    second_hop: float = Field(0.1, ge=0, description="The weight of what two steps reach.")
+
+
+class SecondOrderTransitionsSettings(TransitionsSettings):
+    """The same graph, followed two steps far: items that share neighbours with the last ones."""
+
+    degree_power: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="An edge is divided by the degrees of both its items, each to this power.",
+    )
+    first_hop: float = Field(0.0, ge=0, description="The weight of what one step reaches.")
+    second_hop: float = Field(1.0, ge=0, description="The weight of what two steps reach.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +95,9 @@ class Graph:
         return np.bincount(self.neighbours[edges], flows, minlength=len(self.starts) - 1)
 
 
-def build_graph(train: Sequence[History], catalogue: Catalogue, settings: Transitions) -> Graph:
+def build_graph(
+    train: Sequence[History], catalogue: Catalogue, settings: TransitionsSettings
+) -> Graph:
     """Join purchases at most `window` places apart, with weight fading^(gap - 1), both ways.
 
     The weight of an edge is the sum over all histories, divided by both items' degrees (the sums of
@@ -75,7 +121,7 @@ def transitions(
     questions: Sequence[Question],
     catalogue: Catalogue,
     *,
-    settings: Transitions,
+    settings: TransitionsSettings,
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
@@ -126,7 +172,7 @@ def _surroundings(graph: Graph, row: int) -> Array:
     return reached
 
 
-def _scored(around: Array, settings: Transitions) -> tuple[Array, Array]:
+def _scored(around: Array, settings: TransitionsSettings) -> tuple[Array, Array]:
     """float32 (items,): the scores; and (purchases, hops): what each purchase's surroundings weigh
     in them.
 
@@ -148,3 +194,10 @@ def _shares(around: Array, weights: Array, rows: Array) -> Array:
     """
     shares: Array = np.einsum("phr,ph->pr", np.take(around, rows, axis=2), weights)
     return shares
+
+
+SPEC = RankerSpec("transitions", "Transitions", TransitionsSettings)
+
+SECOND_ORDER = RankerSpec(
+    "second-order-transitions", "Second-order transitions", SecondOrderTransitionsSettings
+)

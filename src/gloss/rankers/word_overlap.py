@@ -13,14 +13,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gloss.config import Transitions
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Question
 from gloss.progress import Progress, silent
+from gloss.rankers.ranker import RankerSpec, RecentPurchases
 from gloss.rankers.scoring import Array, Shares, fading, reached, remembered
 from gloss.rankings.table import RankingTable
 
-__all__ = ["Words", "common_words", "weigh_words"]
+__all__ = ["SPEC", "WordOverlapSettings", "Words", "common_words", "weigh_words"]
+
+
+class WordOverlapSettings(RecentPurchases):
+    """Word overlap: nothing but which purchases count."""
+
 
 _WORD = re.compile(r"\w+")
 
@@ -72,7 +77,7 @@ def common_words(
     questions: Sequence[Question],
     catalogue: Catalogue,
     *,
-    settings: Transitions,
+    settings: WordOverlapSettings,
     length: int,
     exclude_seen: bool,
     progress: Progress = silent,
@@ -104,3 +109,6 @@ def common_words(
         exclude_seen=exclude_seen,
         progress=progress,
     )
+
+
+SPEC = RankerSpec("word-overlap", "Word overlap", WordOverlapSettings)

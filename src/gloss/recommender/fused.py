@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from gloss.artifacts import MANIFEST, Artifact, open_artifact
-from gloss.config import Transitions
 from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
 from gloss.data.generations import Generation
@@ -21,6 +20,7 @@ from gloss.data.titles import TitleStyle
 from gloss.experiment.run_folder import FUSED, RunFolder
 from gloss.fusion import log_linear as blending
 from gloss.fusion import trees as boosting
+from gloss.rankers import specs
 from gloss.rankers.sources import Sources, ranker_named
 from gloss.rankings import files as rankings
 from gloss.rankings.ranking import Ranking
@@ -130,7 +130,7 @@ def _asked(part: Artifact, sources: Sources) -> Asked:
     for role, fingerprint in sources.inputs(name).items():
         part.require_input(role, fingerprint, f"the {role} that lies in the run")
     return partial(
-        sources.ranker(name, Transitions(**(part.config["settings"] or {}))),
+        sources.ranker(name, specs.ranker_named(name).settings(**(part.config["settings"] or {}))),
         length=part.config["length"],
         exclude_seen=part.config["exclude_seen"],
     )
@@ -141,7 +141,7 @@ def _blending(made: Artifact, data: Dataset) -> Blending:
         text = (made.path / boosting.FILE).read_text("utf-8")
         trees = boosting.Trees(text, made.summary["fitted on users"])
         return partial(boosting.blend, trees=trees, popularity=times_bought(data.train()))
-    if made.config["fusion"] == "rank":
+    if made.config["fusion"] == "reciprocal-rank":
         return lambda lists, _, length: blending.rank_fusion(lists, length=length)
     weights = blending.Blend.from_summary(made.summary, made.config["rankers"])
     return lambda lists, _, length: blending.blend(lists, weights, length=length)

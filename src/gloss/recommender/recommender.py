@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from gloss.config import Decoding, Experiment
+from gloss.config import Decoding
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.generations import Generation
 from gloss.data.histories import UserId
@@ -22,6 +22,7 @@ from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.experiment.loading import load_experiment
 from gloss.experiment.pipeline import protocol_of
 from gloss.experiment.run_folder import RunFolder
+from gloss.experiment.settings import Experiment
 from gloss.prompts import Prompt, PromptBuilder
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.recommender.fused import Fusion, was_fused

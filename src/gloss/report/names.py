@@ -15,11 +15,11 @@ _BASELINES = {
     "last-item": LAST_ITEM,
     "sasrec": "SASRec",
     "rankers-only": "All rankers, without a language model",
-    "text": "Similar titles",
-    "transitions": "Transition graph",
-    "tuned": "Taught encoder",
-    "two-step": "Transition graph, two steps",
-    "words": "Common words",
+    "dual-encoder": "Dual encoder",
+    "second-order-transitions": "Second-order transitions",
+    "title-similarity": "Title similarity",
+    "transitions": "Transitions",
+    "word-overlap": "Word overlap",
 }
 _ENCODERS = {
     "all-minilm-l6-v2": "MiniLM",

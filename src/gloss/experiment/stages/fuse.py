@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from gloss.artifacts import Artifact, creating, open_artifact
-from gloss.config import FusionRule, Rankers, SASRec
+from gloss.config import Settings
 from gloss.data.dataset import Dataset, SplitName
 from gloss.data.histories import times_bought
 from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError, InputError, require_extra
 from gloss.evaluation.protocol import EvaluationProtocol
+from gloss.experiment.settings import RankersSection
 from gloss.experiment.stages.making import made_once
 from gloss.fusion import log_linear as blending
 from gloss.fusion import trees as boosting
 from gloss.progress import Progress, silent
+from gloss.rankers.sasrec.settings import SPEC, SASRecSettings
 from gloss.rankers.sources import RANKERS, SASREC, TRAINED, Sources, network_file, ranker_named
 from gloss.rankings import files as rankings
 from gloss.rankings.table import RankingTable
@@ -29,16 +31,16 @@ __all__ = ["RANKERS", "fuse", "needs_vectors", "ranker", "train_sasrec"]
 _CHECKPOINTS = "checkpoints"
 
 
-def needs_vectors(rankers: Rankers) -> bool:
+def needs_vectors(rankers: RankersSection) -> bool:
     """Whether any ranker in use reads vectors of titles of an encoder as it came."""
-    return "text" in rankers.use or (SASREC in rankers.use and rankers.sasrec.text)
+    return "title-similarity" in rankers.use or (SASREC in rankers.use and rankers.of(SPEC).text)
 
 
 def train_sasrec(
     dataset: Path,
     out: Path,
     *,
-    settings: SASRec,
+    settings: SASRecSettings,
     titles: TitleStyle,
     seed: int,
     index: Path | None = None,
@@ -90,7 +92,7 @@ def ranker(
     dataset: Path,
     out: Path,
     *,
-    rankers: Rankers,
+    settings: Settings,
     protocol: EvaluationProtocol,
     split: SplitName = "test",
     index: Path | None = None,
@@ -102,12 +104,11 @@ def ranker(
     """Rank without a language model by one of `RANKERS`: the ranking at `out`.
 
     index: an index by meaning, for rankers that read title vectors; encoder: made by `tune`, for
-    "tuned"; networks: made by `train_sasrec`, for "sasrec".
+    "dual-encoder"; networks: made by `train_sasrec`, for "sasrec".
     """
     which = ranker_named(name)
     data = Dataset.load(dataset)
     sources = Sources(data, protocol.title_style, index=index, encoder=encoder, networks=networks)
-    settings = rankers.two_step if which == "two-step" else rankers.transitions
     config = {
         "baseline": which,
         "split": split,
@@ -137,14 +138,14 @@ def fuse(
     dataset: Path,
     out: Path,
     *,
-    rule: FusionRule,
+    rule: str,
     length: int,
     shifted_run: Path | None = None,
 ) -> Artifact:
     """One ranking out of several of the same users: the ranking at `out`.
 
     validation: what made `rankers` asked of validation users, in the same order; weights and trees
-    are fitted there. The rule "rank" fits nothing and needs none. shifted_run: the data set whose
+    are fitted there. The rule "reciprocal-rank" fits nothing and needs none. shifted_run: the data set whose
     validation users were asked, where it is another: the same purchases, split otherwise. Raises
     InputError when the two do not match, MissingExtraError for the rule "trees" without lightgbm.
     """
@@ -170,11 +171,11 @@ def fuse(
 
     def make() -> None:
         lists = [_read(each) for each in tested]
-        known = [_read(each) for each in fitted] if rule != "rank" else []
+        known = [_read(each) for each in fitted] if rule != "reciprocal-rank" else []
         answers = shifted.examples("validation", limit=len(known[0])) if known else ()
         summary: dict[str, Any] = {}
         beside: dict[str, str] = {}
-        if rule == "rank":
+        if rule == "reciprocal-rank":
             fused = blending.rank_fusion(lists, length=length)
         elif rule == "trees":
             trees = boosting.fit(known, answers, times_bought(shifted.train()))
@@ -199,12 +200,10 @@ def _ranking_of(data: Dataset, path: Path) -> Artifact:
     return artifact
 
 
-def _require_pairs(
-    tested: Sequence[Artifact], fitted: Sequence[Artifact], rule: FusionRule
-) -> None:
+def _require_pairs(tested: Sequence[Artifact], fitted: Sequence[Artifact], rule: str) -> None:
     if not tested:
         raise ConfigError("name the rankings to fuse")
-    if rule == "rank" and not fitted:
+    if rule == "reciprocal-rank" and not fitted:
         return
     names = [_name(each) for each in tested], [_name(each) for each in fitted]
     if names[0] != names[1]:

@@ -13,7 +13,8 @@ from gloss.errors import ConfigError
 from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.experiment.stages.making import made_once
 from gloss.progress import Progress, silent
-from gloss.rankers import last_item_search, popularity
+from gloss.rankers.last_item import last_item_search
+from gloss.rankers.popularity import popularity
 from gloss.rankings import files as rankings
 from gloss.retrieval import index as indexing
 from gloss.retrieval.grounding import fuse_all, ground, ungrounded

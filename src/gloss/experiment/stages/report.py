@@ -8,12 +8,12 @@ from itertools import groupby
 from pathlib import Path
 
 from gloss.artifacts import MANIFEST, Artifact, open_artifact, write_atomic
-from gloss.config import Experiment
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation import evaluate as evaluations
 from gloss.experiment.loading import load_experiment
 from gloss.experiment.run_folder import FUSED, OURS, RunFolder
+from gloss.experiment.settings import Experiment
 from gloss.report.assemble import assemble, draw_samples
 from gloss.report.content import Report, Sample
 from gloss.report.names import baseline_name

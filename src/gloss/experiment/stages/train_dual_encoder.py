@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from gloss.artifacts import Artifact, creating
-from gloss.config import Transitions, Tuning
 from gloss.data.dataset import Dataset
 from gloss.data.titles import TitleStyle
 from gloss.experiment.stages.making import made_once
 from gloss.progress import Progress, silent
+from gloss.rankers.dual_encoder.settings import DualEncoderSettings
 from gloss.retrieval.dense.encoders import TAUGHT, open_encoder
 
 __all__ = ["tune"]
@@ -21,15 +21,11 @@ def tune(
     *,
     encoder: str,
     titles: TitleStyle,
-    settings: Tuning,
-    asked: Transitions,
+    settings: DualEncoderSettings,
     seed: int,
     progress: Progress = silent,
 ) -> Artifact:
-    """Fine-tune an encoder on what was bought after what: the encoder at `out`.
-
-    asked: how many purchases make a user, and how they fade before that is learned.
-    """
+    """Fine-tune an encoder on what was bought after what: the encoder at `out`."""
     start = open_encoder(encoder)
     from gloss.rankers.dual_encoder import training as tuning
 
@@ -38,8 +34,6 @@ def tune(
         "encoder": encoder,
         "titles": titles,
         "seed": seed,
-        "recent": asked.recent,
-        "decay": asked.decay,
         **settings.model_dump(mode="json"),
     }
     inputs = {"dataset": data.fingerprint, "encoder": start.fingerprint}
@@ -54,7 +48,6 @@ def tune(
                 data.train(),
                 data.catalogue(titles),
                 settings=settings,
-                asked=asked,
                 seed=seed,
                 progress=progress,
             )

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gloss.config import Transitions, Tuning
 from gloss.rankers.dual_encoder.embeddings import Taught
+from gloss.rankers.dual_encoder.settings import DualEncoderSettings
 from gloss.retrieval.dense.encoders import MAX_TOKENS
 from gloss.training.epochs import Array, HistoryLengthWeighting, embedding_lookup
 
@@ -47,8 +47,7 @@ class Network(nn.Module):
         self,
         model: Any,
         titles: Sequence[str],
-        settings: Tuning,
-        asked: Transitions,
+        settings: DualEncoderSettings,
         history_length_power: HistoryLengthWeighting,
     ) -> None:
         super().__init__()
@@ -60,7 +59,7 @@ class Network(nn.Module):
         self.answering = nn.Parameter(torch.zeros(len(titles), width), requires_grad=learned)
         self.scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
         self.decides = nn.Parameter(torch.zeros(width))
-        self.ages = nn.Parameter(torch.arange(asked.recent) * math.log(asked.decay))
+        self.ages = nn.Parameter(torch.arange(settings.recent) * math.log(settings.decay))
         self._settings, self._emphasis = settings, history_length_power
         ids = model.tokenizer(list(titles), truncation=True, max_length=MAX_TOKENS)["input_ids"]
         self._lengths = torch.tensor([len(each) for each in ids])

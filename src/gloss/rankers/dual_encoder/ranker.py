@@ -15,10 +15,12 @@ from gloss.data.catalogue import Catalogue
 from gloss.data.histories import Question
 from gloss.progress import Progress, silent
 from gloss.rankers.dual_encoder.embeddings import Taught
+from gloss.rankers.dual_encoder.settings import DualEncoderSettings
+from gloss.rankers.ranker import RankerSpec
 from gloss.rankers.scoring import Array, Scored, each_best, rows_of
 from gloss.rankings.table import RankingTable
 
-__all__ = ["expected_next"]
+__all__ = ["SPEC", "expected_next"]
 
 _AT_ONCE, _BYTES = 512, 2**30
 """Users that are asked together, and how much may be held for them."""
@@ -67,3 +69,6 @@ def _of_items(chances: Array, titles: Array, rows: Array) -> Array:
     """As `Shares`."""
     shares: Array = chances[:, titles[rows]]
     return shares
+
+
+SPEC = RankerSpec("dual-encoder", "Dual encoder", DualEncoderSettings)

@@ -22,13 +22,13 @@ import numpy as np
 import torch
 
 from gloss.artifacts import Draft
-from gloss.config import Transitions, Tuning
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History
 from gloss.errors import InputError
 from gloss.progress import Progress, silent
 from gloss.rankers.dual_encoder.embeddings import write_taught
 from gloss.rankers.dual_encoder.network import Network
+from gloss.rankers.dual_encoder.settings import DualEncoderSettings
 from gloss.retrieval.dense.encoders import Encoder, open_encoder
 from gloss.training.epochs import (
     BETAS,
@@ -52,17 +52,15 @@ def tune_encoder(
     train: Sequence[History],
     catalogue: Catalogue,
     *,
-    settings: Tuning,
-    asked: Transitions,
+    settings: DualEncoderSettings,
     seed: int,
     progress: Progress = silent,
 ) -> None:
     """Fine-tune an encoder on the training histories, into a draft of the kind `TAUGHT`.
 
-    asked: how many purchases make a user, and how they fade before that is learned. The folder is
-    an encoder as `open_encoder` takes it, and keeps the prefixes. Goes on from where an interrupted
-    training stopped. progress counts steps. Raises InputError when no user has two purchases, or
-    all items have one title, and what `Encoder.model` raises.
+    The folder is an encoder as `open_encoder` takes it, and keeps the prefixes. Goes on from where
+    an interrupted training stopped. progress counts steps. Raises InputError when no user has two
+    purchases, or all items have one title, and what `Encoder.model` raises.
     """
     titles = sorted({item.title for item in catalogue})
     if len(titles) < 2:
@@ -74,7 +72,7 @@ def tune_encoder(
     model = start.model()
     read = [start.prefixes.document + title for title in titles]
     network = Network(
-        model, read, settings, asked, HistoryLengthWeighting(rows, settings.history_length_power)
+        model, read, settings, HistoryLengthWeighting(rows, settings.history_length_power)
     )
     (draft.path / CHECKPOINTS).mkdir(exist_ok=True)
     losses = train_epochs(

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from gloss.config import SASRec
 from gloss.data.catalogue import Catalogue
+from gloss.rankers.sasrec.settings import SASRecSettings
 from gloss.rankers.scoring import Array
 from gloss.training.epochs import embedding_lookup
 
@@ -31,7 +31,7 @@ class Network(nn.Module):
     vectors: float32 (catalogue, any width) of the titles, or None.
     """
 
-    def __init__(self, items: int, vectors: Array | None, settings: SASRec) -> None:
+    def __init__(self, items: int, vectors: Array | None, settings: SASRecSettings) -> None:
         super().__init__()
         self.length = settings.length
         self.scale = settings.width**0.5
@@ -84,7 +84,7 @@ def load_network(
     catalogue: Catalogue,
     *,
     vectors: Array | None,
-    settings: SASRec,
+    settings: SASRecSettings,
     device: str | None = None,
 ) -> Network:
     """Read what `save_network` wrote."""
@@ -98,7 +98,7 @@ def device_named(name: str | None) -> torch.device:
     return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def _layer(settings: SASRec) -> nn.TransformerEncoderLayer:
+def _layer(settings: SASRecSettings) -> nn.TransformerEncoderLayer:
     return nn.TransformerEncoderLayer(
         settings.width,
         settings.heads,

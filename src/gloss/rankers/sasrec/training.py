@@ -14,13 +14,13 @@ from pathlib import Path
 
 import torch
 
-from gloss.config import SASRec
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History
 from gloss.errors import InputError
 from gloss.progress import Progress, silent
 from gloss.rankers.sasrec.full_softmax import FullSoftmax
 from gloss.rankers.sasrec.network import Network, device_named
+from gloss.rankers.sasrec.settings import SASRecSettings
 from gloss.rankers.scoring import Array, rows_of
 from gloss.training.epochs import BETAS, HistoryLengthWeighting, train_epochs
 
@@ -32,7 +32,7 @@ def train_network(
     catalogue: Catalogue,
     *,
     vectors: Array | None,
-    settings: SASRec,
+    settings: SASRecSettings,
     seed: int,
     checkpoint: Path,
     device: str | None = None,

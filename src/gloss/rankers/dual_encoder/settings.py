@@ -1,0 +1,42 @@
+"""The settings of the dual encoder."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, PositiveInt
+
+from gloss.config import Share
+from gloss.rankers.ranker import RecentPurchases
+
+__all__ = ["DualEncoderSettings"]
+
+
+class DualEncoderSettings(RecentPurchases):
+    """How a sentence encoder is trained on histories.
+
+    `recent` purchases make a query; `decay` is where the learned weights of their positions start.
+    """
+
+    epochs: PositiveInt = Field(5, description="Passes over all histories.")
+    batch_users: PositiveInt = Field(256, description="Histories in a training step.")
+    candidates: Annotated[int, Field(ge=2)] = Field(
+        20_000,
+        description="Titles in the softmax of a training step: all of the catalogue where it has "
+        "no more, otherwise those of the step and random ones. Bounds memory, by about 2.5 MB a "
+        "title on a GPU with the encoder all-MiniLM-L6-v2.",
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="The highest learning rate.")
+    own_rate: float = Field(
+        1e-3,
+        ge=0,
+        description="The learning rate of the embeddings that a title has of its own, beside what "
+        "the encoder makes of its text; 0 for none.",
+    )
+    own_dropout: Share = Field(0.5, description="Dropout of the titles' own embeddings.")
+    history_length_power: float = Field(
+        0.5,
+        ge=0,
+        le=2,
+        description="A purchase counts in the loss as its history's length to this power.",
+    )

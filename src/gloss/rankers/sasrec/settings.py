@@ -1,0 +1,46 @@
+"""The settings of SASRec. Needs no torch."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveInt, model_validator
+
+from gloss.config import Settings, Share
+from gloss.rankers.ranker import RankerSpec
+
+__all__ = ["SPEC", "SASRecSettings"]
+
+
+class SASRecSettings(Settings):
+    """A small transformer over items."""
+
+    networks: PositiveInt = Field(
+        1, description="Networks trained with consecutive seeds; log-probabilities are averaged."
+    )
+    layers: PositiveInt = Field(2, description="Transformer layers.")
+    width: PositiveInt = Field(64, description="The dimension of item embeddings.")
+    heads: PositiveInt = Field(2, description="Attention heads of a layer; they divide `width`.")
+    dropout: Share = Field(0.4, description="Dropout of embeddings and layers.")
+    length: PositiveInt = Field(50, description="Purchases of a history that are read: the last.")
+    text: bool = Field(
+        True,
+        description="Whether an item's embedding is its own plus a linear map of the sentence "
+        "vector of its title, or its own alone.",
+    )
+    epochs: PositiveInt = Field(12, description="Passes over all histories.")
+    batch_users: PositiveInt = Field(128, description="Histories in a training step.")
+    learning_rate: float = Field(2e-3, gt=0, description="The learning rate of Adam.")
+    history_length_power: float = Field(
+        0.5,
+        ge=0,
+        le=2,
+        description="A purchase counts in the loss as its history's length to this power.",
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> SASRecSettings:
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        return self
+
+
+SPEC = RankerSpec("sasrec", "SASRec", SASRecSettings)

@@ -1,0 +1,39 @@
+"""Every ranker, in one tuple: the place to add one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gloss.errors import ConfigError
+from gloss.rankers import (
+    last_item,
+    popularity,
+    title_similarity,
+    transitions,
+    word_overlap,
+)
+from gloss.rankers.dual_encoder import ranker as dual_encoder
+from gloss.rankers.ranker import RankerSpec
+from gloss.rankers.sasrec import settings as sasrec
+
+__all__ = ["RANKERS", "ranker_named"]
+
+RANKERS: tuple[RankerSpec[Any], ...] = (
+    popularity.SPEC,
+    last_item.SPEC,
+    transitions.SPEC,
+    transitions.SECOND_ORDER,
+    title_similarity.SPEC,
+    word_overlap.SPEC,
+    dual_encoder.SPEC,
+    sasrec.SPEC,
+)
+
+
+def ranker_named(name: str) -> RankerSpec[Any]:
+    """The ranker of that name; ConfigError if there is none."""
+    for spec in RANKERS:
+        if spec.name == name:
+            return spec
+    known = ", ".join(spec.name for spec in RANKERS)
+    raise ConfigError(f"unknown ranker {name!r}, known are {known}")
