@@ -91,6 +91,7 @@ def fuse(
     """
     from gloss.cli import output
     from gloss.experiment import stages
+    from gloss.fusion.rules import rule_named
 
     with output.announce("fuse"):
         made = stages.fuse(
@@ -98,7 +99,7 @@ def fuse(
             validation or [],
             data,
             out,
-            rule=rule,
+            rule=rule_named(rule),
             length=length,
             shifted_run=shifted_run,
         )

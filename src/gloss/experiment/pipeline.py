@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from gloss.artifacts import write_atomic
-from gloss.data.dataset import SplitName
+from gloss.config import Settings
+from gloss.data.dataset import Dataset, SplitName
 from gloss.data.splits import SplitRule
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation.protocol import EvaluationProtocol, protocol_named, require_measurable
@@ -24,19 +26,22 @@ from gloss.experiment import stages
 from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
 from gloss.experiment.settings import Experiment
 from gloss.experiment.stages.report import report_on, write_report
-from gloss.fusion import trees as boosting
+from gloss.fusion.rules import rule_named
 from gloss.progress import Progress, silent
-from gloss.rankers.dual_encoder.ranker import SPEC as DUAL_ENCODER
-from gloss.rankers.sasrec.settings import SPEC as SASREC
+from gloss.rankers.ranker import Need, RankerSpec
+from gloss.rankers.sources import RankerSources
 from gloss.rankers.specs import ranker_named
 from gloss.report.content import Report
 from gloss.retrieval.index import encoder_of
 from gloss.retrieval.retriever import IndexSettings
 
-__all__ = ["Announce", "fitted_in", "protocol_of", "quietly", "run", "run_rankers"]
+__all__ = ["COMPARED", "Announce", "fitted_in", "protocol_of", "quietly", "run", "run_rankers"]
 
 _SHIFTED_SPLIT: SplitRule = "leave-one-out"
 """How a shifted_run is split: nobody trains on the second-last purchase, which it asks for."""
+
+COMPARED = ("last-item", "popularity")
+"""Rankers that every run is compared with, whether it fuses them or not."""
 
 Announce = Callable[[str], AbstractContextManager[Progress]]
 """Called with a stage's name as it begins; the context ends with the stage."""
@@ -60,15 +65,15 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
     work.generate("test")
     work.index()
     work.rank()
-    names = [OURS, *stages.BASELINES]
+    names = [OURS, *COMPARED]
     if experiment.rankers.use:
         shifted_run = work.shifted_run()
         if shifted_run is not work:
             shifted_run.prepare()
             shifted_run.train()
             shifted_run.index()
-            shifted_run.sources()
-        work.sources()
+            shifted_run.train_rankers()
+        work.train_rankers()
         shifted_run.generate("validation")
         shifted_run.rankers("validation")
         shifted_run.titles("validation")
@@ -101,8 +106,8 @@ def run_rankers(
     shifted_run = work.shifted_run()
     if shifted_run is not work:
         shifted_run.prepare()
-        shifted_run.sources()
-    work.sources()
+        shifted_run.train_rankers()
+    work.train_rankers()
     shifted_run.rankers("validation")
     work.rankers("test")
     with announce("fuse"):
@@ -136,13 +141,26 @@ def _vectors_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSe
     return protocol.index_settings("dense", encoder=experiment.rankers.encoder)
 
 
+def _rankers_of(experiment: Experiment) -> list[tuple[RankerSpec[Any], Settings]]:
+    """The rankers that an experiment fuses, with their settings."""
+    specs = [ranker_named(name) for name in experiment.rankers.use]
+    return [(spec, experiment.rankers.of(spec)) for spec in specs]
+
+
+def _needs(experiment: Experiment) -> frozenset[Need]:
+    """What all of its rankers are trained and built from."""
+    return frozenset().union(*(s.all_needs(settings) for s, settings in _rankers_of(experiment)))
+
+
 def _require_parts(experiment: Experiment, protocol: EvaluationProtocol) -> None:
     """What is missing is said at once, not after the training."""
     encoder_of(_index_of(experiment, protocol))
-    if stages.needs_vectors(experiment.rankers) or "dual-encoder" in experiment.rankers.use:
+    if _needs(experiment) & {"title-vectors", "encoder"}:
         encoder_of(_vectors_of(experiment, protocol))
-    if experiment.rankers.use and experiment.fusion.rule == "trees":
-        boosting.require_installed()
+    for spec, _ in _rankers_of(experiment):
+        spec.require_installed()
+    if experiment.rankers.use:
+        rule_named(experiment.fusion.rule).require_installed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +220,7 @@ class _Work:
             stages.index(self.folder.data, self.folder.index, settings=settings, progress=progress)
 
     def rank(self) -> None:
-        """The language model's list, and the baselines'."""
+        """The language model's list, and those that every run is compared with."""
         with self.announce("rank"):
             stages.rank(
                 self.folder.generations,
@@ -210,74 +228,82 @@ class _Work:
                 self.folder.ranking(OURS),
                 protocol=self.protocol,
             )
-            for name in stages.BASELINES:
-                stages.baseline(
-                    name,
-                    self.folder.data,
-                    self.folder.ranking(name),
-                    protocol=self.protocol,
-                    index=self.folder.index,
-                    limit_users=self.experiment.limit_users,
-                )
+            sources = self._sources(index=self.folder.index)
+            for name in COMPARED:
+                spec = ranker_named(name)
+                self._run(spec, sources, self.folder.ranking(name), settings=spec.settings())
 
-    def sources(self) -> None:
-        """What rankers are made from: vectors of titles, a taught encoder, SASRec's networks."""
-        settings = self.experiment.rankers
-        if self._vectors:
-            index = _vectors_of(self.experiment, self.protocol)
+    def train_rankers(self) -> None:
+        """What rankers are built from: vectors of titles, and what some of them are trained to."""
+        if "title-vectors" in _needs(self.experiment):
+            vectors = _vectors_of(self.experiment, self.protocol)
             with self.announce("vectors") as progress:
-                stages.index(self.folder.data, self._vectors, settings=index, progress=progress)
-        if self._encoder:
-            with self.announce("teach encoder") as progress:
-                stages.tune(
-                    self.folder.data,
-                    self._encoder,
-                    encoder=settings.encoder,
-                    titles=self.protocol.title_style,
-                    settings=settings.of(DUAL_ENCODER),
-                    seed=self.experiment.seed,
-                    progress=progress,
+                stages.index(
+                    self.folder.data, self.folder.vectors, settings=vectors, progress=progress
                 )
-        if "sasrec" in settings.use:
-            with self.announce("train sasrec") as progress:
-                stages.train_sasrec(
-                    self.folder.data,
-                    self.folder.networks,
-                    settings=settings.of(SASREC),
-                    titles=self.protocol.title_style,
-                    seed=self.experiment.seed,
-                    index=self._vectors,
-                    progress=progress,
-                )
-
-    @property
-    def _encoder(self) -> Path | None:
-        """Where the taught encoder lies, if there is to be one."""
-        return self.folder.encoder if "dual-encoder" in self.experiment.rankers.use else None
-
-    @property
-    def _vectors(self) -> Path | None:
-        """Where the vectors of titles lie, if a ranker reads any."""
-        return self.folder.vectors if stages.needs_vectors(self.experiment.rankers) else None
+        for spec, settings in _rankers_of(self.experiment):
+            if spec.training:
+                with self.announce(f"train {spec.name}") as progress:
+                    stages.train_ranker(
+                        spec,
+                        self._sources(),
+                        self.folder.trained(spec.name),
+                        settings=settings,
+                        seed=self.experiment.seed,
+                        progress=progress,
+                    )
 
     def rankers(self, split: SplitName) -> None:
         """Long lists of every ranker."""
-        settings = self.experiment.rankers
-        for name in settings.use:
-            with self.announce(f"{split} {name}") as progress:
-                stages.ranker(
-                    name,
-                    self.folder.data,
-                    self.folder.ranker(split, name),
-                    settings=settings.of(ranker_named(name)),
-                    protocol=replace(self.protocol, length=settings.length),
+        sources, length = self._sources(), self.experiment.rankers.length
+        for spec, settings in _rankers_of(self.experiment):
+            with self.announce(f"{split} {spec.name}") as progress:
+                out = self.folder.ranker(split, spec.name)
+                self._run(
+                    spec,
+                    sources,
+                    out,
+                    settings=settings,
+                    length=length,
                     split=split,
-                    index=self._vectors,
-                    encoder=self._encoder,
-                    networks=self.folder.networks,
-                    limit_users=_limit(self.experiment, split),
                     progress=progress,
                 )
+
+    def _sources(self, index: Path | None = None) -> RankerSources:
+        """What the run's rankers are made from. Lists to be fused do not take the run's index,
+        which gains and loses items after the run: where one is searched, it is built in memory."""
+        return RankerSources(
+            Dataset.load(self.folder.data),
+            self.protocol.title_style,
+            index=index,
+            index_settings=_index_of(self.experiment, self.protocol),
+            vectors=self.folder.vectors,
+            encoder=self.experiment.rankers.encoder,
+            trained={name: self.folder.trained(name) for name in self.experiment.rankers.use},
+        )
+
+    def _run(
+        self,
+        spec: RankerSpec[Any],
+        sources: RankerSources,
+        out: Path,
+        *,
+        settings: Settings,
+        length: int | None = None,
+        split: SplitName = "test",
+        progress: Progress = silent,
+    ) -> None:
+        stages.run_ranker(
+            spec,
+            sources,
+            out,
+            settings=settings,
+            length=length or self.protocol.length,
+            exclude_seen=self.protocol.exclude_seen,
+            split=split,
+            limit_users=_limit(self.experiment, split),
+            progress=progress,
+        )
 
     def titles(self, split: SplitName) -> None:
         """The items of the language model's titles, as a ranker's long lists."""
@@ -298,7 +324,7 @@ class _Work:
             [fitted.ranker("validation", name) for name in names],
             self.folder.data,
             self.folder.ranking(out),
-            rule=self.experiment.fusion.rule,
+            rule=rule_named(self.experiment.fusion.rule),
             length=self.protocol.length,
             shifted_run=fitted.data,
         )

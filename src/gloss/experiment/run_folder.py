@@ -3,7 +3,7 @@
 config.yaml                              the settings, resolved
 data/ model/ generations/ index/         one artefact a stage; validation-generations/ to fuse
 rankings/{gloss,last-item,popularity}/   lists of items
-vectors/ encoder/ sasrec/                what rankers without a language model are made from
+vectors/ rankers/…/                      vectors of titles, and what each ranker is trained to
 candidates/{validation,test}/…/          long lists of each ranker, to be fused
 rankings/{rankers-only,fused}/           all rankers as one list: without the model, and with it
 shifted-run/                             the same run one purchase earlier, to fit the fusion on
@@ -73,14 +73,6 @@ class RunFolder:
         return self.path / "vectors"
 
     @property
-    def encoder(self) -> Path:
-        return self.path / "encoder"
-
-    @property
-    def networks(self) -> Path:
-        return self.path / "sasrec"
-
-    @property
     def validation_generations(self) -> Path:
         return self.path / "validation-generations"
 
@@ -104,6 +96,10 @@ class RunFolder:
     def ranker(self, split: str, name: str) -> Path:
         """The long lists of a ranker, or of the language model, to be fused."""
         return self.path / "candidates" / split / name
+
+    def trained(self, name: str) -> Path:
+        """What a ranker was trained to."""
+        return self.path / "rankers" / name
 
     def evaluation(self, name: str) -> Path:
         """The evaluation of ours, or of a baseline."""

@@ -1,172 +1,172 @@
-"""One list out of several: what different rankers hold likely, weighed by what validation shows.
+"""Log-linear fusion: a weighted sum of what each list says, weights fitted on validation users.
 
-Log-linear: the score of an item is a weighted sum of what each ranker says of it (its score there,
-and whether it is in the list at all), and the weights are those under which the validation users'
-next purchases are most likely among all candidates (a conditional logit: McFadden, 1974). By ranks:
-the sum of 1 / (60 + place), without any weight.
+An item has two features in each list l: x_score, its score there (or the list's missing score), and
+x_listed, 1 if the list holds it. With C_u the candidates of user u and t_u what u bought next:
 
-An item that a list does not hold gets that list's floor, and nothing for its place. Knows rankings
-and answers; does not know what made them.
+    s(item)  = Σ_l  a_l · x_score(l, item) + b_l · x_listed(l, item)
+    L(a, b)  = Σ_u  log softmax_{C_u}(s)(t_u)  -  1/2 |weights|²     (features standardised)
+
+The weights maximise L: a conditional logit (McFadden, 1974). Knows rankings and what was bought
+next; knows nothing of what made the lists.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gloss.data.histories import Example
+from gloss.arrays import Array
+from gloss.data.catalogue import ItemId
 from gloss.errors import ConfigError, InputError
-from gloss.fusion.candidates import Array, Candidates, candidates, with_questions
-from gloss.rankings.ranking import Ranking
+from gloss.fusion.candidates import Candidates, aligned, candidates
+from gloss.fusion.rule import FusionRequest, FusionRule
 from gloss.rankings.table import RankingTable
-from gloss.retrieval.retriever import RRF_CONSTANT
 
-__all__ = ["Blend", "blend", "fit", "rank_fusion"]
+__all__ = ["LIST_FEATURES", "RULE", "LogLinear", "fit"]
 
-TRAITS = ("score", "found")
-"""What is known of an item in a list: its score, and 1 if it is there. The logarithm of its place
-was tried as a third: it gained nothing on users that the weights were not fitted on."""
+LIST_FEATURES = ("score", "listed")
+"""What is seen of an item in each list. The logarithm of its rank was tried as a third feature: it
+gained nothing on users that the weights were not fitted on."""
 
-_PENALTY = 1.0
-"""Ridge on the weights of standardised traits, in users: what one user's answer weighs."""
+_FILE = "weights.json"
 
-_STEPS = 50
-_ENOUGH = 1e-9
+_RIDGE = 1.0
+"""The weight of the penalty, in users: as much as what one of them bought next."""
+
+_MAX_STEPS = 50
+_MIN_GAIN = 1e-9
+"""Newton's method stops below this gain of likelihood a user, or this fraction of a step."""
+
+Case = tuple[Array, int]
+"""A user's candidates, float64 (candidates, features), and the row of what was bought next."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Blend:
-    """Fitted weights. weights: float64 (rankers, 2), a row a ranker, a column a trait.
+class LogLinear:
+    """Fitted weights.
 
-    users: how many validation users had their answer among the candidates, which the fit rests on.
+    weights: float64 (rankers, features), a column for each of `LIST_FEATURES`. users: how many
+    validation users the fit rests on: those with what they bought next among their candidates.
     """
 
     weights: Array
     users: int
 
-    def summary(self, rankers: Sequence[str]) -> dict[str, Any]:
-        """What the summary of a fused ranking says of them, to the last bit; by ranker and trait.
+    def fuse(self, request: FusionRequest, *, length: int) -> RankingTable:
+        """Everybody's one list by the module's formula."""
+        if len(self.weights) != len(request.lists):
+            raise ConfigError(
+                f"weights for {len(self.weights)} rankers cannot fuse {len(request.lists)} rankings"
+            )
+        tables = []
+        for batch in candidates(request.lists):
+            terms = (_list_features(batch) * self.weights).sum(axis=2)  # (candidates, rankers)
+            tables.append(batch.ranked_by_sum(terms, length=length))
+        return RankingTable.joined(tables)
 
-        >>> Blend(np.array([[0.5, 2.0]]), users=9).summary(["text"])
-        {'fitted on users': 9, 'weights': {'text': {'score': 0.5, 'found': 2.0}}}
+    def summary(self, rankers: Sequence[str]) -> dict[str, Any]:
+        """How many users the fit rests on, and the weights by ranker and feature.
+
+        >>> LogLinear(np.array([[0.5, 2.0]]), users=9).summary(["sasrec"])
+        {'fitted on users': 9, 'weights': {'sasrec': {'score': 0.5, 'listed': 2.0}}}
         """
         rows = zip(rankers, self.weights.tolist(), strict=True)
-        weights = {name: dict(zip(TRAITS, row, strict=True)) for name, row in rows}
+        weights = {name: dict(zip(LIST_FEATURES, row, strict=True)) for name, row in rows}
         return {"fitted on users": self.users, "weights": weights}
 
-    @classmethod
-    def from_summary(cls, summary: Mapping[str, Any], rankers: Sequence[str]) -> Blend:
-        """Read what `summary` wrote of these rankers."""
-        weights = [[summary["weights"][name][trait] for trait in TRAITS] for name in rankers]
-        return cls(np.array(weights), summary["fitted on users"])
+    def files(self) -> Mapping[str, str]:
+        """The weights as JSON, which keeps every bit of a float64."""
+        return {_FILE: json.dumps({"users": self.users, "weights": self.weights.tolist()}) + "\n"}
 
 
-def fit(rankers: Sequence[Sequence[Ranking]], examples: Sequence[Example]) -> Blend:
-    """Weights that make the examples' targets most likely among the candidates.
+def fit(request: FusionRequest, targets: Sequence[ItemId]) -> LogLinear:
+    """The weights under which the targets are most likely among their users' candidates.
 
-    rankers: for each ranker everybody's list, in the order of the examples. Users none of whose
-    lists holds the target say nothing and are left out. Raises InputError when nobody is left, or
-    when lists are not of the same users.
+    Users none of whose lists holds the target say nothing and are left out. Raises InputError when
+    nobody is left, or when the lists are not of the same users.
     """
-    cases: list[tuple[Array, int]] = []
-    for each, asked in with_questions(candidates(rankers), examples):
-        cases += _cases(each, each.bought(asked))
+    cases: list[Case] = []
+    for batch, of_users in aligned(candidates(request.lists), targets):
+        cases += _cases(batch, batch.bought(of_users))
     if not cases:
         raise InputError("no validation user's next purchase is in any list: nothing to fit on")
-    return Blend(_most_likely(cases).reshape(len(rankers), len(TRAITS)), len(cases))
+    weights = _most_likely(cases).reshape(len(request.lists), len(LIST_FEATURES))
+    return LogLinear(weights, len(cases))
 
 
-def blend(rankers: Sequence[Sequence[Ranking]], weights: Blend, *, length: int) -> RankingTable:
-    """Everybody's one list by fitted weights; what an item's score is, see the module's head.
-
-    An item carries the query and the purchase of the ranker that lifts it most above its floor.
-    Equal scores stand in the order in which the lists, first to last, name the items. Raises
-    ConfigError when the weights are for another number of rankers.
-    """
-    if len(weights.weights) != len(rankers):
-        raise ConfigError(
-            f"weights for {len(weights.weights)} rankers cannot blend {len(rankers)} rankings"
-        )
-    return RankingTable.joined(
-        [
-            _summed(each, (_traits(each) * weights.weights).sum(axis=2), length)
-            for each in candidates(rankers)
-        ]
-    )
+def _load(folder: Path) -> LogLinear:
+    fitted = json.loads((folder / _FILE).read_bytes())
+    return LogLinear(np.array(fitted["weights"]), fitted["users"])
 
 
-def rank_fusion(rankers: Sequence[Sequence[Ranking]], *, length: int) -> RankingTable:
-    """Everybody's one list by reciprocal ranks: needs no validation users."""
-    return RankingTable.joined(
-        [
-            _summed(each, np.where(each.held, 1 / (RRF_CONSTANT + 1 + each.places), 0), length)
-            for each in candidates(rankers)
-        ]
-    )
+def _list_features(batch: Candidates) -> Array:
+    """float64 (candidates, rankers, features)."""
+    return np.stack([batch.scores, batch.listed], axis=2)
 
 
-def _summed(each: Candidates, parts: Array, length: int) -> RankingTable:
-    """parts: (candidates, rankers). What a ranker lifts is what it gives beyond what it gives to an
-    item that it does not hold."""
-    lifts = parts - each.per_user(np.minimum, parts)
-    return each.ranked(parts.sum(axis=1), lifts, length=length)
-
-
-def _cases(each: Candidates, bought: Array) -> Iterator[tuple[Array, int]]:
-    """For each user who bought a candidate: float64 (items, traits), and the place of the bought.
-
-    bought: bool (candidates,).
-    """
-    traits = _traits(each).reshape(len(bought), -1)
-    starts = np.searchsorted(each.users, np.arange(len(each.lists[0]) + 1))
+def _cases(batch: Candidates, bought: Array) -> Iterator[Case]:
+    """A case for each user who bought a candidate. bought: bool (candidates,)."""
+    features = _list_features(batch).reshape(len(bought), -1)  # (candidates, rankers * features)
+    starts = np.searchsorted(batch.users, np.arange(len(batch.lists[0]) + 1))
     for row in np.flatnonzero(bought).tolist():
-        first, end = starts[each.users[row] : each.users[row] + 2].tolist()
-        yield traits[first:end], row - first
+        first, end = starts[batch.users[row] : batch.users[row] + 2].tolist()
+        yield features[first:end], row - first
 
 
-def _traits(each: Candidates) -> Array:
-    """float64 (candidates, rankers, traits)."""
-    return np.stack([each.scores, each.held], axis=2)
-
-
-def _most_likely(cases: Sequence[tuple[Array, int]]) -> Array:
-    """float64 (traits,): Newton's method on the penalised likelihood, which is concave."""
-    spread = np.concatenate([traits for traits, _ in cases]).std(axis=0)
+def _most_likely(cases: Sequence[Case]) -> Array:
+    """float64 (features,): Newton's method on the penalised likelihood, which is concave."""
+    spread = np.concatenate([features for features, _ in cases]).std(axis=0)
     scale = np.where(spread > 0, spread, 1.0)
-    scaled = [(traits / scale, target) for traits, target in cases]
+    scaled = [(features / scale, target) for features, target in cases]
     weights = np.zeros(len(scale))
-    value, slope, curve = _likelihood(scaled, weights)
-    for _ in range(_STEPS):
-        step = np.linalg.solve(curve, slope)
+    value, gradient, curvature = _likelihood(scaled, weights)
+    for _ in range(_MAX_STEPS):
+        step = np.linalg.solve(curvature, gradient)
         size = 1.0
-        while size > _ENOUGH:  # halved until it gains, which far from the maximum it may not
+        while size > _MIN_GAIN:  # far from the maximum a whole step may lose: it is halved
             better = _likelihood(scaled, weights + size * step)
             if better[0] >= value:
                 break
             size /= 2
-        gained = better[0] - value
-        if size <= _ENOUGH:
+        gain = better[0] - value
+        if size <= _MIN_GAIN:
             break
-        weights, (value, slope, curve) = weights + size * step, better
-        if gained < _ENOUGH * len(cases):
+        weights, (value, gradient, curvature) = weights + size * step, better
+        if gain < _MIN_GAIN * len(cases):
             break
     return weights / scale
 
 
-def _likelihood(cases: Sequence[tuple[Array, int]], weights: Array) -> tuple[float, Array, Array]:
-    """The penalised log-likelihood, its gradient, and minus its second derivatives."""
-    value = -_PENALTY / 2 * float(weights @ weights)
-    slope, curve = -_PENALTY * weights, _PENALTY * np.eye(len(weights))
-    for traits, target in cases:
-        scores = traits @ weights
+def _likelihood(cases: Sequence[Case], weights: Array) -> tuple[float, Array, Array]:
+    """L, its gradient (features,), and minus its second derivatives (features, features).
+
+    With p the softmax of a user's scores, x_t the features of the target and X those of all:
+
+        ∂L = x_t - p X,    -∂²L = Xᵀ diag(p) X - (p X)ᵀ (p X)
+    """
+    value = -_RIDGE / 2 * float(weights @ weights)
+    gradient, curvature = -_RIDGE * weights, _RIDGE * np.eye(len(weights))
+    for features, target in cases:
+        scores = features @ weights
         scores -= scores.max()
-        shares = np.exp(scores)
-        shares /= shares.sum()
-        mean = shares @ traits
+        chances = np.exp(scores)
+        chances /= chances.sum()
+        mean = chances @ features
         value += float(scores[target] - np.log(np.exp(scores).sum()))
-        slope += traits[target] - mean
-        curve += (traits.T * shares) @ traits - np.outer(mean, mean)
-    return value, slope, curve
+        gradient += features[target] - mean
+        curvature += (features.T * chances) @ features - np.outer(mean, mean)
+    return value, gradient, curvature
+
+
+RULE = FusionRule(
+    name="log-linear",
+    label="by fitted weights",
+    features=LIST_FEATURES,
+    fit=fit,
+    load=_load,
+)

@@ -1,45 +1,43 @@
-"""One list out of several by boosted trees: what a place in a list is worth beside other places.
+"""Fusion by boosted trees: what a rank in one list is worth next to what the other lists say.
 
 Gradient-boosted trees that learn to rank (LightGBM: Ke et al., NeurIPS 2017) with the cross-entropy
-of whole lists (XE-NDCG: Bruch, WWW 2021), fitted on validation users. They see of an item what each
-list says of it: its score there, how far that is below the list's best, and the logarithm of its
-place; nothing where the list does not hold it. So a third place in one list can be worth more where
-the item leads another, which no weighted sum can say. Beside the lists they see how often the item
-was bought and how long the user's history is: whether a list deserves belief depends on both.
+of whole lists (XE-NDCG: Bruch, WWW 2021), fitted on validation users. An item has features in each
+list (`LIST_FEATURES`), missing where the list does not hold it, and features of its context
+(`CONTEXT_FEATURES`): how often the item was bought and how long the user's history is, since both
+tell how far a list can be trusted. So a third rank in one list can be worth more where the item
+leads another, which no weighted sum can express.
 
-Knows rankings, questions and answers; does not know what made the lists. Needs lightgbm (extra
-"trees").
+Needs lightgbm (extra "trees").
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gloss.arrays import Array
 from gloss.data.catalogue import ItemId
-from gloss.data.histories import Example, Question
+from gloss.data.histories import History
 from gloss.errors import ConfigError, InputError, require_extra
-from gloss.fusion.candidates import Array, Candidates, candidates, with_questions
-from gloss.rankings.ranking import Ranking
+from gloss.fusion.candidates import Candidates, aligned, candidates
+from gloss.fusion.rule import FusionRequest, FusionRule
 from gloss.rankings.table import RankingTable
 
-__all__ = ["BESIDE", "FILE", "TRAITS", "Popularity", "Trees", "blend", "fit", "require_installed"]
+__all__ = ["CONTEXT_FEATURES", "LIST_FEATURES", "RULE", "Trees", "fit"]
 
-Popularity = Mapping[ItemId, int]
-"""How often each item was bought by those who were trained on; others never."""
+LIST_FEATURES = ("score", "score below the list's best", "log rank")
+"""What is seen of an item in each list; the rank begins with 1."""
 
-FILE = "trees.txt"
-"""What the trees of a fused ranking are called where they lie beside it."""
+CONTEXT_FEATURES = ("popularity", "history length")
+"""What is seen besides: log(1 + purchases of the item), log(1 + purchases of the user)."""
 
-TRAITS = ("score", "below the best", "place")
-"""What the trees see of an item in each list."""
-
-BESIDE = ("popularity", "history")
-"""What they see beside the lists: logarithms of the item's purchases and of the user's."""
+_FILE, _USERS_FILE = "trees.txt", "trees.json"
 
 _ROUNDS = 400
 _SETTINGS = {
@@ -56,127 +54,130 @@ _SETTINGS = {
     "force_row_wise": True,
     "verbose": -1,
 }
-"""Chosen on validation users of one category (docs/log.md): small trees, slowly, and many."""
+"""Chosen on validation users of one category (docs/log.md): many small trees, learned slowly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """Fitted trees. text: LightGBM's own format; users: how many validation users had their answer
-    among the candidates, which the fit rests on."""
+    """Fitted trees. text: LightGBM's own format; users: how many validation users the fit rests
+    on: those with what they bought next among their candidates."""
 
     text: str
     users: int
 
+    def fuse(self, request: FusionRequest, *, length: int) -> RankingTable:
+        """Everybody's one list; an item's score is the trees' own.
+
+        An item carries the reason of the list that ranks it highest. Raises MissingExtraError
+        without lightgbm.
+        """
+        booster = _booster(self.text)
+        _require_features(booster, rankers=len(request.lists))
+        tables = []
+        for batch, histories in aligned(candidates(request.lists), request.histories):
+            features = _features(batch, histories, request.times_bought)
+            scores = booster.predict(features) if len(features) else np.zeros(0)
+            tables.append(batch.ranked(scores, -batch.ranks, length=length))
+        return RankingTable.joined(tables)
+
     def summary(self, rankers: Sequence[str]) -> dict[str, Any]:
-        """How many users, and the share of what the splits gained of each ranker and of what
-        stands beside them."""
-        gains = self.booster().feature_importance("gain")
-        of_lists = gains[: -len(BESIDE)].reshape(len(rankers), len(TRAITS)).sum(axis=1)
-        shares = np.append(of_lists, gains[-len(BESIDE) :]) / max(gains.sum(), 1e-300)
-        named = zip((*rankers, *BESIDE), shares.round(4).tolist(), strict=True)
-        return {"fitted on users": self.users, "gains": dict(named)}
+        """How many users the fit rests on, and whose features the splits gained what share by."""
+        gains = _booster(self.text).feature_importance("gain")
+        context = len(CONTEXT_FEATURES)
+        of_rankers = gains[:-context].reshape(len(rankers), len(LIST_FEATURES)).sum(axis=1)
+        shares = np.append(of_rankers, gains[-context:]) / max(gains.sum(), 1e-300)
+        names = (*rankers, *CONTEXT_FEATURES)
+        return {
+            "fitted on users": self.users,
+            "gains": dict(zip(names, shares.round(4).tolist(), strict=True)),
+        }
 
-    def booster(self) -> Any:
-        """The trees, ready to be asked. Raises MissingExtraError without lightgbm."""
-        return _read(self.text)
+    def files(self) -> Mapping[str, str]:
+        """The trees in LightGBM's format, and the number of users."""
+        return {_FILE: self.text, _USERS_FILE: json.dumps({"users": self.users}) + "\n"}
 
 
-def fit(
-    rankers: Sequence[Sequence[Ranking]], examples: Sequence[Example], popularity: Popularity
-) -> Trees:
-    """Trees under which the examples' targets stand high among the candidates.
+def fit(request: FusionRequest, targets: Sequence[ItemId]) -> Trees:
+    """Trees that rank the targets high among their users' candidates.
 
-    rankers: for each ranker everybody's list, in the order of the examples. Users none of whose
-    lists holds the target say nothing and are left out. The same lists give the same trees. Raises
-    InputError when nobody is left, or when lists are not of the same users; MissingExtraError
-    without lightgbm.
+    Users none of whose lists holds the target say nothing and are left out. The same lists give the
+    same trees. Raises InputError when nobody is left, or when the lists are not of the same users;
+    MissingExtraError without lightgbm.
     """
     lightgbm = _lightgbm()
-    traits, answers, groups = [], [], []
-    for each, asked in with_questions(candidates(rankers), examples):
-        bought = each.bought(asked)
-        told = each.per_user(np.logical_or, bought)
-        traits.append(_traits(each, asked, popularity)[told])
-        answers.append(bought[told])
-        groups.append(np.unique(each.users[told], return_counts=True)[1])
+    features, labels, groups = [], [], []
+    examples = list(zip(request.histories, targets, strict=True))
+    for batch, of_users in aligned(candidates(request.lists), examples):
+        bought = batch.bought([target for _, target in of_users])
+        kept = batch.per_user(np.logical_or, bought)  # candidates of users who bought one of them
+        histories = [history for history, _ in of_users]
+        features.append(_features(batch, histories, request.times_bought)[kept])
+        labels.append(bought[kept])
+        groups.append(np.unique(batch.users[kept], return_counts=True)[1])
     if not any(map(len, groups)):
         raise InputError("no validation user's next purchase is in any list: nothing to fit on")
-    rows = lightgbm.Dataset(
-        np.concatenate(traits), np.concatenate(answers), group=np.concatenate(groups)
+    data = lightgbm.Dataset(
+        np.concatenate(features), np.concatenate(labels), group=np.concatenate(groups)
     )
-    booster = lightgbm.train(_SETTINGS, rows, num_boost_round=_ROUNDS)
+    booster = lightgbm.train(_SETTINGS, data, num_boost_round=_ROUNDS)
     return Trees(booster.model_to_string(), sum(map(len, groups)))
 
 
-def blend(
-    rankers: Sequence[Sequence[Ranking]],
-    questions: Sequence[Question],
-    trees: Trees,
-    popularity: Popularity,
-    *,
-    length: int,
-) -> RankingTable:
-    """Everybody's one list; an item's score is what the trees say of it.
+def _load(folder: Path) -> Trees:
+    users = json.loads((folder / _USERS_FILE).read_bytes())["users"]
+    return Trees((folder / _FILE).read_text("utf-8"), users)
 
-    rankers: for each ranker everybody's list, in the order of the questions. An item carries the
-    query and the purchase of the list in which it stands highest. Equal scores stand in the order
-    in which the lists, first to last, name the items. Raises ConfigError when the trees are for
-    another number of rankers, MissingExtraError without lightgbm.
+
+def _features(
+    batch: Candidates, histories: Sequence[History], times_bought: Mapping[ItemId, int]
+) -> Array:
+    """float64 (candidates, rankers * list features + context features).
+
+    The features of a list that does not hold the item are NaN. histories: of these users.
     """
-    booster = trees.booster()
-    if booster.num_feature() != _traits_of(len(rankers)):
+    best = batch.per_user(np.maximum, batch.scores)
+    log_ranks = np.log1p(np.maximum(batch.ranks, 0))  # ranks of a batch begin with 0
+    of_lists = np.stack([batch.scores, batch.scores - best, log_ranks], axis=2)
+    of_lists[~batch.listed] = np.nan
+    codes, which = np.unique(batch.codes, return_inverse=True)
+    popularity = np.array([times_bought.get(item, 0) for item in batch.names[codes]], float)[which]
+    lengths = np.array([len(history.items) for history in histories])[batch.users]
+    context = np.log1p(np.stack([popularity, lengths], axis=1))
+    flat = of_lists.reshape(len(of_lists), len(batch.lists) * len(LIST_FEATURES))
+    return np.concatenate([flat, context], axis=1)
+
+
+def _require_features(booster: Any, *, rankers: int) -> None:
+    expected = rankers * len(LIST_FEATURES) + len(CONTEXT_FEATURES)
+    if booster.num_feature() != expected:
         raise ConfigError(
-            f"trees that see {booster.num_feature()} traits cannot blend {len(rankers)} rankings, "
-            f"which have {_traits_of(len(rankers))}: fuse anew"
+            f"trees of {booster.num_feature()} features cannot fuse {rankers} rankings, which have "
+            f"{expected}: fuse again"
         )
-    return RankingTable.joined(
-        [
-            each.ranked(
-                _asked(booster, _traits(each, asked, popularity)), -each.places, length=length
-            )
-            for each, asked in with_questions(candidates(rankers), questions)
-        ]
-    )
 
 
-def _traits_of(rankers: int) -> int:
-    """How many numbers the trees see of an item."""
-    return rankers * len(TRAITS) + len(BESIDE)
-
-
-def _asked(booster: Any, traits: Array) -> Array:
-    """float64 (candidates,): what the trees say."""
-    scores: Array = booster.predict(traits) if len(traits) else np.zeros(0)
-    return scores
-
-
-def _traits(each: Candidates, questions: Sequence[Question], popularity: Popularity) -> Array:
-    """float64 (candidates, rankers x TRAITS + BESIDE); of a list NaN where it does not hold the
-    item. questions: of these users."""
-    best = each.per_user(np.maximum, each.scores)
-    places = np.log1p(np.maximum(each.places, 0))
-    seen = np.stack([each.scores, each.scores - best, places], axis=2)
-    seen[~each.held] = np.nan
-    codes, which = np.unique(each.codes, return_inverse=True)
-    bought = np.array([popularity.get(item, 0) for item in each.names[codes]], float)[which]
-    lengths = np.array([len(question.history) for question in questions])[each.users]
-    beside = np.log1p(np.stack([bought, lengths], axis=1))
-    return np.concatenate([seen.reshape(len(seen), len(each.lists) * len(TRAITS)), beside], axis=1)
-
-
-def require_installed() -> None:
-    """Raise MissingExtraError without lightgbm."""
+def _require_installed() -> None:
     require_extra("fusion by trees", "trees", "lightgbm")
 
 
 @lru_cache(maxsize=4)
-def _read(text: str) -> Any:
-    """Once for all who are served."""
+def _booster(text: str) -> Any:
+    """Trees, ready to predict: read once, whoever is served."""
     return _lightgbm().Booster(model_str=text)
 
 
 def _lightgbm() -> Any:
-    require_installed()
+    _require_installed()
     import lightgbm
 
     return lightgbm
+
+
+RULE = FusionRule(
+    name="trees",
+    label="by fitted trees",
+    features=(*LIST_FEATURES, *CONTEXT_FEATURES),
+    fit=fit,
+    load=_load,
+    require_installed=_require_installed,
+)

@@ -1,53 +1,61 @@
-"""From a score for every item to a user's list. Knows no ranker."""
+"""From a score for every item to a user's list: what rankers that score the catalogue share.
+
+Knows no ranker.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from gloss.arrays import top_rows
+from gloss.arrays import Array, top_rows
 from gloss.data.catalogue import Catalogue, ItemId
-from gloss.data.histories import Question
-from gloss.progress import Progress, silent
-from gloss.rankers.ranker import RecentPurchases
-from gloss.rankers.seen import seen_items
+from gloss.data.histories import History
+from gloss.rankers.ranker import RankRequest, RecentPurchases
 from gloss.rankings.table import RankingTable
 
 __all__ = [
     "Array",
-    "Scored",
-    "Shares",
-    "each_best",
-    "fading",
-    "products",
-    "reached",
-    "remembered",
+    "Contributions",
+    "ScoredHistory",
+    "cached_by_row",
+    "dot_products",
+    "rank_by_recent",
+    "rank_by_scores",
+    "recency_weights",
     "rows_of",
 ]
 
-Array = np.ndarray[Any, Any]
+Contributions = Callable[[Array], Array]
+"""Rows of items, int64 (found,) -> what each purchase adds to their scores, (purchases, found)."""
 
-Shares = Callable[[Array], Array]
-"""Rows of items (found,) -> what each purchase of the history did for each, (history, found)."""
+_PROGRESS_USERS = 100
+"""Users between two reports of progress, where users are scored one by one."""
+
+_CACHE_BYTES = 2**30
+"""Of arrays that are kept by item: histories share their items."""
 
 
-class Scored(NamedTuple):
-    """What a user's list is chosen from: the purchases that are asked, float (catalogue,) scores of
-    any sign, -inf for what was not found, and what each purchase did for them."""
+class ScoredHistory(NamedTuple):
+    """What a user's list is chosen from.
 
-    history: Sequence[ItemId]
+    items: the purchases that count. scores: float (catalogue,), of any sign; -inf leaves an item
+    out. contributions: what each of the purchases adds to the scores.
+    """
+
+    items: Sequence[ItemId]
     scores: Array
-    shares: Shares
+    contributions: Contributions
 
 
-class _Found(NamedTuple):
+class _List(NamedTuple):
     """A user's list as rows of the catalogue: int64 (found,), float (found,), int64 (found,).
 
-    because: for each item the purchase that did most for it.
+    because: for each item the purchase that adds most to its score.
     """
 
     rows: Array
@@ -55,128 +63,118 @@ class _Found(NamedTuple):
     because: Array
 
 
-_NOTHING = _Found(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64))
-
-_TOLD = 100
-"""Users between two words about progress."""
-
-_REMEMBERED = 2**30
-"""Bytes that are kept of what is around items: histories share their items."""
+_EMPTY = _List(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64))
 
 
-def reached(
-    around: Callable[[Sequence[ItemId]], tuple[Array, Shares]],
-    questions: Sequence[Question],
+def rank_by_scores(
+    request: RankRequest,
     catalogue: Catalogue,
+    score: Callable[[Sequence[History]], Iterable[ScoredHistory]],
+    *,
+    batch_users: int,
+) -> RankingTable:
+    """Each user's list: the items with the highest scores, equal scores by row.
+
+    score: at most `batch_users` histories, none of them empty -> the scores of each. An item is
+    there because of the purchase that adds most to its score. Without a purchase the list is empty.
+    """
+    filled = [history for history in request.histories if history.items]
+    lists: list[_List] = []
+    for first in range(0, len(filled), batch_users):
+        batch = filled[first : first + batch_users]
+        for history, scored in zip(batch, score(batch), strict=True):
+            excluded = rows_of(tuple(request.excluded(history)), catalogue)
+            lists.append(_best(scored, excluded, catalogue, request.length))
+        request.progress(len(lists), len(filled))
+    of_filled = iter(lists)
+    of_all = [next(of_filled) if history.items else _EMPTY for history in request.histories]
+    return _table(request.histories, of_all, catalogue)
+
+
+def rank_by_recent(
+    request: RankRequest,
+    catalogue: Catalogue,
+    score: Callable[[Sequence[ItemId]], tuple[Array, Contributions]],
     *,
     settings: RecentPurchases,
-    length: int,
-    exclude_seen: bool,
-    progress: Progress = silent,
 ) -> RankingTable:
-    """Each user's list of what lies around the last `recent` purchases; what scores 0 is left out.
+    """The same for a score of the last `recent` purchases; what scores 0 is left out.
 
-    around: purchases, earliest first -> float (catalogue,) scores, and what each did for them.
+    score: purchases, earliest first -> float (catalogue,) scores, and what each purchase adds.
     """
 
-    def scored(some: Sequence[Question]) -> Iterator[Scored]:
-        for question in some:
-            history = question.history[-settings.recent :]
-            scores, shares = around(history)
-            yield Scored(history, np.where(scores > 0, scores, -np.inf), shares)
+    def scored(histories: Sequence[History]) -> Iterator[ScoredHistory]:
+        for history in histories:
+            items = history.items[-settings.recent :]
+            scores, contributions = score(items)
+            yield ScoredHistory(items, np.where(scores > 0, scores, -np.inf), contributions)
 
-    return each_best(
-        scored,
-        questions,
-        catalogue,
-        at_once=_TOLD,
-        length=length,
-        exclude_seen=exclude_seen,
-        progress=progress,
-    )
+    return rank_by_scores(request, catalogue, scored, batch_users=_PROGRESS_USERS)
 
 
-def remembered(of_row: Callable[[int], Array], *, size: int) -> Callable[[int], Array]:
-    """The same function of an item's row, keeping what it gave last. size: bytes of one answer."""
-    return lru_cache(max(1, _REMEMBERED // size))(of_row)
+def cached_by_row(of_row: Callable[[int], Array], *, entry_bytes: int) -> Callable[[int], Array]:
+    """The same function of an item's row, keeping what it returned last. entry_bytes: of one."""
+    return lru_cache(max(1, _CACHE_BYTES // entry_bytes))(of_row)
 
 
-def each_best(
-    scored: Callable[[Sequence[Question]], Iterable[Scored]],
-    questions: Sequence[Question],
-    catalogue: Catalogue,
-    *,
-    at_once: int,
-    length: int,
-    exclude_seen: bool,
-    progress: Progress = silent,
-) -> RankingTable:
-    """Each user's list: the `length` items with the highest scores, equal scores by row.
+def recency_weights(count: int, decay: float) -> Array:
+    """float32 (count,): decay^age of each purchase, earliest first; the last has age 0.
 
-    scored: some questions of users with a purchase, at most `at_once` -> what each list is chosen
-    from. An item is there because of the purchase with the largest share. Without a purchase the
-    list is empty.
+    >>> recency_weights(3, 0.5).tolist()
+    [0.25, 0.5, 1.0]
     """
-    asked = [question for question in questions if question.history]
-    found: list[_Found] = []
-    for first in range(0, len(asked), at_once):
-        some = asked[first : first + at_once]
-        for question, each in zip(some, scored(some), strict=True):
-            seen = seen_items(question, exclude_seen=exclude_seen)
-            found.append(_best(each, rows_of(tuple(seen), catalogue), catalogue, length))
-        progress(len(found), len(asked))
-    each_found = iter(found)
-    lists = [next(each_found) if question.history else _NOTHING for question in questions]
-    return _gathered(questions, lists, catalogue)
+    weights: Array = (decay ** np.arange(count - 1, -1, -1.0)).astype(np.float32)
+    return weights
 
 
-def _best(each: Scored, seen: Array, catalogue: Catalogue, length: int) -> _Found:
-    """A user's list. seen: rows of what may not be in it."""
-    scores = each.scores.copy()
-    scores[seen] = -np.inf
+def dot_products(purchases: Array, vectors: Array, rows: Array) -> Array:
+    """(purchases, found): as `Contributions`, where a score is a sum of dot products.
+
+    purchases: (purchases, width), a vector each; vectors: (catalogue, width).
+    """
+    products: Array = purchases @ vectors[rows].T
+    return products
+
+
+def rows_of(items: Sequence[ItemId], catalogue: Catalogue) -> Array:
+    """int64 (items,): their rows in the catalogue."""
+    return np.array([catalogue.row(item) for item in items], dtype=np.int64)
+
+
+def _best(scored: ScoredHistory, excluded: Array, catalogue: Catalogue, length: int) -> _List:
+    """A user's list. excluded: rows of items that may not be in it."""
+    scores = scored.scores.copy()
+    scores[excluded] = -np.inf
     rows = top_rows(scores, length, above=-np.inf)
     if not len(rows):
-        return _NOTHING
-    because = rows_of(each.history, catalogue)[each.shares(rows).argmax(axis=0)]
-    return _Found(rows, each.scores[rows], because)
+        return _EMPTY
+    strongest = scored.contributions(rows).argmax(axis=0)  # (found,), a place in the purchases
+    return _List(rows, scored.scores[rows], rows_of(scored.items, catalogue)[strongest])
 
 
-def products(parts: Array, vectors: Array, rows: Array) -> Array:
-    """As `Shares`: what the vector of each purchase, (history, width), gives to the items' ones."""
-    found: Array = parts @ vectors[rows].T
-    return found
-
-
-def _gathered(
-    questions: Sequence[Question], found: Sequence[_Found], catalogue: Catalogue
+def _table(
+    histories: Sequence[History], lists: Sequence[_List], catalogue: Catalogue
 ) -> RankingTable:
-    """Everybody's list, from what was found for each."""
-    if not found:
+    """Everybody's list as one table."""
+    if not lists:
         return RankingTable.of(())
-    rows, scores, because = (np.concatenate(column) for column in zip(*found, strict=True))
+    rows, scores, because = (np.concatenate(column) for column in zip(*lists, strict=True))
     entries = {
         "items": _ids(rows, catalogue),
         "scores": pl.Series(scores, dtype=pl.Float64),
         "queries": pl.repeat(None, len(rows), dtype=pl.String, eager=True),
         "because": _ids(because, catalogue),
     }
-    lengths = np.array([len(each.rows) for each in found], dtype=np.int64)
-    return RankingTable(tuple(each.user for each in questions), lengths, pl.DataFrame(entries))
+    users = tuple(history.user for history in histories)
+    lengths = np.array([len(each.rows) for each in lists], dtype=np.int64)
+    return RankingTable(users, lengths, pl.DataFrame(entries))
 
 
 def _ids(rows: Array, catalogue: Catalogue) -> pl.Series:
-    """str (rows,): the items of these rows, each of which is looked up once."""
-    once = np.flatnonzero(np.bincount(rows))
-    ids = pl.Series([catalogue[row].id for row in once.tolist()], dtype=pl.String)
-    return ids[np.searchsorted(once, rows)]
+    """str (rows,): the items of these rows, each of which is looked up once.
 
-
-def rows_of(items: Sequence[ItemId], catalogue: Catalogue) -> Array:
-    """int64 (items,): their places in the catalogue."""
-    return np.array([catalogue.row(item) for item in items], dtype=np.int64)
-
-
-def fading(count: int, decay: float) -> Array:
-    """float32 (count,): the weights of purchases, earliest first; the last has 1."""
-    weights: Array = (decay ** np.arange(count - 1, -1, -1.0)).astype(np.float32)
-    return weights
+    Rows 7 2 7 have the distinct rows 2 7, of which they are the 1st, the 0th and the 1st.
+    """
+    distinct = np.flatnonzero(np.bincount(rows))
+    ids = pl.Series([catalogue[row].id for row in distinct.tolist()], dtype=pl.String)
+    return ids[np.searchsorted(distinct, rows)]

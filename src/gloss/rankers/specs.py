@@ -14,7 +14,7 @@ from gloss.rankers import (
 )
 from gloss.rankers.dual_encoder import ranker as dual_encoder
 from gloss.rankers.ranker import RankerSpec
-from gloss.rankers.sasrec import settings as sasrec
+from gloss.rankers.sasrec import ranker as sasrec
 
 __all__ = ["RANKERS", "ranker_named"]
 

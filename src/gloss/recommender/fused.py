@@ -7,33 +7,32 @@ model, only what one wrote.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from gloss.artifacts import MANIFEST, Artifact, open_artifact
-from gloss.data.catalogue import Catalogue
+from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.dataset import Dataset
 from gloss.data.generations import Generation
-from gloss.data.histories import Question, times_bought
+from gloss.data.histories import History, times_bought
 from gloss.data.titles import TitleStyle
 from gloss.experiment.run_folder import FUSED, RunFolder
-from gloss.fusion import log_linear as blending
-from gloss.fusion import trees as boosting
-from gloss.rankers import specs
-from gloss.rankers.sources import Sources, ranker_named
+from gloss.fusion.rule import FittedFusion, FusionRequest
+from gloss.fusion.rules import rule_named
+from gloss.rankers.ranker import Ranker, RankRequest
+from gloss.rankers.sources import RankerSources
+from gloss.rankers.specs import ranker_named
 from gloss.rankings import files as rankings
 from gloss.rankings.ranking import Ranking
+from gloss.rankings.table import RankingTable
 from gloss.retrieval.grounding import rank
-from gloss.retrieval.retriever import Retriever
+from gloss.retrieval.retriever import IndexSettings, Retriever
 
 __all__ = ["Fusion", "was_fused"]
 
-Grounded = Callable[[Sequence[Generation], Retriever], tuple[Ranking, ...]]
-Asked = Callable[[Sequence[Question]], Sequence[Ranking]]
-Blending = Callable[..., Sequence[Ranking]]
-"""Everybody's list of each ranker, their questions, and `length`, the items of a list ->
-everybody's one list."""
+Grounded = Callable[[Sequence[Generation], Retriever], Sequence[Ranking]]
+"""How generated titles become lists; the index is the caller's, see `Fusion`."""
 
 
 def was_fused(folder: RunFolder) -> bool:
@@ -42,18 +41,32 @@ def was_fused(folder: RunFolder) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class _RankerOfRun:
+    """A ranker, and what its lists were like when they were fused."""
+
+    ranker: Ranker
+    length: int
+    exclude_seen: bool
+
+    def rank(self, histories: Sequence[History]) -> RankingTable:
+        return self.ranker.rank(RankRequest(histories, self.length, self.exclude_seen))
+
+
+@dataclass(frozen=True, slots=True)
 class Fusion:
     """The language model's titles and other rankers, joined as in a run.
 
     known: the items that rankers know; offered: those that may be recommended. Both change apart:
-    an index gains and loses items after a run, rankers do not.
+    an index gains and loses items after a run, rankers do not. times_bought: how often each item
+    was bought in training.
     """
 
     known: Catalogue
     offered: Catalogue
     titles: Grounded
-    rankers: tuple[Asked, ...]
-    blend: Blending
+    rankers: tuple[_RankerOfRun, ...]
+    fitted: FittedFusion
+    times_bought: Mapping[ItemId, int]
 
     @classmethod
     def load(cls, folder: RunFolder, style: TitleStyle, offered: Catalogue) -> Fusion:
@@ -63,22 +76,22 @@ class Fusion:
         damaged or not the one that was fused, MissingExtraError when what a ranker needs is not
         installed.
         """
-        made = open_artifact(folder.ranking(FUSED), rankings.KIND)
+        fused = open_artifact(folder.ranking(FUSED), rankings.KIND)
         data = Dataset.load(folder.data)
-        sources = Sources(
-            data,
-            style,
-            index=folder.vectors,
-            encoder=folder.encoder,
-            networks=folder.networks,
+        ours, *others = _parts(folder, fused)
+        sources = _sources(folder, data, style, others)
+        return cls(
+            sources.catalogue,
+            offered,
+            _grounded(ours),
+            tuple(_rebuilt(each, sources) for each in others),
+            rule_named(fused.config["fusion"]).load(fused.path),
+            times_bought(data.train()),
         )
-        ours, *others = _parts(folder, made)
-        rankers = tuple(_asked(each, sources) for each in others)
-        return cls(sources.catalogue, offered, _grounded(ours), rankers, _blending(made, data))
 
-    def knows(self, question: Question) -> bool:
+    def knows(self, generation: Generation) -> bool:
         """Whether the rankers know any of the purchases."""
-        return any(item in self.known for item in question.history)
+        return any(item in self.known for item in generation.history)
 
     def rank(
         self, generations: Sequence[Generation], retriever: Retriever, *, length: int
@@ -88,33 +101,36 @@ class Fusion:
         Rankers are asked about the purchases that they know. Their lists are as long as those that
         were fused, which bounds how long a list can be.
         """
-        questions = [self._known(each) for each in generations]
-        lists = [self._offered(ranker(questions)) for ranker in self.rankers]
-        return self.blend([self.titles(generations, retriever), *lists], questions, length=length)
+        histories = [self._known(each) for each in generations]
+        lists = [RankingTable.of(self.titles(generations, retriever))]
+        lists += [self._offered(ranker.rank(histories)) for ranker in self.rankers]
+        request = FusionRequest(lists, histories, self.times_bought)
+        return self.fitted.fuse(request, length=length)
 
-    def _known(self, generation: Generation) -> Generation:
-        history = tuple(item for item in generation.history if item in self.known)
-        return replace(generation, history=history)
+    def _known(self, generation: Generation) -> History:
+        known = tuple(item for item in generation.history if item in self.known)
+        return History(generation.user, known)
 
-    def _offered(self, lists: Sequence[Ranking]) -> list[Ranking]:
-        return [
-            Ranking(each.user, tuple(e for e in each.entries if e.item in self.offered))
-            for each in lists
-        ]
+    def _offered(self, lists: RankingTable) -> RankingTable:
+        return RankingTable.of(
+            [
+                Ranking(each.user, tuple(e for e in each.entries if e.item in self.offered))
+                for each in lists
+            ]
+        )
 
 
-def _parts(folder: RunFolder, made: Artifact) -> list[Artifact]:
+def _parts(folder: RunFolder, fused: Artifact) -> list[Artifact]:
     """The rankings of test users that were fused, the language model's first."""
     parts = []
-    for number, name in enumerate(made.config["rankers"], 1):
+    for number, name in enumerate(fused.config["rankers"], 1):
         part = open_artifact(folder.ranker("test", name), rankings.KIND)
-        made.require_input(f"ranking {number}", part.fingerprint, f"the ranking {part.path}")
+        fused.require_input(f"ranking {number}", part.fingerprint, f"the ranking {part.path}")
         parts.append(part)
     return parts
 
 
 def _grounded(ours: Artifact) -> Grounded:
-    """How generated titles become a list; the index is the caller's, see `Fusion`."""
     return partial(
         rank,
         rule=ours.config["fusion"],
@@ -124,24 +140,25 @@ def _grounded(ours: Artifact) -> Grounded:
     )
 
 
-def _asked(part: Artifact, sources: Sources) -> Asked:
-    """The ranker that made a ranking, made again to be asked of others."""
-    name = ranker_named(part.config["baseline"])
-    for role, fingerprint in sources.inputs(name).items():
-        part.require_input(role, fingerprint, f"the {role} that lies in the run")
-    return partial(
-        sources.ranker(name, specs.ranker_named(name).settings(**(part.config["settings"] or {}))),
-        length=part.config["length"],
-        exclude_seen=part.config["exclude_seen"],
+def _sources(
+    folder: RunFolder, data: Dataset, style: TitleStyle, parts: Sequence[Artifact]
+) -> RankerSources:
+    """What the run's rankers were made from. All that search an index search the same one."""
+    indexes = [part.config["index"] for part in parts if "index" in part.config]
+    return RankerSources(
+        data,
+        style,
+        index_settings=IndexSettings(**indexes[0]) if indexes else None,
+        vectors=folder.vectors,
+        trained={part.config["ranker"]: folder.trained(part.config["ranker"]) for part in parts},
     )
 
 
-def _blending(made: Artifact, data: Dataset) -> Blending:
-    if made.config["fusion"] == "trees":
-        text = (made.path / boosting.FILE).read_text("utf-8")
-        trees = boosting.Trees(text, made.summary["fitted on users"])
-        return partial(boosting.blend, trees=trees, popularity=times_bought(data.train()))
-    if made.config["fusion"] == "reciprocal-rank":
-        return lambda lists, _, length: blending.rank_fusion(lists, length=length)
-    weights = blending.Blend.from_summary(made.summary, made.config["rankers"])
-    return lambda lists, _, length: blending.blend(lists, weights, length=length)
+def _rebuilt(part: Artifact, sources: RankerSources) -> _RankerOfRun:
+    """The ranker that made a ranking, to be asked about others."""
+    spec = ranker_named(part.config["ranker"])
+    settings = spec.settings(**part.config["settings"])
+    for role, fingerprint in sources.inputs(spec, settings).items():
+        part.require_input(role, fingerprint, f"the {role} that lies in the run")
+    ranker = spec.build(sources, settings)
+    return _RankerOfRun(ranker, part.config["length"], part.config["exclude_seen"])

@@ -146,10 +146,10 @@ def _opened(evaluations: Mapping[str, Path]) -> list[_Opened]:
 
 def _row(label: str, artifact: Artifact) -> Row:
     document = read_figures(artifact)
-    baseline = artifact.config.get("baseline")
+    ranker = artifact.config.get("ranker")
     everyone = _segment(document["overall"])
     return Row(
-        model=baseline_name(baseline) if baseline else label,
+        model=baseline_name(ranker) if ranker else label,
         values=everyone.values,
         intervals=everyone.intervals,
         users=everyone.users,
@@ -161,7 +161,7 @@ def _row(label: str, artifact: Artifact) -> Row:
 
 def _has_language_model(config: Mapping[str, Any]) -> bool:
     """Whether generated titles had a part in the lists, alone or among other rankers."""
-    return not config.get("baseline") and "gloss" in (config.get("rankers") or ("gloss",))
+    return not config.get("ranker") and "gloss" in (config.get("rankers") or ("gloss",))
 
 
 def _segment(document: Mapping[str, Any]) -> Segment:

@@ -49,7 +49,7 @@ def evaluate(
     config = {
         "protocol": protocol.name,
         "split": made.config["split"],
-        "baseline": made.config.get("baseline"),
+        "ranker": made.config.get("ranker"),
         "cutoffs": protocol.cutoffs,
         "bounds": asdict(bounds),
         "index": made.config.get("index"),

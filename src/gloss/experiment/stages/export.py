@@ -21,7 +21,7 @@ def export(ranking: Path, dataset: Path, out: Path) -> Artifact:
     data = Dataset.load(dataset)
     made, lists = rankings.load_rankings(ranking)
     made.require_input("dataset", data.fingerprint, f"the data set {dataset}")
-    tag = str(made.config.get("baseline") or "gloss")
+    tag = str(made.config.get("ranker") or "gloss")
     inputs = {"dataset": data.fingerprint, "ranking": made.fingerprint}
 
     def make() -> None:

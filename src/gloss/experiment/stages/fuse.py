@@ -1,194 +1,63 @@
-"""The stages `train_sasrec`, `ranker` and `fuse`: lists without a language model, and one of many.
-
-Needs torch for "sasrec" only, and imports it there.
-"""
+"""The stage `fuse`: one ranking out of several of the same users."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from gloss.artifacts import Artifact, creating, open_artifact
-from gloss.config import Settings
-from gloss.data.dataset import Dataset, SplitName
-from gloss.data.histories import times_bought
-from gloss.data.titles import TitleStyle
-from gloss.errors import ConfigError, InputError, require_extra
-from gloss.evaluation.protocol import EvaluationProtocol
-from gloss.experiment.settings import RankersSection
+from gloss.artifacts import Artifact, open_artifact
+from gloss.data.catalogue import ItemId
+from gloss.data.dataset import Dataset
+from gloss.data.histories import Example, History, times_bought
+from gloss.errors import ConfigError, InputError
 from gloss.experiment.stages.making import made_once
-from gloss.fusion import log_linear as blending
-from gloss.fusion import trees as boosting
-from gloss.progress import Progress, silent
-from gloss.rankers.sasrec.settings import SPEC, SASRecSettings
-from gloss.rankers.sources import RANKERS, SASREC, TRAINED, Sources, network_file, ranker_named
+from gloss.fusion.rule import FusionRequest, FusionRule
 from gloss.rankings import files as rankings
-from gloss.rankings.table import RankingTable
 
-__all__ = ["RANKERS", "fuse", "needs_vectors", "ranker", "train_sasrec"]
-
-_CHECKPOINTS = "checkpoints"
-
-
-def needs_vectors(rankers: RankersSection) -> bool:
-    """Whether any ranker in use reads vectors of titles of an encoder as it came."""
-    return "title-similarity" in rankers.use or (SASREC in rankers.use and rankers.of(SPEC).text)
-
-
-def train_sasrec(
-    dataset: Path,
-    out: Path,
-    *,
-    settings: SASRecSettings,
-    titles: TitleStyle,
-    seed: int,
-    index: Path | None = None,
-    progress: Progress = silent,
-) -> Artifact:
-    """Train SASRec on a data set, `settings.networks` times: the networks at `out`.
-
-    index: an index by meaning, whose title vectors are read, as `settings.text` requires.
-    """
-    require_extra("SASRec", "train", "torch", "safetensors")
-    from gloss.rankers.sasrec.network import count_parameters, save_network
-    from gloss.rankers.sasrec.training import train_network
-
-    data = Dataset.load(dataset)
-    sources = Sources(data, titles, index=index)
-    inputs = {"dataset": data.fingerprint}
-    if settings.text:
-        inputs["index"] = sources.meaning.fingerprint
-    config = {"titles": titles, "seed": seed, **settings.model_dump(mode="json")}
-
-    def make() -> None:
-        with creating(
-            out, kind=SASREC, config=config, inputs=inputs, scratch=(_CHECKPOINTS,)
-        ) as draft:
-            (draft.path / _CHECKPOINTS).mkdir(exist_ok=True)
-            for number in range(settings.networks):
-                if (draft.path / network_file(number)).is_file():
-                    continue
-                network, losses = train_network(
-                    data.train(),
-                    sources.catalogue,
-                    vectors=sources.vectors if settings.text else None,
-                    settings=settings,
-                    seed=seed + number,
-                    checkpoint=draft.path / _CHECKPOINTS / f"{number}.pt",
-                    progress=progress,
-                )
-                draft.write_lines(f"losses-{number}.jsonl", losses)
-                whole = draft.path / _CHECKPOINTS / network_file(number)
-                save_network(network, whole)
-                whole.replace(draft.path / network_file(number))
-            draft.summary["parameters"] = count_parameters(draft.path / network_file(0))
-
-    return made_once(out, SASREC, config, inputs, make)
-
-
-def ranker(
-    name: str,
-    dataset: Path,
-    out: Path,
-    *,
-    settings: Settings,
-    protocol: EvaluationProtocol,
-    split: SplitName = "test",
-    index: Path | None = None,
-    encoder: Path | None = None,
-    networks: Path | None = None,
-    limit_users: int | None = None,
-    progress: Progress = silent,
-) -> Artifact:
-    """Rank without a language model by one of `RANKERS`: the ranking at `out`.
-
-    index: an index by meaning, for rankers that read title vectors; encoder: made by `tune`, for
-    "dual-encoder"; networks: made by `train_sasrec`, for "sasrec".
-    """
-    which = ranker_named(name)
-    data = Dataset.load(dataset)
-    sources = Sources(data, protocol.title_style, index=index, encoder=encoder, networks=networks)
-    config = {
-        "baseline": which,
-        "split": split,
-        "titles": protocol.title_style,
-        "length": protocol.length,
-        "exclude_seen": protocol.exclude_seen,
-        "limit_users": limit_users,
-        "settings": None if which in TRAINED else settings.model_dump(mode="json"),
-    }
-    inputs = sources.inputs(which)
-
-    def make() -> None:
-        lists = sources.ranker(which, settings)(
-            data.examples(split, limit=limit_users),
-            length=protocol.length,
-            exclude_seen=protocol.exclude_seen,
-            progress=progress,
-        )
-        rankings.save_rankings(out, lists, config=config, inputs=inputs, summary={})
-
-    return made_once(out, rankings.KIND, config, inputs, make)
+__all__ = ["fuse"]
 
 
 def fuse(
-    rankers: Sequence[Path],
+    ranked: Sequence[Path],
     validation: Sequence[Path],
     dataset: Path,
     out: Path,
     *,
-    rule: str,
+    rule: FusionRule,
     length: int,
     shifted_run: Path | None = None,
 ) -> Artifact:
     """One ranking out of several of the same users: the ranking at `out`.
 
-    validation: what made `rankers` asked of validation users, in the same order; weights and trees
-    are fitted there. The rule "reciprocal-rank" fits nothing and needs none. shifted_run: the data set whose
-    validation users were asked, where it is another: the same purchases, split otherwise. Raises
-    InputError when the two do not match, MissingExtraError for the rule "trees" without lightgbm.
+    validation: the lists of the same rankers, in the same order, for validation users, on whom the
+    rule is fitted; a rule that fits nothing needs none. shifted_run: the data set of these
+    validation users, where it is another: the same purchases, split otherwise. Raises InputError
+    when the two do not match, MissingExtraError when the rule needs what is not installed.
     """
-    data = Dataset.load(dataset)
-    shifted = Dataset.load(shifted_run or dataset)
-    tested = [_ranking_of(data, path) for path in rankers]
-    fitted = [_ranking_of(shifted, path) for path in validation]
+    data, fitted_on = Dataset.load(dataset), Dataset.load(shifted_run or dataset)
+    tested = [_ranking_of(data, path) for path in ranked]
+    fitted = [_ranking_of(fitted_on, path) for path in validation]
     _require_pairs(tested, fitted, rule)
     config = {
-        "fusion": rule,
-        "rankers": [_name(each) for each in tested],
+        "fusion": rule.name,
+        "rankers": [_ranker_of(each) for each in tested],
+        "features": rule.features,
         "split": tested[0].config["split"],
         "length": length,
         "exclude_seen": all(each.config["exclude_seen"] for each in tested),
     }
-    if rule == "trees":
-        config["traits"] = [*boosting.TRAITS, *boosting.BESIDE]
-    inputs = {"dataset": data.fingerprint}
-    if shifted.fingerprint != data.fingerprint:
-        inputs["shifted_run"] = shifted.fingerprint
-    for role, artifacts in (("ranking", tested), ("validation", fitted)):
-        inputs |= {f"{role} {n}": each.fingerprint for n, each in enumerate(artifacts, 1)}
+    inputs = _inputs(data, fitted_on, tested, fitted)
 
     def make() -> None:
-        lists = [_read(each) for each in tested]
-        known = [_read(each) for each in fitted] if rule != "reciprocal-rank" else []
-        answers = shifted.examples("validation", limit=len(known[0])) if known else ()
-        summary: dict[str, Any] = {}
-        beside: dict[str, str] = {}
-        if rule == "reciprocal-rank":
-            fused = blending.rank_fusion(lists, length=length)
-        elif rule == "trees":
-            trees = boosting.fit(known, answers, times_bought(shifted.train()))
-            asked = data.examples(config["split"], limit=len(lists[0]))
-            bought = times_bought(data.train())
-            fused = boosting.blend(lists, asked, trees, bought, length=length)
-            summary, beside = trees.summary(config["rankers"]), {boosting.FILE: trees.text}
-        else:
-            weights = blending.fit(known, answers)
-            fused = blending.blend(lists, weights, length=length)
-            summary = weights.summary(config["rankers"])
+        joined = rule.fit(*_examples(fitted, fitted_on, rule))
+        request, _ = _request(tested, data)
         rankings.save_rankings(
-            out, fused, config=config, inputs=inputs, summary=summary, beside=beside
+            out,
+            joined.fuse(request, length=length),
+            config=config,
+            inputs=inputs,
+            summary=joined.summary(config["rankers"]),
+            beside=joined.files(),
         )
 
     return made_once(out, rankings.KIND, config, inputs, make)
@@ -200,12 +69,14 @@ def _ranking_of(data: Dataset, path: Path) -> Artifact:
     return artifact
 
 
-def _require_pairs(tested: Sequence[Artifact], fitted: Sequence[Artifact], rule: str) -> None:
+def _require_pairs(
+    tested: Sequence[Artifact], fitted: Sequence[Artifact], rule: FusionRule
+) -> None:
     if not tested:
         raise ConfigError("name the rankings to fuse")
-    if rule == "reciprocal-rank" and not fitted:
+    if not rule.needs_validation and not fitted:
         return
-    names = [_name(each) for each in tested], [_name(each) for each in fitted]
+    names = [_ranker_of(each) for each in tested], [_ranker_of(each) for each in fitted]
     if names[0] != names[1]:
         raise ConfigError(
             f"the validation rankings are not those of the same rankers in the same order: "
@@ -219,10 +90,35 @@ def _require_pairs(tested: Sequence[Artifact], fitted: Sequence[Artifact], rule:
             )
 
 
-def _name(ranking: Artifact) -> str:
-    """The ranker that made a ranking; the language model has no other name."""
-    return str(ranking.config.get("baseline") or "gloss")
+def _ranker_of(ranking: Artifact) -> str:
+    """The ranker that made a ranking; the language model's own has no other name."""
+    return str(ranking.config.get("ranker") or "gloss")
 
 
-def _read(ranking: Artifact) -> RankingTable:
-    return rankings.load_rankings(ranking.path)[1]
+def _inputs(
+    data: Dataset, fitted_on: Dataset, tested: Sequence[Artifact], fitted: Sequence[Artifact]
+) -> dict[str, str]:
+    inputs = {"dataset": data.fingerprint}
+    if fitted_on.fingerprint != data.fingerprint:
+        inputs["shifted_run"] = fitted_on.fingerprint
+    for role, artifacts in (("ranking", tested), ("validation", fitted)):
+        inputs |= {f"{role} {n}": each.fingerprint for n, each in enumerate(artifacts, 1)}
+    return inputs
+
+
+def _examples(
+    fitted: Sequence[Artifact], data: Dataset, rule: FusionRule
+) -> tuple[FusionRequest, list[ItemId]]:
+    """What a rule is fitted on: lists, and what their users bought next."""
+    if not rule.needs_validation:
+        return FusionRequest((), (), {}), []
+    request, examples = _request(fitted, data)
+    return request, [example.target for example in examples]
+
+
+def _request(ranked: Sequence[Artifact], data: Dataset) -> tuple[FusionRequest, Sequence[Example]]:
+    """Rankings of one split, with what is known of their users, and the examples of the split."""
+    lists = [rankings.load_rankings(each.path)[1] for each in ranked]
+    examples = data.examples(ranked[0].config["split"], limit=len(lists[0]))
+    histories = [History(example.user, example.history) for example in examples]
+    return FusionRequest(lists, histories, times_bought(data.train())), examples

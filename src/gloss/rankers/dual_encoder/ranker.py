@@ -1,74 +1,117 @@
-"""What a taught encoder expects next: a mixture of what each of the last purchases asks for.
+"""The dual encoder as a ranker: a mixture of what each of the last purchases makes likely next.
 
-A mean of purchases would ask for something between them; a mixture asks for what goes with one of
-them. Knows arrays (rankers/dual_encoder/embeddings.py); knows no encoder.
+With purchases i = 1 … n, gate g_i from the purchase's recency and title, and p(j | i) from the
+dot product of the query embedding of i and the item embedding of j:
+
+    p(j) = Σ_i g_i · p(j | i),   score s(j) = log p(j)
+
+A mean of the purchases would look for something between them; a mixture finds what goes with one
+of them. Knows arrays (embeddings.py), not the encoder that made them; needs no torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from gloss.arrays import Array
+from gloss.artifacts import Draft
 from gloss.data.catalogue import Catalogue
-from gloss.data.histories import Question
-from gloss.progress import Progress, silent
-from gloss.rankers.dual_encoder.embeddings import Taught
+from gloss.data.histories import History
+from gloss.progress import Progress
+from gloss.rankers.dual_encoder.embeddings import Taught, read_taught
 from gloss.rankers.dual_encoder.settings import DualEncoderSettings
-from gloss.rankers.ranker import RankerSpec
-from gloss.rankers.scoring import Array, Scored, each_best, rows_of
+from gloss.rankers.ranker import Need, RankerSpec, RankerTraining, RankRequest
+from gloss.rankers.scoring import ScoredHistory, rank_by_scores, rows_of
+from gloss.rankers.sources import RankerSources
 from gloss.rankings.table import RankingTable
+from gloss.retrieval.dense.encoders import TAUGHT
 
-__all__ = ["SPEC", "expected_next"]
+__all__ = ["SPEC", "DualEncoder"]
 
-_AT_ONCE, _BYTES = 512, 2**30
-"""Users that are asked together, and how much may be held for them."""
+_BATCH_USERS = 512
+_BATCH_BYTES = 2**30
+"""At most so many users at once, and fewer where their arrays would need more bytes than these."""
 
 
-def expected_next(
-    taught: Taught,
-    questions: Sequence[Question],
-    catalogue: Catalogue,
+@dataclass(frozen=True, slots=True, eq=False)
+class DualEncoder:
+    """Embeddings of the catalogue's titles, and how likely each is after each."""
+
+    embeddings: Taught
+    catalogue: Catalogue
+
+    def rank(self, request: RankRequest) -> RankingTable:
+        """Everybody's list by the module's formula.
+
+        An item is there because of the purchase with the largest term in its sum.
+        """
+        bytes_per_user = 4 * self._recent * len(self.embeddings.asking)
+        users = max(1, min(_BATCH_USERS, _BATCH_BYTES // bytes_per_user))
+        return rank_by_scores(request, self.catalogue, self._score, batch_users=users)
+
+    @property
+    def _recent(self) -> int:
+        """Purchases that count."""
+        return len(self.embeddings.ages)
+
+    def _score(self, histories: Sequence[History]) -> Iterator[ScoredHistory]:
+        known = self.embeddings
+        recent = [history.items[-self._recent :] for history in histories]
+        titles = [known.titles[rows_of(items, self.catalogue)] for items in recent]
+        # Each title is looked up once for all users who bought it.
+        distinct = np.unique(np.concatenate(titles))
+        next_given = known.after(distinct)  # (distinct, titles), p(j | i)
+        for items, bought in zip(recent, titles, strict=True):
+            gates = known.deciding(bought)[:, None]  # (purchases, 1)
+            terms = gates * next_given[np.searchsorted(distinct, bought)]  # (purchases, titles)
+            with np.errstate(divide="ignore"):  # what cannot be next has the score -inf
+                scores = np.log(terms.sum(axis=0))[known.titles]  # (catalogue,)
+            yield ScoredHistory(items, scores, partial(_contributions, terms, known.titles))
+
+
+def _contributions(terms: Array, titles: Array, rows: Array) -> Array:
+    """(purchases, rows). terms: (purchases, titles); titles: int64 (catalogue,), of each item."""
+    contributions: Array = terms[:, titles[rows]]
+    return contributions
+
+
+def _fit(
+    draft: Draft,
+    sources: RankerSources,
+    settings: DualEncoderSettings,
     *,
-    length: int,
-    exclude_seen: bool,
-    progress: Progress = silent,
-) -> RankingTable:
-    """Each user's list by the logarithm of how likely an item's title is bought next.
+    seed: int,
+    progress: Progress,
+) -> None:
+    from gloss.rankers.dual_encoder.training import tune_encoder
 
-    An item is there because of the purchase that makes it most likely. A user without a purchase
-    has an empty list.
-    """
-    recent = len(taught.ages)
-    users = max(1, min(_AT_ONCE, _BYTES // (4 * recent * len(taught.asking))))
-
-    def scored(some: Sequence[Question]) -> Iterator[Scored]:
-        histories = [question.history[-recent:] for question in some]
-        bought = [taught.titles[rows_of(history, catalogue)] for history in histories]
-        known = np.unique(np.concatenate(bought))
-        after = taught.after(known)
-        for history, titles in zip(histories, bought, strict=True):
-            chances = taught.deciding(titles)[:, None] * after[np.searchsorted(known, titles)]
-            with np.errstate(divide="ignore"):
-                scores = np.log(chances.sum(axis=0))[taught.titles]
-            yield Scored(history, scores, partial(_of_items, chances, taught.titles))
-
-    return each_best(
-        scored,
-        questions,
-        catalogue,
-        at_once=users,
-        length=length,
-        exclude_seen=exclude_seen,
+    tune_encoder(
+        draft,
+        sources.encoder,
+        sources.dataset.train(),
+        sources.catalogue,
+        settings=settings,
+        seed=seed,
         progress=progress,
     )
 
 
-def _of_items(chances: Array, titles: Array, rows: Array) -> Array:
-    """As `Shares`."""
-    shares: Array = chances[:, titles[rows]]
-    return shares
+def _reads_encoder(settings: DualEncoderSettings) -> frozenset[Need]:
+    return frozenset({"encoder"})
 
 
-SPEC = RankerSpec("dual-encoder", "Dual encoder", DualEncoderSettings)
+def _build(sources: RankerSources, settings: DualEncoderSettings) -> DualEncoder:
+    return DualEncoder(read_taught(sources.trained(SPEC).path), sources.catalogue)
+
+
+SPEC = RankerSpec(
+    name="dual-encoder",
+    label="Dual encoder",
+    settings=DualEncoderSettings,
+    build=_build,
+    training=RankerTraining(kind=TAUGHT, fit=_fit, needs=_reads_encoder),
+)

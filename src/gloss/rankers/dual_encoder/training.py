@@ -29,6 +29,7 @@ from gloss.progress import Progress, silent
 from gloss.rankers.dual_encoder.embeddings import write_taught
 from gloss.rankers.dual_encoder.network import Network
 from gloss.rankers.dual_encoder.settings import DualEncoderSettings
+from gloss.rankers.ranker import CHECKPOINTS
 from gloss.retrieval.dense.encoders import Encoder, open_encoder
 from gloss.training.epochs import (
     BETAS,
@@ -37,10 +38,7 @@ from gloss.training.epochs import (
     train_epochs,
 )
 
-__all__ = ["CHECKPOINTS", "tune_encoder"]
-
-CHECKPOINTS = "checkpoints"
-"""Where in a draft the state of an unfinished training lies."""
+__all__ = ["tune_encoder"]
 
 _LONGEST = 51
 """Purchases of a history that are read: the last ones."""
@@ -74,7 +72,6 @@ def tune_encoder(
     network = Network(
         model, read, settings, HistoryLengthWeighting(rows, settings.history_length_power)
     )
-    (draft.path / CHECKPOINTS).mkdir(exist_ok=True)
     losses = train_epochs(
         network,
         torch.optim.AdamW(network.groups(), betas=BETAS, weight_decay=0.0),

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from gloss.data.catalogue import Catalogue
-from gloss.data.histories import Question
+from gloss.data.histories import History
 from gloss.rankers.sasrec.network import Network
 from gloss.rankers.scoring import Array, rows_of
 from gloss.training.epochs import pad_sequences
@@ -29,15 +29,15 @@ class Ensemble:
         self.vectors: Array = functional.normalize(self._items[0], dim=-1).cpu().numpy()
 
     @torch.no_grad()
-    def log_probabilities(self, questions: Sequence[Question], catalogue: Catalogue) -> Array:
-        """float32 (questions, catalogue): the mean over the networks of log P(next item | history).
+    def log_probabilities(self, histories: Sequence[History], catalogue: Catalogue) -> Array:
+        """float32 (histories, catalogue): the mean over the networks of log P(next item | history).
 
         No history may be empty.
         """
         total = torch.zeros(())
         for network, items in zip(self._networks, self._items, strict=True):
             rows, real = pad_sequences(
-                [rows_of(q.history, catalogue)[-network.length :] for q in questions], items.device
+                [rows_of(h.items, catalogue)[-network.length :] for h in histories], items.device
             )
             places = torch.arange(len(rows), device=rows.device)
             last = network(rows, items)[places, real.sum(1) - 1]

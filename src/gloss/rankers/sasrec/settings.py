@@ -5,9 +5,8 @@ from __future__ import annotations
 from pydantic import Field, PositiveInt, model_validator
 
 from gloss.config import Settings, Share
-from gloss.rankers.ranker import RankerSpec
 
-__all__ = ["SPEC", "SASRecSettings"]
+__all__ = ["SASRecSettings"]
 
 
 class SASRecSettings(Settings):
@@ -41,6 +40,3 @@ class SASRecSettings(Settings):
         if self.width % self.heads:
             raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
         return self
-
-
-SPEC = RankerSpec("sasrec", "SASRec", SASRecSettings)
