@@ -8,17 +8,19 @@ import pytest
 import yaml
 
 from gloss.artifacts import open_artifact
-from gloss.config import SASRec
 from gloss.data.dataset import Dataset
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.experiment import pipeline, stages
 from gloss.experiment.loading import with_overrides
 from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
 from gloss.experiment.stages.report import report_on
+from gloss.rankers.sasrec.ranker import SPEC as SASREC
+from gloss.rankers.sasrec.settings import SASRecSettings
+from gloss.rankers.sources import RankerSources
 from gloss.rankings.files import load_rankings
 from processes import visible_bytes
 
-NAMES = ("transitions", "two-step", "words", "sasrec")
+NAMES = ("transitions", "second-order-transitions", "word-overlap", "sasrec")
 SETTINGS = {
     "name": "tiny",
     "data": {"source": "shop", "users": 150, "split": "leave-one-out"},
@@ -91,29 +93,32 @@ def test_a_change_of_one_ranker_leaves_the_others(fused):
         }
 
     before = made()
-    pipeline.run(with_overrides(SETTINGS, ["rankers.two_step.decay=0.6"]), fused.path)
+    changed = with_overrides(SETTINGS, ["rankers.second_order_transitions.decay=0.6"])
+    pipeline.run(changed, fused.path)
     after = made()
     assert {name for name in after if after[name] != before[name]} == {
-        "candidates/validation/two-step",
-        "candidates/test/two-step",
+        "candidates/validation/second-order-transitions",
+        "candidates/test/second-order-transitions",
         *(f"{kind}/{name}" for kind in ("rankings", "evaluations") for name in (FUSED, RANKERS)),
-        "evaluations/two-step",
+        "evaluations/second-order-transitions",
     }
     pipeline.run(with_overrides(SETTINGS, []), fused.path)
 
 
 def test_the_commands_make_what_a_run_makes(done, fused):
+    names = ("transitions", "second-order-transitions")
     for split in ("validation", "test"):
         told = ("-d", fused.data, "--split", split, "-k", 40, "--limit-users", 60)
-        for name in ("transitions", "two-step"):
+        for name in names:
             done("baseline", name, *told, "-o", f"{split}/{name}")
-    lists = ["test/transitions", "test/two-step"]
-    known = ["--validation", "validation/transitions", "--validation", "validation/two-step"]
+    lists = [f"test/{name}" for name in names]
+    known = [word for name in names for word in ("--validation", f"validation/{name}")]
     done("fuse", *lists, *known, "-d", fused.data, "-o", "both")
-    done("fuse", *lists, "--rule", "rank", "-d", fused.data, "-o", "by-rank")
+    done("fuse", *lists, "--rule", "reciprocal-rank", "-d", fused.data, "-o", "by-rank")
     done("evaluate", "-r", "both", "-d", fused.data, "-o", "evaluation")
     for split in ("validation", "test"):
-        assert ranking(f"{split}/two-step") == ranking(fused.ranker(split, "two-step"))
+        for name in names:
+            assert ranking(f"{split}/{name}") == ranking(fused.ranker(split, name))
     assert len(ranking("by-rank")) == len(ranking("both")) == 60
 
 
@@ -129,18 +134,20 @@ def test_recommendations_say_whether_their_reason_was_bought_or_written(done, fu
     assert "because of:" not in done(*call, "--alone").out
 
 
-def test_sasrec_is_trained_once_for_both_splits(done, fused):
-    told = ("-d", fused.data, "--limit-users", 5, "--networks", "networks")
+def test_sasrec_is_trained_once_for_both_splits(done, gloss, fused):
+    told = ("-d", fused.data, "--limit-users", 5, "--trained", "networks")
     done("baseline", "sasrec", *told, "-o", "test")
     before = open_artifact("networks", "sasrec").path.joinpath("manifest.json").stat().st_mtime_ns
     done("baseline", "sasrec", *told, "--split", "validation", "-o", "validation")
     after = open_artifact("networks", "sasrec").path.joinpath("manifest.json").stat().st_mtime_ns
     assert after == before
+    retrained = gloss("baseline", "sasrec", *told, "--seed", 1, "-o", "test")
+    assert "networks is trained already: leave out --seed" in retrained.error
 
 
 def test_rankings_that_are_no_pair_are_refused(gloss, fused):
     test, validation = (
-        [fused.ranker(split, name) for name in ("transitions", "two-step")]
+        [fused.ranker(split, name) for name in ("transitions", "second-order-transitions")]
         for split in ("test", "validation")
     )
     told = ("-d", fused.data, "-o", "out")
@@ -148,21 +155,21 @@ def test_rankings_that_are_no_pair_are_refused(gloss, fused):
     assert "not those of the same rankers" in gloss("fuse", *test, *swapped, *told).error
     peeked = [word for path in test for word in ("--validation", path)]
     assert "fitted on validation users alone" in gloss("fuse", *test, *peeked, *told).error
-    assert "two-step against none" in gloss("fuse", *test, *told).error
+    assert "second-order-transitions against none" in gloss("fuse", *test, *told).error
 
 
 def test_a_ranker_that_reads_titles_says_which_index_it_needs(gloss, fused):
-    failed = gloss("baseline", "text", "-d", fused.data, "-o", "out")
+    failed = gloss("baseline", "title-similarity", "-d", fused.data, "-o", "out")
     assert "name an index made with --retriever dense" in failed.error
-    failed = gloss("baseline", "text", "-d", fused.data, "-i", fused.index, "-o", "out")
+    failed = gloss("baseline", "title-similarity", "-d", fused.data, "-i", fused.index, "-o", "out")
     assert "holds no vectors of 'fair' titles" in failed.error
 
 
 def test_settings_of_rankers_are_checked(gloss, tmp_path):
     for setting, message in (
-        ("rankers.uses=[text]", "unknown setting rankers.uses (did you mean use?)"),
+        ("rankers.uses=[sasrec]", "unknown setting rankers.uses (did you mean use?)"),
         ("rankers.sasrec.layer=1", "unknown setting rankers.sasrec.layer (did you mean layers?)"),
-        ("rankers.use=[oracle]", "rankers.use.0: Input should be 'transitions'"),
+        ("rankers.use=[oracle]", "rankers.use.0: Input should be 'popularity', 'last-item'"),
         ("rankers.sasrec.heads=3", "width (16) must be a multiple of heads (3)"),
     ):
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
@@ -170,14 +177,18 @@ def test_settings_of_rankers_are_checked(gloss, tmp_path):
 
 
 def test_a_network_that_was_half_written_is_written_again(fused, tmp_path, monkeypatch):
-    told = {"settings": SASRec(text=False, epochs=2, width=16, networks=2)}
-    told |= {"titles": "fair", "seed": 0}
-    whole = stages.train_sasrec(fused.data, tmp_path / "whole", **told)
+    sources = RankerSources(Dataset.load(fused.data), "fair")
+    settings = SASRecSettings(text=False, epochs=2, width=16, networks=2)
+
+    def trained(name: str):
+        return stages.train_ranker(SASREC, sources, tmp_path / name, settings=settings, seed=0)
+
+    whole = trained("whole")
     with monkeypatch.context() as patched:
         patched.setattr("gloss.rankers.sasrec.network.save_network", torn)
         with pytest.raises(KeyboardInterrupt):
-            stages.train_sasrec(fused.data, tmp_path / "torn", **told)
-    again = stages.train_sasrec(fused.data, tmp_path / "torn", **told)
+            trained("torn")
+    again = trained("torn")
     assert visible_bytes(again.path) == visible_bytes(whole.path)
     first, second = sorted(again.path.glob("network-*"))
     assert first.read_bytes() != second.read_bytes()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gloss.experiment.run_folder import OURS
+from gloss.rankers.specs import RANKERS
 
 WRONG_CALL, FAILURE = 2, 1
 
@@ -265,10 +266,10 @@ def test_lists_are_not_measured_beyond_their_end(gloss, run, tmp_path):
     assert "cold (9) must be below regular (6)" in failed.error
 
 
-def test_an_unknown_baseline_is_named_beside_the_known(gloss, run, tmp_path):
+def test_an_unknown_ranker_is_named_beside_the_known(gloss, run, tmp_path):
     failed = gloss("baseline", "oracle", "-d", run.data, "-o", tmp_path / "out")
-    known = "last-item, popularity, transitions, two-step, text, tuned, words, sasrec"
-    assert failed.error == f"unknown baseline 'oracle', known are {known}"
+    known = ", ".join(spec.name for spec in RANKERS)
+    assert failed.error == f"unknown ranker 'oracle', known are {known}"
     assert failed.code == WRONG_CALL
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from gloss.data.catalogue import Catalogue, Item
-from gloss.data.histories import Example
-from gloss.rankers.dual_encoder import ranker as tuned
+from gloss.data.histories import History
+from gloss.rankers.dual_encoder import ranker as module
 from gloss.rankers.dual_encoder.embeddings import Taught, read_taught, write_taught
-from gloss.rankers.dual_encoder.ranker import expected_next
+from gloss.rankers.dual_encoder.ranker import DualEncoder
+from gloss.rankers.ranker import RankRequest
 
 ITEMS = [("a", "kite"), ("b", "string"), ("c", "soap"), ("d", "kite"), ("e", "towel")]
 CATALOGUE = Catalogue(Item(item, title) for item, title in ITEMS)
@@ -28,13 +29,12 @@ TAUGHT = Taught(
     weights=np.zeros(4, np.float32),
     ages=np.log(np.array([0.75, 0.25], np.float32)),
 )
+RANKER = DualEncoder(TAUGHT, CATALOGUE)
 
 
 def test_a_user_is_a_mixture_of_the_last_purchases():
     """Of two: kite, which asks for string, and soap, which asks for towel and decides more."""
-    (ranking,) = expected_next(
-        TAUGHT, [Example("u", ("e", "a", "c"), "b")], CATALOGUE, length=2, exclude_seen=False
-    )
+    (ranking,) = RANKER.rank(RankRequest([History("u", ("e", "a", "c"))], 2, exclude_seen=False))
     towel, string = ranking.entries
     assert (towel.item, towel.because) == ("e", "c")
     assert towel.score == pytest.approx(np.log(0.75 * 0.8 + 0.25 * 0.1), abs=1e-5)
@@ -50,32 +50,24 @@ def test_titles_say_how_much_a_purchase_decides():
 
 
 def test_a_bought_title_is_not_its_own_next_whoever_sells_it():
-    (ranking,) = expected_next(
-        TAUGHT, [Example("u", ("a",), "b")], CATALOGUE, length=9, exclude_seen=True
-    )
+    (ranking,) = RANKER.rank(RankRequest([History("u", ("a",))], 9, exclude_seen=True))
     assert [entry.item for entry in ranking.entries] == ["b", "c", "e"]
     assert np.exp([entry.score for entry in ranking.entries]) == pytest.approx([0.7, 0.2, 0.1])
 
 
 def test_items_of_one_title_are_as_likely():
-    (ranking,) = expected_next(
-        TAUGHT, [Example("u", ("b",), "a")], CATALOGUE, length=9, exclude_seen=True
-    )
+    (ranking,) = RANKER.rank(RankRequest([History("u", ("b",))], 9, exclude_seen=True))
     scores = {entry.item: entry.score for entry in ranking.entries}
     assert scores["a"] == scores["d"]
 
 
 def test_company_changes_nothing(monkeypatch):
-    asked = [Example(f"u{n}", bought, "b") for n, bought in enumerate([("a",), (), ("c", "e")])]
-    told = {"length": 3, "exclude_seen": True}
-    together = list(expected_next(TAUGHT, asked, CATALOGUE, **told))
-    monkeypatch.setattr(tuned, "_BYTES", 1)
-    assert list(expected_next(TAUGHT, asked, CATALOGUE, **told)) == together
+    asked = [History(f"u{n}", bought) for n, bought in enumerate([("a",), (), ("c", "e")])]
+    request = RankRequest(asked, length=3, exclude_seen=True)
+    together = list(RANKER.rank(request))
+    monkeypatch.setattr(module, "_BATCH_BYTES", 1)
+    assert list(RANKER.rank(request)) == together
     assert together[1].entries == ()
-
-
-def test_nobody_is_asked():
-    assert not expected_next(TAUGHT, [], CATALOGUE, length=3, exclude_seen=True)
 
 
 def test_arrays_are_read_as_they_were_written(tmp_path):

@@ -8,20 +8,24 @@ import polars as pl
 import pytest
 
 from gloss.artifacts import Artifact
-from gloss.config import Transitions, Tuning
 from gloss.data.dataset import Dataset, PurchaseLog, prepare, save
+from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError, InputError
 from gloss.experiment import stages
+from gloss.progress import Progress, silent
 from gloss.rankers.dual_encoder.embeddings import read_taught
+from gloss.rankers.dual_encoder.ranker import SPEC
+from gloss.rankers.dual_encoder.settings import DualEncoderSettings
+from gloss.rankers.sources import RankerSources
 from gloss.retrieval.dense.encoders import TAUGHT, Encoder, Prefixes, open_encoder
+from gloss.retrieval.retriever import ENCODER
 from gloss.training.epochs import HistoryLengthWeighting
 
 TITLES = [
     *("kite", "string", "wind", "soap", "towel", "bath"),
     *("pan", "oil", "stove", "pen", "ink", "paper"),
 ]
-QUICK = Tuning(epochs=2, batch_users=4, learning_rate=1e-4)
-ASKED = Transitions(recent=2, decay=0.5)
+QUICK = DualEncoderSettings(epochs=2, batch_users=4, learning_rate=1e-4, recent=2, decay=0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +49,18 @@ def shop(tmp_path) -> Dataset:
     return shop_of(tmp_path / "shop", purchases=4)
 
 
-def taught(shop: Dataset, out: Path, settings: Tuning = QUICK, **told) -> Artifact:
-    wanted = {"encoder": "all-MiniLM-L6-v2", "titles": "fair", "asked": ASKED, "seed": 0, **told}
-    return stages.tune(shop.path, out, settings=settings, **wanted)
+def taught(
+    shop: Dataset,
+    out: Path,
+    settings: DualEncoderSettings = QUICK,
+    *,
+    titles: TitleStyle = "fair",
+    encoder: str = ENCODER,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Artifact:
+    sources = RankerSources(shop, titles, encoder=encoder)
+    return stages.train_ranker(SPEC, sources, out, settings=settings, seed=seed, progress=progress)
 
 
 def contrast(encoder: Encoder) -> float:
@@ -76,11 +89,11 @@ def test_what_was_learned_of_the_catalogue_lies_beside_it(shop, tmp_path):
     assert [sorted(TITLES)[row] for row in learned.titles] == TITLES
     own = learned.answering - vectors
     assert 0 < np.abs(own).max() < 0.1
-    assert learned.ages.shape == (ASKED.recent,)
+    assert learned.ages.shape == (QUICK.recent,)
     assert learned.weights.std() > 0
     read = sum(weights.numel() for weights in encoder.model().parameters())
     width = vectors.shape[1]
-    added = width**2 + 2 * len(TITLES) * width + width + ASKED.recent + 1
+    added = width**2 + 2 * len(TITLES) * width + width + QUICK.recent + 1
     assert made.summary["parameters"] == read + added
 
 
@@ -112,7 +125,7 @@ def test_the_loss_is_that_of_a_mixture_over_the_last_purchases(minilm):
 
     rows = [np.array([4, 7, 1, 9]), np.array([3, 5])]
     network = Network(
-        minilm.model(), sorted(TITLES), QUICK, ASKED, HistoryLengthWeighting(rows, 0.5)
+        minilm.model(), sorted(TITLES), QUICK, HistoryLengthWeighting(rows, 0.5)
     ).eval()
     rng = np.random.default_rng(0)
     for weights in (network.turn, network.asking, network.answering, network.decides):
@@ -139,7 +152,7 @@ def test_a_title_bought_again_has_a_loss(minilm):
 
     rows = torch.tensor([[2, 2]])
     every = HistoryLengthWeighting(list(rows.numpy()), 0)
-    network = Network(minilm.model(), sorted(TITLES), QUICK, ASKED, every).eval()
+    network = Network(minilm.model(), sorted(TITLES), QUICK, every).eval()
     loss = network.loss(rows, rows > 0)
     loss.backward()
     assert float(loss.detach()) == pytest.approx(30)
@@ -154,7 +167,7 @@ def test_several_threads_leave_the_same_gradients(minilm):
 
     rows = torch.from_numpy(np.random.default_rng(0).integers(0, len(TITLES), (40, 9)))
     every = HistoryLengthWeighting(list(rows.numpy()), 0.5)
-    module = Network(minilm.model(), sorted(TITLES), QUICK, ASKED, every).eval()
+    module = Network(minilm.model(), sorted(TITLES), QUICK, every).eval()
 
     def gradients() -> list[torch.Tensor]:
         module.zero_grad()

@@ -1,4 +1,4 @@
-"""Common words of titles."""
+"""Word overlap: cosines of titles as bags of words."""
 
 from __future__ import annotations
 
@@ -8,23 +8,17 @@ import numpy as np
 import pytest
 
 from contracts import catalogue_of
-from gloss.config import Transitions
-from gloss.data.histories import Example
-from gloss.rankers.word_overlap import common_words, weigh_words
+from gloss.data.histories import History
+from gloss.rankers.ranker import RankRequest
+from gloss.rankers.word_overlap import TitleWords, WordOverlap, WordOverlapSettings
 
 CATALOGUE = catalogue_of(("Red kite", "red Ball, red", "blue kite", "green soap", "!"))
-ASKED = Transitions(recent=2, decay=0.5)
+SETTINGS = WordOverlapSettings(recent=2, decay=0.5)
 
 
-def asked(*history: str, length: int = 9, exclude_seen: bool = True):
-    (ranking,) = common_words(
-        weigh_words(CATALOGUE),
-        [Example("u", history, "b0")],
-        CATALOGUE,
-        settings=ASKED,
-        length=length,
-        exclude_seen=exclude_seen,
-    )
+def ranked(*history: str, length: int = 9, exclude_seen: bool = True):
+    ranker = WordOverlap(CATALOGUE, SETTINGS)
+    (ranking,) = ranker.rank(RankRequest([History("u", history)], length, exclude_seen))
     return ranking
 
 
@@ -33,7 +27,7 @@ def rarity(holding: int) -> float:
 
 
 def test_a_cosine_is_that_of_bags_of_words_with_rare_ones_counting_more():
-    words = weigh_words(CATALOGUE)
+    words = TitleWords.of(CATALOGUE)
     red_kite, red_ball = math.hypot(rarity(2), rarity(2)), math.hypot(rarity(2), rarity(1))
     found = words.cosines(0)
     assert found[0] == pytest.approx(1)
@@ -44,16 +38,16 @@ def test_a_cosine_is_that_of_bags_of_words_with_rare_ones_counting_more():
 
 
 def test_the_last_purchase_counts_most_and_says_why():
-    words = weigh_words(CATALOGUE)
-    ranking = asked("b1", "b2")
+    words = TitleWords.of(CATALOGUE)
+    ranking = ranked("b1", "b2")
     assert [(each.item, each.because) for each in ranking.entries] == [("b0", "b2")]
     expected = (0.5 * words.cosines(1)[0] + words.cosines(2)[0]) / 1.5
     assert ranking.entries[0].score == pytest.approx(expected)
 
 
 def test_what_shares_no_word_is_left_out():
-    assert {each.item for each in asked("b0", exclude_seen=False).entries} == {"b0", "b1", "b2"}
-    assert asked("b3").entries == ()
-    assert asked("b4").entries == ()
-    assert asked().entries == ()
-    assert len(asked("b0", length=1).entries) == 1
+    assert {each.item for each in ranked("b0", exclude_seen=False).entries} == {"b0", "b1", "b2"}
+    assert ranked("b3").entries == ()
+    assert ranked("b4").entries == ()
+    assert ranked().entries == ()
+    assert len(ranked("b0", length=1).entries) == 1

@@ -15,6 +15,8 @@ from gloss.errors import ArtifactError, InputError
 from gloss.experiment import pipeline, stages
 from gloss.experiment.loading import with_overrides
 from gloss.experiment.run_folder import FUSED, OURS, RunFolder
+from gloss.rankers.sasrec.ranker import SPEC as SASREC
+from gloss.rankers.sources import RankerSources
 from gloss.rankings.files import load_rankings
 from gloss.recommender.recommender import Recommender
 
@@ -28,10 +30,10 @@ SETTINGS = {
     "decoding": {"beams": 4},
     "limit_users": USERS,
     "rankers": {
-        "use": ["transitions", "two-step", "sasrec", "words"]
-        + (["text", "tuned"] if HAS_ENCODER else []),
+        "use": ["transitions", "second-order-transitions", "sasrec", "word-overlap"]
+        + (["title-similarity", "dual-encoder"] if HAS_ENCODER else []),
         "length": 40,
-        "tuning": {"epochs": 1, "batch_users": 64, "candidates": 32},
+        "dual_encoder": {"epochs": 1, "batch_users": 64, "candidates": 32},
         "sasrec": {"text": HAS_ENCODER, "epochs": 2, "width": 16, "networks": 2},
     },
 }
@@ -90,11 +92,11 @@ def scores(lists) -> list[float]:
     [
         (),
         ("ranking.exclude_seen=false",),
-        ("rankers.fusion=rank",),
-        ("rankers.fusion=trees",),
+        ("fusion.rule=reciprocal-rank",),
+        ("fusion.rule=trees",),
         ("model.networks=2",),
-        ("data.split=paper", "rankers.fusion=trees", "rankers.shifted_run=true"),
-        ("ranking.exclude_seen=false", "rankers.fusion=rank", "index.retriever=hybrid"),
+        ("data.split=paper", "fusion.rule=trees", "fusion.shifted_run=true"),
+        ("ranking.exclude_seen=false", "fusion.rule=reciprocal-rank", "index.retriever=hybrid"),
     ],
     ids=" ".join,
 )
@@ -111,9 +113,9 @@ def test_test_users_are_served_the_runs_fused_lists(copied, histories, changes):
     assert bool(seen) == ("ranking.exclude_seen=false" in changes)
 
 
-@pytest.mark.parametrize("rule", ["log-linear", "trees", "rank"])
+@pytest.mark.parametrize("rule", ["log-linear", "trees", "reciprocal-rank"])
 def test_reasons_are_those_of_the_run(copied, histories, rule):
-    pipeline.run(with_overrides(SETTINGS, [f"rankers.fusion={rule}"]), copied.path)
+    pipeline.run(with_overrides(SETTINGS, [f"fusion.rule={rule}"]), copied.path)
     recommender = Recommender.load(copied.path)
     title_of = recommender.catalogue.title
     served = [each for found in recommender.recommend(histories, k=20) for each in found]
@@ -124,7 +126,8 @@ def test_reasons_are_those_of_the_run(copied, histories, rule):
         else:
             assert (each.reason, each.why) == ("bought", title_of(entry.because))
     # A model this small writes nothing that weights would lift: by ranks alone it has its share.
-    assert {each.reason for each in served} >= {"bought", *(["written"] if rule == "rank" else [])}
+    written = {"written"} if rule == "reciprocal-rank" else set()
+    assert {each.reason for each in served} >= {"bought"} | written
 
 
 def test_users_known_by_their_items_get_the_same_lists(whole, fused):
@@ -220,12 +223,12 @@ def test_what_has_not_been_fused_yet_is_not_served(copied):
 
 
 def remove_networks(run: RunFolder) -> Path:
-    shutil.rmtree(run.networks)
-    return run.networks
+    shutil.rmtree(run.trained("sasrec"))
+    return run.trained("sasrec")
 
 
 def damage_networks(run: RunFolder) -> Path:
-    file = run.networks / "network-1.safetensors"
+    file = run.trained("sasrec") / "network-1.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
     return file
 
@@ -236,8 +239,8 @@ def remove_data(run: RunFolder) -> Path:
 
 
 def remove_list(run: RunFolder) -> Path:
-    shutil.rmtree(run.ranker("test", "two-step"))
-    return run.ranker("test", "two-step")
+    shutil.rmtree(run.ranker("test", "second-order-transitions"))
+    return run.ranker("test", "second-order-transitions")
 
 
 @pytest.mark.parametrize(
@@ -251,21 +254,32 @@ def test_a_part_that_is_missing_or_damaged_is_named_and_the_model_still_serves(c
 
 
 def test_a_part_that_is_not_what_was_fused_is_refused(copied):
-    shutil.rmtree(copied.ranker("test", "two-step"))
-    shutil.copytree(copied.ranker("test", "transitions"), copied.ranker("test", "two-step"))
-    with pytest.raises(ArtifactError, match=r"was made from another ranking 3 .*/two-step"):
+    exchanged = copied.ranker("test", "second-order-transitions")
+    shutil.rmtree(exchanged)
+    shutil.copytree(copied.ranker("test", "transitions"), exchanged)
+    with pytest.raises(ArtifactError, match=rf"was made from another ranking 3 .*{exchanged}"):
         Recommender.load(copied.path)
 
 
 def test_networks_that_did_not_make_the_list_are_refused(copied):
-    text = {"index": copied.vectors} if HAS_ENCODER else {}
-    stages.train_sasrec(
-        copied.data,
-        copied.networks,
-        settings=with_overrides(SETTINGS, ["rankers.sasrec.epochs=1"]).rankers.sasrec,
-        titles="fair",
-        seed=0,
-        **text,
+    sources = RankerSources(
+        Dataset.load(copied.data), "fair", vectors=copied.vectors if HAS_ENCODER else None
     )
+    settings = with_overrides(SETTINGS, ["rankers.sasrec.epochs=1"]).rankers.of(SASREC)
+    stages.train_ranker(SASREC, sources, copied.trained("sasrec"), settings=settings, seed=0)
     with pytest.raises(ArtifactError, match="was made from another sasrec"):
         Recommender.load(copied.path)
+
+
+def test_rankers_of_a_run_may_be_those_it_is_compared_with(copied, histories):
+    """Last-item search and popularity are rankers like the others; an index that changes later
+    changes neither."""
+    used = "rankers.use=[popularity, last-item]"
+    pipeline.run(with_overrides(SETTINGS, [used, "fusion.rule=reciprocal-rank"]), copied.path)
+    served = Recommender.load(copied.path).recommend(histories, k=20)
+    assert items(served) == items(ranked(copied, FUSED))
+    assert {each.reason for found in served for each in found} == {"written", "bought", None}
+    gone = served[0][0].item
+    stages.remove_items(copied.index, [gone], copied.index)
+    again = Recommender.load(copied.path).recommend(histories, k=20)
+    assert gone not in {each.item for found in again for each in found}

@@ -23,7 +23,7 @@ def saved(tmp_path, run, dataset):
             path,
             Evaluation(protocol, users, values),
             segments={},
-            config={"split": "test", "baseline": None, **config},
+            config={"split": "test", "ranker": None, **config},
             inputs={"dataset": dataset.fingerprint},
             summary={},
         )
@@ -36,7 +36,7 @@ def test_lists_without_a_language_model_are_baselines(saved, dataset):
     report = assemble(
         {
             "GLoSS": saved("a", 30),
-            "last-item": saved("b", 9, baseline="last-item", index={"retriever": "bm25"}),
+            "last-item": saved("b", 9, ranker="last-item", index={"retriever": "bm25"}),
             "Fused": saved("c", 40, rankers=["gloss", "sasrec"]),
             "Rankers": saved("d", 20, rankers=["text", "sasrec"]),
         },

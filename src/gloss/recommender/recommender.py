@@ -162,10 +162,10 @@ class Recommender:
         return Recommendation(entry.item, title, entry.score, why, reason)
 
     def _why(self, entry: RankedItem) -> tuple[str | None, Reason | None]:
+        if entry.because is not None:  # also where the title of a purchase was the query
+            return self.catalogue.title(entry.because), "bought"
         if entry.query is not None:
             return entry.query, "written"
-        if entry.because is not None:
-            return self.catalogue.title(entry.because), "bought"
         return None, None
 
 

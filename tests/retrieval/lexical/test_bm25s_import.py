@@ -42,7 +42,9 @@ def test_bm25s_alone_starts_jax(jax):
     assert noted(jax, "import bm25s") == "imported started "
 
 
-@pytest.mark.parametrize("code", [SEARCH, "import gloss.experiment.pipeline", "import gloss.cli.main"])
+@pytest.mark.parametrize(
+    "code", [SEARCH, "import gloss.experiment.pipeline", "import gloss.cli.main"]
+)
 def test_gloss_does_not_import_jax(jax, code):
     assert noted(jax, code) == ""
 
