@@ -32,6 +32,7 @@ ORDER = (
     "recommender",
     "serving",
     "scale",
+    "testing",
     "cli",
 )
 TORCH = {"torch", "transformers", "tokenizers", "safetensors"}
