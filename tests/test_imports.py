@@ -13,6 +13,7 @@ import gloss
 SRC = Path(gloss.__file__).parent
 ORDER = (
     "errors",
+    "choices",
     "progress",
     "arrays",
     "artifacts",
@@ -115,8 +116,8 @@ def test_only_the_command_line_prints():
     "code",
     [
         "import gloss",
-        "from gloss.cli.main import app; app(['--help'], standalone_mode=False)",
-        "from gloss.cli.main import app; app(['run', '--help'], standalone_mode=False)",
+        "from gloss.cli.app import app; app(['--help'], standalone_mode=False)",
+        "from gloss.cli.app import app; app(['run', '--help'], standalone_mode=False)",
         "import gloss.errors, gloss.progress, gloss.artifacts, gloss.prompts",
         "import gloss.experiment.run_folder",
     ],

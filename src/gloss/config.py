@@ -17,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from gloss.choices import Cut, DecodingMode, Quantization, TitleFusion
+
 __all__ = [
     "AS_IT_IS",
     "AmazonData",
@@ -37,8 +39,17 @@ __all__ = [
     "TrainingSettings",
 ]
 
+# Bounds are far above anything useful: they stop typing errors before memory or time does.
+MAX_USERS = 10**9
+MAX_LENGTH = 10**5
+MAX_CONTEXT = 2**17
+MAX_STEPS = 10**7
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+LearningRate = Annotated[float, Field(gt=0, le=10)]
+Cutoff = Annotated[int, Field(ge=1, le=MAX_LENGTH)]
 
 
 class Settings(BaseModel):
@@ -84,17 +95,32 @@ class TableData(Settings):
 
 
 class ScratchModel(Settings):
-    """A Llama trained from zero. context: tokens that it can look back; networks: trained with
-    seeds in a row, and their titles' probabilities averaged."""
+    """A Llama that is trained from zero on the histories."""
 
-    recipe: Literal["scratch"] = "scratch"
-    vocabulary: PositiveInt = 8000
-    layers: PositiveInt = 8
-    width: PositiveInt = 512
-    heads: PositiveInt = 8
-    mlp_width: PositiveInt | None = None
-    context: PositiveInt = 512
-    networks: PositiveInt = 1
+    recipe: Literal["scratch"] = Field(
+        "scratch", description="Train a model from zero, or an adapter on a pretrained one."
+    )
+    vocabulary: int = Field(
+        8000, ge=1, le=1_000_000, description="Tokens of the tokenizer, trained on the titles."
+    )
+    layers: int = Field(8, ge=1, le=128, description="Transformer blocks.")
+    width: int = Field(
+        512, ge=2, le=16_384, description="Size of a hidden state; a multiple of 2 x `heads`."
+    )
+    heads: int = Field(8, ge=1, le=256, description="Attention heads of a block.")
+    mlp_width: int | None = Field(
+        None, ge=1, le=65_536, description="Size of the MLP's hidden layer (default: 4 x `width`)."
+    )
+    context: int = Field(
+        512, ge=1, le=MAX_CONTEXT, description="Tokens of history and answer at most."
+    )
+    networks: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Networks trained with successive seeds, whose title probabilities are "
+        "averaged.",
+    )
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> ScratchModel:
@@ -104,111 +130,180 @@ class ScratchModel(Settings):
 
 
 class LoraModel(Settings):
-    """An adapter on a pretrained model. base: a hub name (ORG/NAME) or a folder; revision: of the
-    hub, a branch, tag or commit; quantization: how the frozen weights are held; targets: the linear
-    layers that get an adapter of this rank, scaled by alpha / rank."""
+    """A LoRA adapter on a pretrained model."""
 
-    recipe: Literal["lora"]
-    base: Annotated[str, Field(min_length=1)]
-    revision: str | None = None
-    quantization: Literal["nf4", "none"] = "nf4"
-    rank: PositiveInt = 16
-    alpha: PositiveInt = 16
-    dropout: Share = 0.0
-    targets: Annotated[tuple[str, ...], Field(min_length=1)] = (
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-        "gate_proj",
-        "up_proj",
-        "down_proj",
+    recipe: Literal["lora"] = Field(
+        description="Train a model from zero, or an adapter on a pretrained one."
+    )
+    base: str = Field(
+        min_length=1, description="The pretrained model: ORG/NAME on the hub, or a folder."
+    )
+    revision: str | None = Field(
+        None, description="Branch, tag or commit on the hub (default: the newest)."
+    )
+    quantization: Quantization = Field(
+        "nf4", description="How the frozen weights are held: in 4 bits, or in bf16."
+    )
+    rank: int = Field(16, ge=1, le=4096, description="Rank of the adapter's matrices.")
+    alpha: int = Field(16, ge=1, le=65_536, description="The adapter is scaled by alpha / `rank`.")
+    dropout: Share = Field(0.0, description="Dropout before the adapter.")
+    targets: tuple[str, ...] = Field(
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        min_length=1,
+        description="The linear layers that get an adapter.",
     )
 
 
 class Training(Settings):
-    """How a model is trained. batch_tokens: tokens a step; dropout: after the embedding, attention
-    and MLP blocks; attention_dropout: in the attention weights; r_drop: how much it counts that
-    two readings with different dropout agree (R-Drop), at twice the cost; clip: largest gradient.
-
-    How histories differ from epoch to epoch: random_start, share of the users that begin at a
-    random purchase; dropped, share of the purchases left out; reversed, share of the users read
-    from the last purchase to the first; jitter, by how many places purchases move at most."""
+    """How a model is trained from zero (`model.recipe: scratch`)."""
 
     recipe: Literal["scratch"] = Field("scratch", exclude=True, repr=False)
-    epochs: PositiveInt = 20
-    batch_tokens: PositiveInt = 65536
-    learning_rate: float = Field(1e-3, gt=0)
-    warmup_steps: int = Field(200, ge=0)
-    weight_decay: float = Field(0.1, ge=0)
-    dropout: Share = 0.2
-    attention_dropout: Share = 0.0
-    r_drop: float = Field(0.0, ge=0)
-    random_start: float = Field(0.5, ge=0, le=1)
-    dropped: Share = 0.0
-    reversed: float = Field(0.0, ge=0, le=1)
-    jitter: float = Field(0.0, ge=0)
-    clip: float = Field(1.0, gt=0)
-    validation_users: int = Field(1000, ge=0)
+    epochs: Epochs = Field(20, description="Passes over all histories.")
+    batch_tokens: int = Field(65_536, ge=1, le=2**24, description="Tokens in an optimizer step.")
+    learning_rate: LearningRate = Field(1e-3, description="The highest learning rate.")
+    warmup_steps: int = Field(
+        200, ge=0, le=MAX_STEPS, description="Steps in which the learning rate rises."
+    )
+    weight_decay: float = Field(0.1, ge=0, le=10, description="Weight decay of AdamW.")
+    dropout: Share = Field(
+        0.2, description="Dropout after the embedding and after attention and MLP blocks."
+    )
+    attention_dropout: Share = Field(0.0, description="Dropout in the attention weights.")
+    r_drop: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="Weight of R-Drop: the KL divergence of two forward passes with different "
+        "dropout, at twice the cost.",
+    )
+    random_start: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the histories that begin at a random purchase, anew each epoch.",
+    )
+    dropped: Share = Field(
+        0.0, description="Share of the purchases that are left out, anew each epoch."
+    )
+    reversed: float = Field(
+        0.0, ge=0, le=1, description="Share of the histories read from the last purchase back."
+    )
+    jitter: float = Field(
+        0.0, ge=0, le=1000, description="Places by which a purchase moves in its history at most."
+    )
+    clip: float = Field(1.0, gt=0, le=1e6, description="Largest norm of the gradient.")
+    validation_users: int = Field(
+        1000, ge=0, le=MAX_USERS, description="Users whose loss is measured after each epoch."
+    )
 
 
 class LoraTraining(Settings):
-    """How an adapter is trained; the defaults are the published recipe (docs/protocol.md).
-
-    batch: examples that a device reads at once, accumulation: how often before a step; sequence:
-    tokens of an example at most, oldest purchases dropped whole; loss_on: every token, or the
-    answer's alone; packing: examples one after the other instead of padded, with the same loss;
-    gradient_checkpointing: "auto" only where memory asks for it; patience: epochs without a better
-    validation loss before it stops; report_to: trackers (tensorboard, wandb, trackio)."""
+    """How an adapter is trained (`model.recipe: lora`); the defaults are the published recipe
+    (docs/protocol.md)."""
 
     recipe: Literal["lora"] = Field("lora", exclude=True, repr=False)
-    epochs: PositiveInt = 10
-    batch: PositiveInt = 4
-    accumulation: PositiveInt = 4
-    learning_rate: float = Field(1e-4, gt=0)
-    warmup_steps: int = Field(300, ge=0)
-    optimizer: Literal["adamw-8bit", "adamw"] = "adamw-8bit"
-    weight_decay: float = Field(0.01, ge=0)
-    clip: float = Field(1.0, gt=0)
-    sequence: PositiveInt = 1024
-    loss_on: Literal["all", "completion"] = "all"
-    packing: bool = False
-    gradient_checkpointing: Literal["auto", "always", "never"] = "always"
-    compile: bool = False
-    patience: PositiveInt = 3
-    validation_users: int = Field(2000, ge=0)
-    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    epochs: Epochs = Field(10, description="Passes over all examples at most.")
+    batch: int = Field(4, ge=1, le=65_536, description="Examples in a forward pass on a device.")
+    accumulation: int = Field(
+        4, ge=1, le=65_536, description="Forward passes before an optimizer step."
+    )
+    learning_rate: LearningRate = Field(1e-4, description="The highest learning rate.")
+    warmup_steps: int = Field(
+        300, ge=0, le=MAX_STEPS, description="Steps in which the learning rate rises."
+    )
+    optimizer: Literal["adamw-8bit", "adamw"] = Field(
+        "adamw-8bit", description="AdamW with states of 8 bits (on a GPU) or of 32."
+    )
+    weight_decay: float = Field(0.01, ge=0, le=10, description="Weight decay of AdamW.")
+    clip: float = Field(1.0, gt=0, le=1e6, description="Largest norm of the gradient.")
+    sequence: int = Field(
+        1024,
+        ge=1,
+        le=MAX_CONTEXT,
+        description="Tokens of an example at most; longer ones lose their oldest purchases.",
+    )
+    loss_on: Literal["all", "completion"] = Field(
+        "all", description="Tokens that carry loss: all of them, or the answer's alone."
+    )
+    packing: bool = Field(
+        False, description="Examples one after the other instead of padded, with the same loss."
+    )
+    gradient_checkpointing: Literal["auto", "always", "never"] = Field(
+        "always", description="Compute activations twice; auto: only where memory requires it."
+    )
+    compile: bool = Field(False, description="Compile the model with torch.compile.")
+    patience: int = Field(
+        3, ge=1, le=10_000, description="Epochs without a better validation loss before it stops."
+    )
+    validation_users: int = Field(
+        2000, ge=0, le=MAX_USERS, description="Users whose loss is measured after each epoch."
+    )
+    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+        (), description="Experiment trackers to report to."
+    )
 
 
 class Loading(Settings):
-    """How a model is taken from its folder. base: the folder of an adapter's base model, where it
-    is not found by name; keep_adapters: beside the weights instead of merged into them; context:
-    tokens of prompt and answer at most, where it is not what the model was trained with."""
+    """How a model is loaded from its folder."""
 
-    base: Path | None = None
-    keep_adapters: bool = False
-    quantization: Literal["nf4", "none"] = "none"
-    context: PositiveInt | None = None
+    base: Path | None = Field(
+        None, description="The folder of an adapter's base model (default: found by its name)."
+    )
+    keep_adapters: bool = Field(
+        False, description="Keep an adapter apart instead of merging it into the weights."
+    )
+    quantization: Quantization = Field("none", description="How the weights are held.")
+    context: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_CONTEXT,
+        description="Tokens of prompt and answer at most (default: as it was trained).",
+    )
 
 
 AS_IT_IS = Loading()
 
 
 class Decoding(Settings):
-    """mode: "catalogue" writes titles that exist, "free" anything, "exact" scores every title that
-    exists and keeps the best (slow, nothing is lost). cut: what too long a prompt loses: its oldest
-    purchases, whole, or tokens on the left, instruction and all, as in the published system.
-    batch_tokens: cache entries held at once, users x (prompt + steps x beams), what bounds memory;
-    without it, what fits."""
+    """How a model writes titles."""
 
-    mode: Literal["catalogue", "free", "exact"] = "catalogue"
-    beams: PositiveInt = 10
-    returned: PositiveInt | None = None
-    max_new_tokens: PositiveInt = 50
-    length_penalty: float = 0.0
-    cut: Literal["purchases", "left"] = "purchases"
-    batch_tokens: PositiveInt | None = None
-    shard_users: PositiveInt = 2048
+    mode: DecodingMode = Field(
+        "catalogue",
+        description="catalogue: beam search over the titles that exist; free: over any text; "
+        "exact: score every title that exists and keep the best (slow, without search errors).",
+    )
+    beams: int = Field(10, ge=1, le=1000, description="Beams of the search.")
+    returned: int | None = Field(
+        None, ge=1, le=1000, description="Titles kept for a user (default: as many as `beams`)."
+    )
+    max_new_tokens: int = Field(
+        50, ge=1, le=8192, description="Tokens of a title at most, where `mode` is free."
+    )
+    length_penalty: float = Field(
+        0.0,
+        ge=-10,
+        le=10,
+        description="A title's score is its log-probability / tokens ^ length_penalty: with 0 its "
+        "probability, with 1 the mean over its tokens.",
+    )
+    cut: Cut = Field(
+        "purchases",
+        description="What a prompt that is too long loses: purchases: whole oldest purchases; "
+        "left: tokens on the left, instruction included, as in the published system.",
+    )
+    batch_tokens: int | None = Field(
+        None,
+        ge=1,
+        le=2**40,
+        description="Cache entries held at once, users x (prompt + steps x beams), which bounds "
+        "memory (default: what fits).",
+    )
+    shard_users: int = Field(
+        2048,
+        ge=1,
+        le=MAX_USERS,
+        description="Users in a file: what an interrupted run repeats at most.",
+    )
 
     @model_validator(mode="after")
     def _returned_were_searched(self) -> Decoding:
@@ -237,12 +332,24 @@ class Index(Settings):
 class Ranking(Settings):
     """From generated titles to a list of items; what is not set comes from the protocol."""
 
-    per_query: PositiveInt | None = None
-    fusion: Literal["best-score", "last", "beam-order", "rrf"] | None = None
-    length: PositiveInt | None = None
-    exclude_seen: bool | None = None
-    cutoffs: tuple[PositiveInt, ...] | None = None
-    segments: tuple[PositiveInt, PositiveInt] | None = None
+    per_query: int | None = Field(
+        None, ge=1, le=MAX_LENGTH, description="Items retrieved for each title."
+    )
+    fusion: TitleFusion | None = Field(
+        None,
+        description="How the items of several titles are joined: by their best score, by the last "
+        "title that found them, by beam and then score, or by reciprocal rank.",
+    )
+    length: int | None = Field(None, ge=1, le=MAX_LENGTH, description="Items in a list.")
+    exclude_seen: bool | None = Field(
+        None, description="Leave out items that the user has bought already."
+    )
+    cutoffs: tuple[Cutoff, ...] | None = Field(
+        None, min_length=1, description="List lengths to measure at."
+    )
+    segments: tuple[Cutoff, Cutoff] | None = Field(
+        None, description="Most purchases of a cold and of a regular user."
+    )
 
 
 ModelSettings = ScratchModel | LoraModel

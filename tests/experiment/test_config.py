@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import re
+
 import pytest
 import yaml
 
@@ -97,6 +100,47 @@ def test_an_impossible_setting_is_named(override, named):
     assert named in wrong(override)
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.vocabulary=2147483647",
+        "model.layers=65536",
+        "model.width=1000000",
+        "model.heads=65536",
+        "model.networks=9223372036854775808",
+        "model.context=9223372036854775808",
+        "training.epochs=1000000000",
+        "training.batch_tokens=1e300",
+        "training.learning_rate=1e12",
+        "training.validation_users=4294967296",
+        "decoding.beams=1000000",
+        "decoding.max_new_tokens=1000000000",
+        "decoding.length_penalty=1e9",
+        "decoding.shard_users=9223372036854775808",
+        "ranking.length=1000000000",
+        "ranking.cutoffs=[1000000000]",
+        "ranking.per_query=1000000000",
+    ],
+)
+def test_a_setting_beyond_all_use_is_refused(override):
+    name = override.partition("=")[0]
+    assert re.search(rf"{re.escape(name)}(\.0)?: Input should be (less|a valid)", wrong(override))
+
+
+@pytest.mark.parametrize(
+    ("override", "now"),
+    [
+        ("signals.use=[sasrec]", "rankers"),
+        ("rankers.rehearsal=true", "fusion.shifted_run"),
+        ("training.agreement=1", "training.r_drop"),
+        ("rankers.sasrec.emphasis=0", "history_length_power"),
+    ],
+)
+def test_an_old_name_is_answered_with_the_new_one(override, now):
+    name = override.partition("=")[0].removesuffix(".use").removesuffix(".epochs")
+    assert f"unknown setting {name} (it is now called {now})" in wrong(override)
+
+
 def test_all_that_is_wrong_is_said_at_once():
     said = wrong("training.epochs=0", "model.layer=2")
     assert "training.epochs" in said
@@ -120,7 +164,22 @@ def test_what_is_missing_is_named():
         (b"1: 2\n", "name"),
         (b"name: a\nname: b\ndata: {source: shop}\n", "is not YAML: name stands there twice"),
         (b"!!python/object/apply:os.system ['true']\n", "is not YAML"),
+        (b"name: 2024-13-45\n", "is not YAML: '2024-13-45' is not of the type timestamp"),
+        (b"name: 0x_\n", "is not YAML: '0x_' is not of the type int"),
+        (b"name: !!int abc\n", "is not YAML: 'abc' is not of the type int"),
+        (b"name: !!bool abc\n", "is not YAML: 'abc' is not of the type bool"),
+        (b"name: !!timestamp abc\n", "is not YAML: 'abc' is not of the type timestamp"),
+        (b"name: " + b"9" * 5000, "is not of the type int"),
+        (b"? [a]\n: b\n", "is not YAML"),
+        (b"name: &a [*a]\n", "an alias (*name) is not supported"),
+        (b"name: &a {b: *a}\n", "an alias (*name) is not supported"),
+        (b"a: " + b"[" * 3000, "is nested too deeply"),
+        (b"a: " + b"{a: " * 20 + b"}" * 20, "sections are nested too deeply"),
+        (b'name: "a\\0b"\n', "holds a character that no name or path can hold"),
+        (b'name: "\\ud800"\n', "holds a character that no name or path can hold"),
+        (b"name: a" + b" " * 2**18, "holds no settings: it has 262,151 bytes"),
     ],
+    ids=lambda value: str(value)[:40],
 )
 def test_a_file_that_holds_no_settings_is_named(tmp_path, content, said):
     path = tmp_path / "a.yaml"
@@ -135,8 +194,13 @@ def test_a_file_that_holds_no_settings_is_named(tmp_path, content, said):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere\.yaml does not exist"):
         load_experiment(tmp_path / "nowhere.yaml")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        load_experiment(tmp_path)
+
+
+def test_what_never_ends_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero", tmp_path):
+        with pytest.raises(ConfigError, match=f"{path} cannot be read: it is not a file"):
+            load_experiment(path)
 
 
 def test_wrong_settings_are_a_wrong_call():

@@ -1,38 +1,60 @@
 """Experiments from YAML and `section.key=value` overrides.
 
 Precedence: command line, then file, then the protocol's preset, then defaults. An unknown key is an
-error that names it and its nearest match; nothing is ignored in silence.
+error that names it and its nearest match; nothing is ignored silently. Whatever a file holds, it is
+settings or an error of one line: regular files of bounded size only, values without aliases.
 """
 
 from __future__ import annotations
 
-import difflib
+import re
+import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from gloss.config import (
-    AmazonData,
-    Decoding,
-    Index,
-    LoraModel,
-    LoraTraining,
-    Ranking,
-    ScratchModel,
-    ShopData,
-    TableData,
-    Training,
-)
-from gloss.errors import ConfigError
-from gloss.experiment.settings import Experiment, FusionSection, Rankers
-from gloss.rankers.specs import RANKERS
+from gloss.errors import ConfigError, did_you_mean, on_one_line
+from gloss.experiment.fields import Section, sections
+from gloss.experiment.settings import Experiment
 
 __all__ = ["checked", "load_experiment", "with_overrides"]
 
 _Section = TypeVar("_Section", bound=BaseModel)
+
+_MAX_BYTES = 2**18
+_MAX_DEPTH = 8
+
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")
+"""NUL, which ends a path, and lone surrogates, which UTF-8 cannot write."""
+
+_RENAMED = {
+    "signals": "rankers",
+    "rankers.fusion": "fusion.rule",
+    "rankers.shifted_run": "fusion.shifted_run",
+    "rankers.validation_users": "fusion.validation_users",
+    "rankers.tuning": "rankers.dual_encoder",
+    "rankers.text": "rankers.title_similarity",
+    "rankers.two_step": "rankers.second_order_transitions",
+    "rankers.words": "rankers.word_overlap",
+    "training.agreement": "training.r_drop",
+    "emphasis": "history_length_power",
+    "rehearsal": "fusion.shifted_run",
+}
+"""Settings that had another name, by path or by last word: the name that they have now."""
+
+_RENAMED_VALUES = {
+    "two-step": "second-order-transitions",
+    "text": "title-similarity",
+    "tuned": "dual-encoder",
+    "words": "word-overlap",
+    "rank": "reciprocal-rank",
+}
+"""The same for rankers and fusion rules, which are values."""
 
 
 def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
@@ -41,13 +63,9 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     Relative folders in the file are taken from where the command runs.
     """
     try:
-        raw = _parsed(Path(path).read_text("utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
+        raw = _parsed(_content(Path(path)))
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {_on_one_line(error)}") from None
+        raise ConfigError(f"{path} is not YAML: {on_one_line(str(error))}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} holds no settings")
     return with_overrides(raw, overrides, where=str(path))
@@ -57,7 +75,7 @@ def with_overrides(
     settings: Mapping[str, Any], overrides: Iterable[str], *, where: str = "settings"
 ) -> Experiment:
     """Settings with `section.key=value` overrides applied, checked; values are read as YAML."""
-    merged = _copied(settings)
+    merged = _copied(settings, where)
     for override in overrides:
         path, sign, value = override.partition("=")
         if not sign or not path:
@@ -65,11 +83,12 @@ def with_overrides(
         try:
             _set(merged, path.split("."), _parsed(value), override)
         except yaml.YAMLError as error:
-            raise ConfigError(f"override {override!r} is not YAML: {_on_one_line(error)}") from None
+            message = on_one_line(str(error))
+            raise ConfigError(f"override {override!r} is not YAML: {message}") from None
     try:
         return Experiment.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {'; '.join(_explain(error))}") from None
+        raise ConfigError(f"{where}: {'; '.join(_explain(error, Experiment))}") from None
 
 
 def checked(section: type[_Section], **values: Any) -> _Section:
@@ -77,73 +96,116 @@ def checked(section: type[_Section], **values: Any) -> _Section:
     try:
         return section.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("; ".join(_explain(error))) from None
+        raise ConfigError("; ".join(_explain(error, section))) from None
+
+
+def _content(path: Path) -> str:
+    """The text of a regular file. A pipe would wait for a writer, and a device never end."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigError(f"{path} cannot be read: it is not a file")
+        if found.st_size > _MAX_BYTES:
+            raise ConfigError(f"{path} holds no settings: it has {found.st_size:,} bytes")
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a setting that stands there twice; YAML keeps the last one in silence."""
+    """YAML without what settings do not need and what goes wrong silently or without a message.
+
+    A setting that stands there twice is refused, where YAML keeps the last one. So are aliases
+    (`*name`), which may contain themselves or stand for billions of values.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias (*name) is not supported: write the value itself")
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
-        for name in names:
-            if names.count(name) > 1:
+        names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for name, count in names.items():
+            if count > 1:
                 raise yaml.YAMLError(f"{name} stands there twice")
         return super().construct_mapping(node, deep)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """PyYAML lets the errors of Python through: of `2024-13-45`, `0x_`, `!!int abc`."""
+        try:
+            value = super().construct_object(node, deep)
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError):
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.YAMLError(f"{node.value!r:.80} is not of the type {kind}") from None
+        if isinstance(value, str) and _UNUSABLE.search(value):
+            raise yaml.YAMLError(f"{value!r:.80} holds a character that no name or path can hold")
+        return value
+
 
 def _parsed(text: str) -> Any:
-    return yaml.load(text, _Loader)
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
 
 
-def _on_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _copied(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: _copied(v) if isinstance(v, Mapping) else v for k, v in settings.items()}
+def _copied(settings: Mapping[str, Any], where: str, depth: int = 1) -> dict[str, Any]:
+    if depth > _MAX_DEPTH:
+        raise ConfigError(f"{where}: sections are nested too deeply")
+    return {
+        key: _copied(value, where, depth + 1) if isinstance(value, Mapping) else value
+        for key, value in settings.items()
+    }
 
 
 def _set(settings: dict[str, Any], path: list[str], value: Any, override: str) -> None:
-    *sections, key = path
-    for section in sections:
-        inner = settings.setdefault(section, {})
+    *outer, key = path
+    for name in outer:
+        inner = settings.setdefault(name, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"override {override!r}: {section} is not a section")
+            raise ConfigError(f"override {override!r}: {name} is not a section")
         settings = inner
     settings[key] = value
 
 
-_TAGS = ("shop", "amazon", "table", "scratch", "lora")
-
-
-def _explain(error: ValidationError) -> Iterator[str]:
+def _explain(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
+    """What is wrong, setting by setting, in words."""
+    known = {section.location: section for section in sections(model)}
     for problem in error.errors():
-        # A discriminated section puts its tag into the path ("data.amazon.category").
-        place = [str(part) for part in problem["loc"] if part not in _TAGS]
-        name = ".".join(place)
+        location = tuple(map(str, problem["loc"]))
+        section = _section_of(location, known)
+        name = ".".join((*section.path, *location[len(section.location) :]))
         if problem["type"] == "extra_forbidden":
-            yield f"unknown setting {name}{_nearest(place, problem['loc'])}"
+            yield f"unknown setting {name} ({_hint(name, section)})"
         else:
-            yield f"{name or 'settings'}: {problem['msg'].removeprefix('Value error, ')}"
+            said = problem["msg"].removeprefix("Value error, ")
+            yield f"{name or 'settings'}: {said}{_new_word(problem)}"
 
 
-def _nearest(place: list[str], location: tuple[int | str, ...]) -> str:
-    known: dict[tuple[str, ...], type[BaseModel]] = {
-        ("data", "shop"): ShopData,
-        ("data", "amazon"): AmazonData,
-        ("data", "table"): TableData,
-        ("model", "scratch"): ScratchModel,
-        ("model", "lora"): LoraModel,
-        ("training", "scratch"): Training,
-        ("training", "lora"): LoraTraining,
-        ("decoding",): Decoding,
-        ("index",): Index,
-        ("ranking",): Ranking,
-        ("rankers",): Rankers,
-        ("fusion",): FusionSection,
-        **{("rankers", spec.section): spec.settings for spec in RANKERS},
-    }
-    section = known.get(tuple(str(part) for part in location[:-1]), Experiment)
-    fields = [name for name, field in section.model_fields.items() if not field.exclude]
-    match = difflib.get_close_matches(place[-1], fields, n=1)
-    return f" (did you mean {match[0]}?)" if match else f" (known: {', '.join(fields)})"
+def _section_of(location: tuple[str, ...], known: Mapping[tuple[str, ...], Section]) -> Section:
+    """The innermost section that an error's location lies in.
+
+    pydantic puts the choice between models into a location ("data.amazon.category"), which nobody
+    has typed; a section knows both.
+    """
+    return next(
+        known[location[:end]] for end in range(len(location), -1, -1) if location[:end] in known
+    )
+
+
+def _new_word(problem: ErrorDetails) -> str:
+    """What a value that had another name is called now, if that is what was expected."""
+    now = _RENAMED_VALUES.get(str(problem["input"]))
+    if now and repr(now) in problem.get("ctx", {}).get("expected", ""):
+        return f" ({problem['input']} is now called {now})"
+    return ""
+
+
+def _hint(name: str, section: Section) -> str:
+    last = name.rpartition(".")[2]
+    if now := _RENAMED.get(name) or _RENAMED.get(last):
+        return f"it is now called {now}"
+    return did_you_mean(last, section.settings)
