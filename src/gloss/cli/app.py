@@ -1,13 +1,10 @@
-"""The `gloss` command: puts the command groups together, and turns errors into one line.
+"""The command groups put together as one application.
 
 Everything heavy is imported inside commands, so that `gloss --help` answers at once.
 """
 
 from __future__ import annotations
 
-import gc
-import os
-import sys
 from typing import Annotated
 
 import typer
@@ -26,11 +23,8 @@ from gloss.cli import (
     ranking,
     recommend,
 )
-from gloss.errors import GlossError
 
-__all__ = ["app", "main"]
-
-_INTERRUPTED = 130
+__all__ = ["app"]
 
 app = typer.Typer(
     name="gloss",
@@ -75,36 +69,3 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-def main() -> None:
-    """Run the command line. Exit code 2: a wrong call; 1: a failure; 130: interrupted."""
-    # Threads that wait for each other must sleep, not spin: beside one other busy process, spinning
-    # made training on two cores twenty times slower. OpenMP reads this when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # What a command makes lives until its end: looking through millions of small objects for dead
-    # cycles again and again took a third of the time of a ranking.
-    gc.set_threshold(200_000, 20, 100)
-    debug = "--debug" in sys.argv
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    try:
-        app(arguments, standalone_mode=True)
-    except GlossError as error:
-        if debug:
-            raise
-        _complain(str(error))
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has had enough; nothing is left to say, nor anybody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        if debug:
-            raise
-        _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-        sys.exit(1)
-
-
-def _complain(message: str) -> None:
-    line = " ".join(message.split())
-    print(f"error: {line}", file=sys.stderr)

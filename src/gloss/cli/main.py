@@ -1,0 +1,113 @@
+"""The process behind the `gloss` command: how it starts, how it fails and how it is stopped.
+
+Little is imported here: the application, which takes longer, is imported when signals are already
+handled.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from types import FrameType
+
+from gloss.errors import GlossError, on_one_line
+
+__all__ = ["main"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Stopped(BaseException):
+    """A signal has arrived. No Exception, so that no library takes it for an error of its own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def main() -> None:
+    """Run the command line.
+
+    Exit code 2: a wrong call; 1: a failure; 128 + N: stopped by signal N, as shells count.
+    """
+    # Threads that wait for each other must sleep, not spin: beside one other busy process, spinning
+    # made training on two cores twenty times slower. OpenMP reads this when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # What a command makes lives until its end: looking through millions of small objects for dead
+    # cycles again and again took a third of the time of a ranking.
+    gc.set_threshold(200_000, 20, 100)
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        _handle_signals()
+        code = _call(arguments)
+    except _Stopped as stopped:
+        _complain(f"stopped by {signal.Signals(stopped.number).name}")
+        code = 128 + stopped.number
+    except BrokenPipeError:
+        # Whoever read our output has closed it; nothing is left to say, nor anybody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except (GlossError, OSError) as error:
+        if debug:
+            raise
+        code = _explained(error)
+    finally:
+        _leave_signals()
+    sys.exit(code)
+
+
+def _call(arguments: list[str]) -> int:
+    """Run one command; its exit code."""
+    from typer.exceptions import Abort, TyperException
+
+    from gloss.cli.app import app
+
+    try:
+        return app(arguments, prog_name="gloss", standalone_mode=False) or 0
+    except Abort:
+        _complain("aborted")
+        return 1
+    except TyperException as error:
+        if message := error.format_message():  # without one, the help was asked for and is printed
+            if context := getattr(error, "ctx", None):
+                print(context.get_usage(), file=sys.stderr)
+            _complain(message)
+        return error.exit_code
+
+
+def _explained(error: GlossError | OSError) -> int:
+    """Print what went wrong; the exit code."""
+    if isinstance(error, GlossError):
+        _complain(str(error))
+        return error.exit_code
+    _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    return 1
+
+
+def _complain(message: str) -> None:
+    print(f"error: {on_one_line(message)}", file=sys.stderr)
+
+
+def _handle_signals() -> None:
+    """Let signals end the work as an exception, so that files and the terminal are left in order.
+
+    A signal that is ignored stays ignored (nohup), and a second one ends the process at once.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        _leave_signals()
+        raise _Stopped(number)
+
+    for number in _SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
+def _leave_signals() -> None:
+    """From here on a signal ends the process without a word."""
+    for number in _SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
