@@ -142,9 +142,9 @@ def recipes(shape: str, changes: Sequence[str]) -> dict[str, Recipe]:
     """Those of configs/, for one epoch."""
     size = shape if shape != "tiny" else "llama-3.2-1b"
     ours = [f"training.{change}" if "." not in change else change for change in changes]
-    published = _read(f"toys-{size}.yaml", [])
-    fast = _read(f"toys-{size}-fast.yaml", ours)
-    everywhere = _read(f"toys-{size}-fast.yaml", [*ours, "training.loss_on=all"])
+    published = _read(f"{size}.yaml", [])
+    fast = _read(f"{size}-fast.yaml", ours)
+    everywhere = _read(f"{size}-fast.yaml", [*ours, "training.loss_on=all"])
     return {
         "published": published,
         "ours": fast,

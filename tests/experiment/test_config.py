@@ -255,16 +255,25 @@ def test_settings_of_an_adapter_survive_yaml(tmp_path):
 def test_published_configs_are_the_published_recipe(pytestconfig, category, size):
     """Rows 7 and 8 of the protocol; our variant takes as many examples a step."""
     folder = pytestconfig.rootpath / "configs"
-    published = load_experiment(folder / f"{category}-llama-{size}.yaml")
+    chosen = [f"data.category={category}"]
+    published = load_experiment(folder / f"llama-{size}.yaml", chosen)
+    assert published.name == f"{category}-llama-{size}"
     assert published.training == LoraTraining()
     assert published.model == LoraModel(recipe="lora", base=published.model.base)
     assert (published.seed, published.protocol) == (3407, "paper")
     decoding = {"mode": "free", "beams": 5, "returned": 5, "max_new_tokens": 50}
     assert published.decoding == Decoding(**decoding, length_penalty=1.0, cut="left")
-    ours = load_experiment(folder / f"{category}-llama-{size}-fast.yaml")
+    ours = load_experiment(folder / f"llama-{size}-fast.yaml", chosen)
+    assert ours.name == f"{category}-llama-{size}-fast"
     assert ours.model.base == published.model.base
     assert ours.training.batch * ours.training.accumulation == 4 * 4
     assert ours.data == published.data
+
+
+def test_a_name_may_hold_other_settings():
+    settings = {**SHOP, "name": "{data.source}-of-{data.users}"}
+    assert with_overrides(settings, ["data.users=7"]).name == "shop-of-7"
+    assert wrong(settings=settings) == "settings: name: data.users is not set"
 
 
 def test_configs_for_several_gpus_are_accelerates_own(pytestconfig):

@@ -1,7 +1,7 @@
 """Experiments from YAML and `section.key=value` overrides.
 
-Precedence: command line, then file, then the protocol's preset, then defaults. An unknown key is an
-error that names it and its nearest match; nothing is ignored silently. Whatever a file holds, it is
+Precedence: command line, then file, then the protocol's preset, then defaults. The name may hold
+other settings (`name: "{data.category}-small"`). An unknown key is an error that names it and its nearest match; nothing is ignored silently. Whatever a file holds, it is
 settings or an error of one line: regular files of bounded size only, values without aliases.
 """
 
@@ -85,6 +85,7 @@ def with_overrides(
         except yaml.YAMLError as error:
             message = on_one_line(str(error))
             raise ConfigError(f"override {override!r} is not YAML: {message}") from None
+    _fill_name(merged, where)
     try:
         return Experiment.model_validate(merged)
     except ValidationError as error:
@@ -169,6 +170,21 @@ def _set(settings: dict[str, Any], path: list[str], value: Any, override: str) -
             raise ConfigError(f"override {override!r}: {name} is not a section")
         settings = inner
     settings[key] = value
+
+
+def _fill_name(settings: dict[str, Any], where: str) -> None:
+    """Put settings into the name, `{data.category}` say, so that one file names several runs."""
+
+    def value(match: re.Match[str]) -> str:
+        found: Any = settings
+        for key in match[1].split("."):
+            found = found.get(key) if isinstance(found, dict) else None
+        if not isinstance(found, str | int):
+            raise ConfigError(f"{where}: name: {match[1]} is not set")
+        return str(found)
+
+    if isinstance(settings.get("name"), str):
+        settings["name"] = re.sub(r"\{([\w.]+)\}", value, settings["name"])
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
