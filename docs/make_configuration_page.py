@@ -3,14 +3,15 @@ date."""
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from pages import table, write_or_check
 
-from gloss.config import Experiment
 from gloss.experiment.fields import Section, sections
+from gloss.experiment.settings import Experiment
 
 HEAD = """# The configuration
 
@@ -36,7 +37,7 @@ def main() -> None:
 
 def _part(section: Section) -> Iterator[str]:
     yield f"\n## {_title(section)}\n"
-    yield f"{' '.join((section.model.__doc__ or '').split())}\n"
+    yield f"{' '.join((inspect.getdoc(section.model) or '').split())}\n"
     yield from table(("setting", "meaning", "values", "default"), _rows(section))
 
 

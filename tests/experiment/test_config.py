@@ -85,6 +85,10 @@ def test_an_unknown_setting_is_named_with_its_nearest(override, said):
         ("data.users=0", "data.users"),
         ("data=shop", "data"),
         ("name=", "name"),
+        ("name=''", "name: must be 1 to 100 printable characters"),
+        ("name=a/b", "name: must be 1 to 100 printable characters"),
+        ("name=..", "name: must be 1 to 100 printable characters"),
+        ('name="\\e[2J"', "name: must be 1 to 100 printable characters"),
         ("seed=-1", "seed"),
         ("seed=9999999999999999999", "seed"),
         ("data.seed=-1", "data.seed"),
@@ -131,14 +135,31 @@ def test_a_setting_beyond_all_use_is_refused(override):
     ("override", "now"),
     [
         ("signals.use=[sasrec]", "rankers"),
+        ("rankers.tuning.epochs=3", "rankers.dual_encoder"),
+        ("rankers.two_step.recent=3", "rankers.second_order_transitions"),
+        ("rankers.fusion=trees", "fusion.rule"),
+        ("rankers.validation_users=9", "fusion.validation_users"),
+        ("rankers.shifted_run=true", "fusion.shifted_run"),
         ("rankers.rehearsal=true", "fusion.shifted_run"),
         ("training.agreement=1", "training.r_drop"),
         ("rankers.sasrec.emphasis=0", "history_length_power"),
     ],
 )
 def test_an_old_name_is_answered_with_the_new_one(override, now):
-    name = override.partition("=")[0].removesuffix(".use").removesuffix(".epochs")
+    name = re.sub(r"\.(use|epochs|recent)=.*|=.*", "", override)
     assert f"unknown setting {name} (it is now called {now})" in wrong(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("rankers.use=[tuned, none]", "(tuned is now called dual-encoder)"),
+        ("rankers.use=[two-step]", "(two-step is now called second-order-transitions)"),
+        ("fusion.rule=rank", "(rank is now called reciprocal-rank)"),
+    ],
+)
+def test_an_old_name_of_a_ranker_is_answered_with_the_new_one(override, said):
+    assert said in wrong(override)
 
 
 def test_all_that_is_wrong_is_said_at_once():

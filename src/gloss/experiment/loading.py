@@ -1,8 +1,9 @@
 """Experiments from YAML and `section.key=value` overrides.
 
 Precedence: command line, then file, then the protocol's preset, then defaults. The name may hold
-other settings (`name: "{data.category}-small"`). An unknown key is an error that names it and its nearest match; nothing is ignored silently. Whatever a file holds, it is
-settings or an error of one line: regular files of bounded size only, values without aliases.
+other settings (`name: "{data.category}-small"`). An unknown key is an error that names it and its
+nearest match; nothing is ignored silently. Whatever a file holds, it is settings or an error of one
+line: regular files of bounded size only, values without aliases.
 """
 
 from __future__ import annotations

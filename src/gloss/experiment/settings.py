@@ -6,12 +6,23 @@ rankers. Knows settings; knows nothing of what they do, nor of files (loading.py
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import Discriminator, Field, PositiveInt, Tag, create_model, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    PositiveInt,
+    Tag,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
+from gloss.choices import ProtocolName
 from gloss.config import (
+    MAX_USERS,
     AmazonData,
     Decoding,
     Index,
@@ -95,12 +106,19 @@ def _recipe(settings: Any) -> Any:
 
 
 class Experiment(Settings):
-    """Everything that `gloss run` needs to know. The model's recipe says what `training` holds."""
+    """Everything that `gloss run` needs to know."""
 
-    name: str
-    seed: Seed = 0
-    protocol: Literal["fair", "paper"] = "fair"
-    data: Annotated[ShopData | AmazonData | TableData, Field(discriminator="source")]
+    name: str = Field(
+        description="What the run is called, and its folder (`runs/NAME`); `{section.key}` in it "
+        "stands for that setting."
+    )
+    seed: Seed = Field(0, description="Seed of all training; with it a CPU repeats every byte.")
+    protocol: ProtocolName = Field(
+        "fair", description="What is not set below: as we recommend it, or as the paper did."
+    )
+    data: Annotated[ShopData | AmazonData | TableData, Field(discriminator="source")] = Field(
+        description="The purchases and the catalogue; `source` says where they come from."
+    )
     model: Annotated[
         Annotated[ScratchModel, Tag("scratch")] | Annotated[LoraModel, Tag("lora")],
         Discriminator(
@@ -108,14 +126,25 @@ class Experiment(Settings):
             custom_error_type="recipe",
             custom_error_message="recipe must be 'scratch' or 'lora'",
         ),
-    ] = ScratchModel()
-    training: Annotated[TrainingSettings, Field(discriminator="recipe")] = Training()
-    decoding: Decoding = Decoding()
-    index: Index = Index()
-    ranking: Ranking = Ranking()
-    rankers: Rankers = Rankers()
-    fusion: FusionSection = FusionSection()
-    limit_users: PositiveInt | None = None
+    ] = Field(ScratchModel(), description="The language model; `recipe` says how it is made.")
+    training: Annotated[TrainingSettings, Field(discriminator="recipe")] = Field(
+        Training(), description="How it is trained; the settings are those of the model's recipe."
+    )
+    decoding: Decoding = Field(Decoding(), description="How it writes titles.")
+    index: Index = Field(Index(), description="How the catalogue is searched for them.")
+    ranking: Ranking = Field(Ranking(), description="How items found become a list, and figures.")
+    rankers: Rankers = Field(Rankers(), description="Rankers that need no language model.")
+    fusion: FusionSection = Field(FusionSection(), description="How all lists become one.")
+    limit_users: int | None = Field(
+        None, ge=1, le=MAX_USERS, description="Only the first users of each split (default: all)."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[^./][^/]{0,99}", name) or not name.isprintable():
+            raise ValueError("must be 1 to 100 printable characters without '/' or a leading '.'")
+        return name
 
     @model_validator(mode="before")
     @classmethod
