@@ -21,4 +21,4 @@ def test_what_a_terminal_would_obey_is_shown_instead():
 
 
 def test_line_breaks_become_spaces_and_letters_stay():
-    assert on_one_line(" Zürich\r\n\t日本 \u2028x ") == "Zürich 日本 x"
+    assert on_one_line(" Zürich\r\n\t日本  語\u2028x\n\n") == "Zürich 日本  語 x"

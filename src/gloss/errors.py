@@ -12,6 +12,7 @@ Below the tree stand the pieces that messages are made of.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
@@ -28,6 +29,10 @@ __all__ = [
     "pip_line",
     "require_extra",
 ]
+
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, bidirectional embeddings, overrides and isolates, and lone surrogates."""
 
 
 class GlossError(Exception):
@@ -96,12 +101,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def on_one_line(text: str) -> str:
     r"""Text of others as it may be printed: one line, with control characters made visible.
 
-    An escape sequence in a path could otherwise clear the terminal, colour it, or hide the path.
+    An escape sequence in a path or title could otherwise clear the terminal, and a bidirectional
+    override (U+202E) could turn a name around.
 
     >>> on_one_line("no\n  file \x1b[2Jx")
     'no file \\x1b[2Jx'
     """
-    line = " ".join(text.split())
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line
-    )
+    lines = (line.strip() for line in text.splitlines())
+    return _CONTROLS.sub(_escaped, " ".join(line for line in lines if line))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")

@@ -24,6 +24,7 @@ def test_without_an_extra_the_doctor_names_the_line_that_installs_it(done, monke
     monkeypatch.setattr(doctor, "find_spec", lambda _name: None)
     findings = json.loads(done("doctor", "--json").out)
     assert findings["train, generate, demo, run, recommend"] == (
-        'no torch, transformers, safetensors, tokenizers: pip install "gloss-rec[train]"'
+        'no torch, transformers, safetensors, tokenizers: pip install ".[train]" in the checkout of '
+        "GLoSS"
     )
     assert findings["GPU"] == "unknown without torch"

@@ -38,7 +38,7 @@ def files(tmp_path) -> Path:
         ("decoding.beams", "override 'decoding.beams' is not section.key=value"),
         ("=3", "override '=3' is not section.key=value"),
         ("decoding.beams=[", "override 'decoding.beams=[' is not YAML"),
-        ("decoding.beams=0", "decoding.beams: Input should be greater than 0"),
+        ("decoding.beams=0", "decoding.beams: Input should be greater than or equal to 1"),
         ("decoding.beams=many", "decoding.beams: Input should be a valid integer"),
         ("decoding.returned=9", "returned (9) cannot exceed beams (4)"),
         ("model.heads=3", "width (32) must be a multiple of 2 x heads (3)"),
@@ -336,7 +336,8 @@ def test_without_torch_the_extra_is_named(run):
         "from gloss.cli.main import main; main()"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert said.stderr == 'error: recommending needs an extra: pip install "gloss-rec[train]"\n'
+    needed = 'recommending needs an extra: pip install ".[train]" in the checkout of GLoSS'
+    assert said.stderr == f"error: {needed}\n"
     assert said.returncode == WRONG_CALL
 
 

@@ -1,4 +1,4 @@
-"""The command groups put together as one application.
+"""The commands put together as one application; each has a file of its name.
 
 Everything heavy is imported inside commands, so that `gloss --help` answers at once.
 """
@@ -11,17 +11,22 @@ import typer
 
 from gloss.cli import (
     baseline,
-    comparing,
+    compare,
     doctor,
     encoder,
-    experiment,
+    evaluate,
+    export,
+    fuse,
+    generate,
     indexing,
     items,
-    model,
     models,
     prepare,
-    ranking,
+    rank,
     recommend,
+    report,
+    run,
+    train,
 )
 
 __all__ = ["app"]
@@ -37,18 +42,27 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-experiment.register(app)
-prepare.register(app)
-model.register(app)
-models.register(app)
-indexing.register(app)
-ranking.register(app)
-baseline.register(app)
-items.register(app)
-comparing.register(app)
-encoder.register(app)
-recommend.register(app)
-doctor.register(app)
+# In the order of the work, which `gloss --help` keeps.
+for command in (
+    run,
+    report,
+    prepare,
+    train,
+    models,
+    generate,
+    indexing,
+    items,
+    rank,
+    baseline,
+    encoder,
+    fuse,
+    evaluate,
+    compare,
+    export,
+    recommend,
+    doctor,
+):
+    command.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gloss import choices
 from gloss.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaseFolder",
+    "Config",
     "Data",
     "Encoder",
     "ExcludeSeen",
@@ -22,6 +24,7 @@ __all__ = [
     "Length",
     "LimitUsers",
     "Out",
+    "Overrides",
     "ProtocolName",
     "RetrieverOf",
     "SplitOf",
@@ -30,6 +33,13 @@ __all__ = [
     "given",
 ]
 
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="An experiment, as in configs/.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SECTION.KEY=VALUE]...", help="Settings to change; see docs/configuration.md."
+    ),
+]
 Out = Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")]
 Data = Annotated[Path, typer.Option("-d", "--data", help="A data set made by `gloss prepare`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -41,20 +51,19 @@ BaseFolder = Annotated[
     typer.Option("--base", help="The folder of an adapter's base model (default: found by name)."),
 ]
 ProtocolName = Annotated[
-    Literal["fair", "paper"],
+    choices.ProtocolName,
     typer.Option("--protocol", help="fair: what we recommend; paper: what the paper did."),
 ]
 SplitRuleName = Annotated[
-    Literal["paper", "leave-one-out"],
-    typer.Option("--split", help="Who trains on what; see docs/protocol.md."),
+    choices.SplitRule, typer.Option("--split", help="Who trains on what; see docs/protocol.md.")
 ]
 SplitOf = Annotated[
-    Literal["validation", "test"], typer.Option("--split", help="Which questions to ask.")
+    choices.SplitName, typer.Option("--split", help="The users whose next item is predicted.")
 ]
 Length = Annotated[int | None, typer.Option("-k", "--length", min=1, help="Items in a list.")]
 ExcludeSeen = Annotated[
     bool | None,
-    typer.Option("--exclude-seen/--keep-seen", help="Leave out what was bought already, or not."),
+    typer.Option("--exclude-seen/--keep-seen", help="Remove items bought already, or keep them."),
 ]
 Encoder = Annotated[
     str | None,
@@ -65,13 +74,12 @@ Encoder = Annotated[
     ),
 ]
 RetrieverOf = Annotated[
-    Literal["bm25", "dense", "hybrid"],
-    typer.Option("--retriever", help="Search by words, by meaning, or both."),
+    choices.RetrieverName, typer.Option("--retriever", help="Search by words, by meaning, or both.")
 ]
 
 
 def given(what: str, known: Collection[str], **options: Any) -> dict[str, Any]:
-    """The options that were typed; ConfigError for one that means nothing to `what`."""
+    """The options that were typed; ConfigError for one that `what` does not have."""
     typed = {name: value for name, value in options.items() if value is not None}
     for name in typed:
         if name not in known:

@@ -1,74 +1,21 @@
-"""`gloss train` and `gloss generate`: language models."""
+"""`gloss generate`: the titles that a model writes for every user of a split."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from gloss.choices import Cut, DecodingMode, Quantization, TitleStyle
 from gloss.cli.options import BaseFolder, Data, Json, LimitUsers, Out, SplitOf
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
-    app.command()(train)
+    """Add the command to the application."""
     app.command()(generate)
-
-
-def train(
-    config: Annotated[Path, typer.Argument(help="An experiment, as in configs/.")],
-    data: Data,
-    out: Out,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Settings to change."),
-    ] = None,
-    backend: Annotated[
-        Literal["transformers", "unsloth"],
-        typer.Option(help="Who trains an adapter; unsloth is an extra with versions of its own."),
-    ] = "transformers",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how many examples, tokens and steps; do nothing.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Train a language model on a data set, as an experiment's model and training sections say.
-
-    Several GPUs train an adapter together: torchrun --nproc-per-node 8 --no-python gloss train …
-
-    Example: gloss train configs/toys-scratch-cpu.yaml -d data/toys -o models/toys
-    """
-    from gloss.cli import output
-    from gloss.experiment import stages
-    from gloss.experiment.loading import load_experiment
-    from gloss.experiment.pipeline import protocol_of, quietly
-
-    experiment = load_experiment(config, overrides or [])
-    titles = protocol_of(experiment).title_style
-    model, training = experiment.model, experiment.training
-    if dry_run:
-        expected = stages.plan(data, model=model, training=training, titles=titles)
-        output.print_values("expected", expected, json=json)
-        return
-    # Of several processes that torchrun started, the first speaks.
-    speaks = os.environ.get("RANK", "0") == "0"
-    with (output.announce if speaks else quietly)("train") as progress:
-        made = stages.train(
-            data,
-            out,
-            model=model,
-            training=training,
-            titles=titles,
-            seed=experiment.seed,
-            backend=backend,
-            progress=progress,
-        )
-    if speaks:
-        output.print_made(made, json=json)
 
 
 def generate(
@@ -77,10 +24,10 @@ def generate(
     out: Out,
     split: SplitOf = "test",
     decoding: Annotated[
-        Literal["catalogue", "free", "exact"],
+        DecodingMode,
         typer.Option(
-            help="catalogue: only titles that exist; free: whatever the model writes; exact: score "
-            "every title, slow."
+            help="catalogue: only titles that exist; free: any text; exact: score every title that "
+            "exists (slow)."
         ),
     ] = "catalogue",
     beams: Annotated[int, typer.Option(min=1, help="Beams to search with.")] = 10,
@@ -92,7 +39,7 @@ def generate(
         float, typer.Option(help="0: a title's probability; 1: its mean over tokens.")
     ] = 0.0,
     cut: Annotated[
-        Literal["purchases", "left"],
+        Cut,
         typer.Option(
             help="What too long a prompt loses: oldest purchases, or tokens on the left (paper)."
         ),
@@ -101,17 +48,17 @@ def generate(
         int | None, typer.Option(min=1, help="Cache entries held at once (default: what fits).")
     ] = None,
     shard_users: Annotated[
-        int, typer.Option(min=1, help="Users a file: what an interrupted run redoes at most.")
+        int, typer.Option(min=1, help="Users in a file: what an interrupted run repeats at most.")
     ] = 2048,
     titles: Annotated[
-        Literal["fair", "paper"], typer.Option(help="Title style, for models that are not ours.")
+        TitleStyle, typer.Option(help="How titles are cleaned, for models of others.")
     ] = "fair",
     base: BaseFolder = None,
     keep_adapters: Annotated[
         bool, typer.Option("--keep-adapters", help="Do not merge an adapter into its base model.")
     ] = False,
     quantization: Annotated[
-        Literal["nf4", "none"],
+        Quantization,
         typer.Option(help="nf4: weights of 4 bits, a quarter of the memory."),
     ] = "none",
     context: Annotated[
@@ -124,7 +71,7 @@ def generate(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Let a model write what every user of a split will want next; resumable.
+    """Let a model write titles for every user of a split; an interrupted call goes on where it was.
 
     Example: gloss generate -m models/toys -d data/toys -o runs/toys/generations
     """
@@ -133,8 +80,12 @@ def generate(
     from gloss.experiment import stages
     from gloss.experiment.loading import checked
 
-    loading = Loading(
-        base=base, keep_adapters=keep_adapters, quantization=quantization, context=context
+    loading = checked(
+        Loading,
+        base=base,
+        keep_adapters=keep_adapters,
+        quantization=quantization,
+        context=context,
     )
     settings = checked(
         Decoding,
