@@ -133,7 +133,7 @@ def test_starting_imports_nothing_heavy(code):
         "import gloss.experiment.stages",
         "from gloss.data.generations import read_generations",
         "from gloss.retrieval.index import load_index",
-        "from gloss.report.page import render_report",
+        "from gloss.report.page import render_reports",
     ],
 )
 def test_what_needs_no_model_needs_no_torch(code):

@@ -10,9 +10,7 @@ from gloss.config import Decoding, Loading
 
 GENERATE = typer.main.get_command(app).commands["generate"]
 FIELDS = {
-    name: field
-    for section in (Decoding, Loading)
-    for name, field in section.model_fields.items()
+    name: field for section in (Decoding, Loading) for name, field in section.model_fields.items()
 }
 
 

@@ -49,9 +49,10 @@ def test_lists_without_a_language_model_are_baselines(saved, dataset):
         "Fused": "ours",
         "Rankers": "baseline",
     }
-    assert report.duel is not None
-    assert (report.duel.ours, report.duel.baseline) == ("Fused", "Rankers")
-    assert (report.duel.comparison.better, report.duel.comparison.worse) == (40 - 20, 0)
+    assert report.paired_test is not None
+    assert (report.paired_test.ours, report.paired_test.baseline) == ("Fused", "Rankers")
+    comparison = report.paired_test.comparison
+    assert (comparison.better, comparison.worse) == (40 - 20, 0)
 
 
 def test_histories_are_of_every_measured_row(saved, dataset):
@@ -60,6 +61,24 @@ def test_histories_are_of_every_measured_row(saved, dataset):
     assert sum(part.users for part in table.segments.values()) == report.rows[0].users
     served = sum(part.users * part.values["recall@5"] for part in table.segments.values())
     assert served == pytest.approx(30)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "exclude_seen", "note"),
+    [
+        ("fair", True, ""),
+        ("fair", False, "items bought already kept"),
+        ("fair", None, ""),
+        ("paper", False, ""),
+        ("paper", True, "items bought already removed"),
+    ],
+)
+def test_a_row_says_where_bought_items_are_not_as_the_protocol_has_them(
+    saved, dataset, protocol, exclude_seen, note
+):
+    path = saved("a", 30, protocol=protocol, exclude_seen=exclude_seen)
+    (row, *_) = assemble({"A": path}, dataset, title="t").rows
+    assert row.note == note
 
 
 def test_protocols_do_not_mix(saved, dataset):

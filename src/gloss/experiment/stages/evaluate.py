@@ -55,6 +55,7 @@ def evaluate(
         "index": made.config.get("index"),
         "rankers": made.config.get("rankers"),
         "length": counted,
+        "exclude_seen": made.config.get("exclude_seen"),
     }
     inputs = {"dataset": data.fingerprint, "ranking": made.fingerprint}
     if generations:
