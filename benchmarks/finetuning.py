@@ -32,6 +32,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, TrainerCallback
 
 from decoding import SHAPES
+from gloss.choices import Backend
 from gloss.config import LoraModel, LoraTraining
 from gloss.data.dataset import Dataset
 from gloss.experiment.loading import load_experiment
@@ -39,7 +40,7 @@ from gloss.experiment.settings import Experiment
 from gloss.language.bases import Base
 from gloss.language.examples import EncodedExample, encode, questions_of
 from gloss.language.lora.adapters import load_tokenizer
-from gloss.language.lora.finetune import Backend, adapt, make_trainer
+from gloss.language.lora.finetune import adapt, make_trainer
 from gloss.language.packing import Packed, Padded
 from gloss.language.scratch.recipe import train_tokenizer
 from gloss.prompts import PAPER_TEMPLATE

@@ -1,7 +1,4 @@
-"""The words that a setting may hold, where settings, code and command line share them.
-
-Nothing is imported here, so that `gloss --help` can know them without loading the settings.
-"""
+"""The words that a setting may hold, where several folders share them."""
 
 from __future__ import annotations
 
@@ -13,10 +10,8 @@ __all__ = [
     "DecodingMode",
     "ProtocolName",
     "Quantization",
-    "RetrieverName",
     "SplitName",
     "SplitRule",
-    "TitleFusion",
     "TitleStyle",
 ]
 
@@ -32,9 +27,6 @@ SplitRule = Literal["paper", "leave-one-out"]
 SplitName = Literal["validation", "test"]
 """The examples that are evaluated."""
 
-RetrieverName = Literal["bm25", "dense", "hybrid"]
-"""How a catalogue is searched: by words, by meaning, or by both."""
-
 DecodingMode = Literal["catalogue", "free", "exact"]
 """What a model may write: titles that exist, any text, or every title that exists, scored."""
 
@@ -46,6 +38,3 @@ Quantization = Literal["nf4", "none"]
 
 Backend = Literal["transformers", "unsloth"]
 """Who trains an adapter."""
-
-TitleFusion = Literal["best-score", "last", "beam-order", "rrf"]
-"""How the items of one user's titles are joined (retrieval/grounding.py)."""

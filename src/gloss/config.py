@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from gloss.choices import Cut, DecodingMode, Quantization, TitleFusion
+from gloss.choices import Cut, DecodingMode, Quantization
 
 __all__ = [
     "AS_IT_IS",
@@ -35,6 +35,7 @@ __all__ = [
     "Share",
     "ShopData",
     "TableData",
+    "TitleFusion",
     "Training",
     "TrainingSettings",
 ]
@@ -327,6 +328,9 @@ class Index(Settings):
     neighbours: Literal["auto", "exact", "hnsw", "ivf"] | None = None
     blend: Literal["rrf", "weighted"] | None = None
     weight: float | None = Field(None, ge=0, le=1)
+
+
+TitleFusion = Literal["best-score", "last", "beam-order", "rrf"]
 
 
 class Ranking(Settings):

@@ -1,4 +1,4 @@
-"""How long work reports how far it is. The library calls it; only the command line draws it."""
+"""How long work reports its progress. The library calls it; only the command line draws it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,11 @@ class Progress(Protocol):
 
 
 def silent(done: int, total: int | None, /, note: str = "") -> None:
-    """Report nothing."""
+    """Say nothing."""
 
 
 def part_of(progress: Progress, number: int, parts: int) -> Progress:
-    """Progress of part `number` (from 0) of `parts` equal ones, reported as progress of the whole.
-
-    >>> def show(done, total, note=""): print(f"{done} of {total}")
-    >>> part_of(show, 1, 4)(50, 100)  # half of the second quarter
-    37 of 100
-    """
+    """Progress of one of several equal parts, reported as progress of the whole."""
 
     def report(done: int, total: int | None, note: str = "") -> None:
         if total is None:

@@ -1,4 +1,4 @@
-"""Options repeat settings, so that `--help` shows them without loading the settings' models."""
+"""Options of commands that are settings of an experiment as well."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_an_option_of_generate_has_the_default_of_its_setting(name):
+def test_every_setting_of_decoding_and_loading_is_an_option_of_generate(name):
     option_name = "decoding" if name == "mode" else name
     (option,) = [each for each in GENERATE.params if each.name == option_name]
+    assert option.help == FIELDS[name].description
     assert option.default == FIELDS[name].default
+
+
+def test_an_option_has_the_bounds_of_its_setting(gloss):
+    call = ("generate", "-m", "x", "-d", "y", "-o", "z", "--beams")
+    assert "--beams" in gloss(*call, 0).error
+    assert "--beams" in gloss(*call, 1001).error

@@ -301,7 +301,7 @@ def test_unsloth_is_an_extra_that_pads(shop, lora, tmp_path, monkeypatch):
     padded = TRAINING.model_copy(update={"packing": False})
     with pytest.raises(ConfigError, match="padded batches only"):
         trained(shop, lora, tmp_path / "a", backend="unsloth")
-    with pytest.raises(MissingExtraError, match=r'pip install "gloss-rec\[unsloth\]"'):
+    with pytest.raises(MissingExtraError, match=r'pip install "\.\[unsloth\]"'):
         trained(shop, lora, tmp_path / "a", padded, backend="unsloth")
     assert not (tmp_path / "a").exists()
 

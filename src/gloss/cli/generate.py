@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from gloss.choices import Cut, DecodingMode, Quantization, TitleStyle
-from gloss.cli.options import BaseFolder, Data, Json, LimitUsers, Out, SplitOf
+from gloss.cli.options import Data, Json, LimitUsers, Out, SplitOf, setting
+from gloss.config import Decoding, Loading
 
 __all__ = ["register"]
 
@@ -18,53 +19,33 @@ def register(app: typer.Typer) -> None:
     app.command()(generate)
 
 
+_USUAL, _AS_IT_IS = Decoding(), Loading()
+
+
 def generate(
     model: Annotated[Path, typer.Option("-m", "--model", help="A model folder.")],
     data: Data,
     out: Out,
     split: SplitOf = "test",
-    decoding: Annotated[
-        DecodingMode,
-        typer.Option(
-            help="catalogue: only titles that exist; free: any text; exact: score every title that "
-            "exists (slow)."
-        ),
-    ] = "catalogue",
-    beams: Annotated[int, typer.Option(min=1, help="Beams to search with.")] = 10,
-    returned: Annotated[
-        int | None, typer.Option(min=1, help="Titles a user (default: all beams).")
-    ] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest title when free.")] = 50,
-    length_penalty: Annotated[
-        float, typer.Option(help="0: a title's probability; 1: its mean over tokens.")
-    ] = 0.0,
-    cut: Annotated[
-        Cut,
-        typer.Option(
-            help="What too long a prompt loses: oldest purchases, or tokens on the left (paper)."
-        ),
-    ] = "purchases",
-    batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Cache entries held at once (default: what fits).")
-    ] = None,
-    shard_users: Annotated[
-        int, typer.Option(min=1, help="Users in a file: what an interrupted run repeats at most.")
-    ] = 2048,
+    decoding: Annotated[DecodingMode, setting(Decoding, "mode", "--decoding")] = _USUAL.mode,
+    beams: Annotated[int, setting(Decoding, "beams")] = _USUAL.beams,
+    returned: Annotated[int | None, setting(Decoding, "returned")] = _USUAL.returned,
+    max_new_tokens: Annotated[int, setting(Decoding, "max_new_tokens")] = _USUAL.max_new_tokens,
+    length_penalty: Annotated[float, setting(Decoding, "length_penalty")] = _USUAL.length_penalty,
+    cut: Annotated[Cut, setting(Decoding, "cut")] = _USUAL.cut,
+    batch_tokens: Annotated[int | None, setting(Decoding, "batch_tokens")] = _USUAL.batch_tokens,
+    shard_users: Annotated[int, setting(Decoding, "shard_users")] = _USUAL.shard_users,
     titles: Annotated[
         TitleStyle, typer.Option(help="How titles are cleaned, for models of others.")
     ] = "fair",
-    base: BaseFolder = None,
+    base: Annotated[Path | None, setting(Loading, "base")] = _AS_IT_IS.base,
     keep_adapters: Annotated[
-        bool, typer.Option("--keep-adapters", help="Do not merge an adapter into its base model.")
-    ] = False,
+        bool, setting(Loading, "keep_adapters", "--keep-adapters")
+    ] = _AS_IT_IS.keep_adapters,
     quantization: Annotated[
-        Quantization,
-        typer.Option(help="nf4: weights of 4 bits, a quarter of the memory."),
-    ] = "none",
-    context: Annotated[
-        int | None,
-        typer.Option(min=1, help="Longest prompt and answer (default: as it was trained)."),
-    ] = None,
+        Quantization, setting(Loading, "quantization")
+    ] = _AS_IT_IS.quantization,
+    context: Annotated[int | None, setting(Loading, "context")] = _AS_IT_IS.context,
     limit_users: LimitUsers = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many users, tokens, seconds and bytes.")
@@ -76,7 +57,6 @@ def generate(
     Example: gloss generate -m models/toys -d data/toys -o runs/toys/generations
     """
     from gloss.cli import output
-    from gloss.config import Decoding, Loading
     from gloss.experiment import stages
     from gloss.experiment.loading import checked
 

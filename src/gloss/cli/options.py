@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +12,8 @@ from gloss import choices
 from gloss.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from gloss.evaluation.protocol import EvaluationProtocol
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "SplitRuleName",
     "chosen_protocol",
     "given",
+    "setting",
 ]
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="An experiment, as in configs/.")]
@@ -74,8 +77,21 @@ Encoder = Annotated[
     ),
 ]
 RetrieverOf = Annotated[
-    choices.RetrieverName, typer.Option("--retriever", help="Search by words, by meaning, or both.")
+    Literal["bm25", "dense", "hybrid"],
+    typer.Option("--retriever", help="Search by words, by meaning, or both."),
 ]
+
+
+def setting(section: type[BaseModel], name: str, *flags: str) -> Any:
+    """The option of a setting: its description and its bounds."""
+    field = section.model_fields[name]
+    bounds = {
+        option: getattr(rule, attribute)
+        for rule in field.metadata
+        for option, attribute in (("min", "ge"), ("max", "le"))
+        if hasattr(rule, attribute)
+    }
+    return typer.Option(*flags, help=field.description, **bounds)
 
 
 def given(what: str, known: Collection[str], **options: Any) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gloss.choices import TitleFusion
 from gloss.cli.options import ExcludeSeen, Json, Length, Out, ProtocolName, chosen_protocol
+from gloss.config import TitleFusion
 
 __all__ = ["register"]
 

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from gloss.data.titles import TitleStyle
-from gloss.errors import ConfigError
+from gloss.errors import ConfigError, did_you_mean
 from gloss.retrieval.retriever import ENCODER, IndexSettings, RetrieverName
 
 __all__ = [
@@ -99,9 +98,7 @@ def protocol_named(name: str) -> EvaluationProtocol:
     """The protocol of that name; ConfigError, naming the nearest, if there is none."""
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    near = get_close_matches(name.lower(), PROTOCOLS, 1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"unknown protocol {name!r}, known are {', '.join(PROTOCOLS)}{hint}")
+    raise ConfigError(f"unknown protocol {name!r} ({did_you_mean(name, PROTOCOLS)})")
 
 
 def require_measurable(cutoffs: Sequence[int], *, length: int) -> None:

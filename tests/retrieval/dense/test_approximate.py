@@ -97,5 +97,5 @@ def test_without_faiss_auto_is_exact_and_asking_names_the_extra(monkeypatch):
     monkeypatch.setattr(approximate, "APPROXIMATE_FROM", 1)
     monkeypatch.setattr(approximate, "find_spec", lambda name: None)
     assert isinstance(neighbours_of(VECTORS, "auto"), Exhaustive)
-    with pytest.raises(MissingExtraError, match=r"gloss-rec\[faiss\]"):
+    with pytest.raises(MissingExtraError, match=r'pip install "\.\[faiss\]"'):
         neighbours_of(VECTORS, "hnsw")

@@ -114,7 +114,7 @@ def test_what_cannot_be_fetched_says_which_files_to_put_where(monkeypatch, tmp_p
 
 def test_the_missing_extra_is_named(monkeypatch):
     monkeypatch.setattr(encoders.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"gloss-rec\[dense\]"):
+    with pytest.raises(MissingExtraError, match=r'pip install "\.\[dense\]"'):
         open_encoder("all-MiniLM-L6-v2")
 
 

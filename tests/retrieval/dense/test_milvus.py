@@ -125,5 +125,5 @@ def test_a_server_out_of_reach_is_one_line(minilm):
 
 def test_the_missing_extra_is_named(monkeypatch, minilm, tmp_path: Path):
     monkeypatch.setattr(store, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"gloss-rec\[store\]"):
+    with pytest.raises(MissingExtraError, match=r'pip install "\.\[store\]"'):
         VectorStore.open(str(tmp_path / "x.db"), "any", minilm, SETTINGS)

@@ -33,10 +33,10 @@ from gloss.experiment.stages.train_lora import plan_adapter, train_adapter
 from gloss.progress import Progress, part_of, silent
 
 if TYPE_CHECKING:
+    from gloss.choices import Backend
     from gloss.decoding.ensemble import EnsembleGenerator
     from gloss.decoding.generator import TransformersGenerator
     from gloss.language.loading import LanguageModel
-    from gloss.language.lora.finetune import Backend
     from gloss.language.scratch.loop import TrainingRecord
     from gloss.prompts import Prompt
 

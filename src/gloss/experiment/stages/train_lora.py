@@ -20,9 +20,10 @@ from gloss.experiment.stages.making import made_once
 from gloss.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from gloss.choices import Backend
     from gloss.language.bases import Base
     from gloss.language.examples import Examples
-    from gloss.language.lora.finetune import Backend, FinetuneRecord
+    from gloss.language.lora.finetune import FinetuneRecord
     from gloss.prompts import PromptTemplate
 
 __all__ = ["merge", "plan_adapter", "train_adapter"]

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from gloss.choices import Quantization
 from gloss.config import LoraModel
 from gloss.errors import InputError, MissingExtraError
 from gloss.language.bases import Base
@@ -25,7 +26,6 @@ from gloss.language.bases import Base
 __all__ = [
     "ADAPTER_CONFIG",
     "ADAPTER_WEIGHTS",
-    "Quantization",
     "adapter_base",
     "add_adapter",
     "load_base",
@@ -39,8 +39,6 @@ __all__ = [
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
-
-Quantization = Literal["nf4", "none"]
 
 
 def require_lora(purpose: str, *, quantization: Quantization = "none") -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import (
@@ -32,6 +32,7 @@ from transformers import (
 )
 
 from gloss.artifacts import write_atomic
+from gloss.choices import Backend
 from gloss.config import LoraModel, LoraTraining
 from gloss.errors import ArtifactError, UsageError
 from gloss.language.bases import Base
@@ -51,7 +52,6 @@ from gloss.progress import Progress, silent
 
 __all__ = [
     "Adapted",
-    "Backend",
     "FinetuneRecord",
     "adapt",
     "finetune",
@@ -63,8 +63,6 @@ __all__ = [
 _LOG_STEPS = 10
 _CHECKPOINT_SECONDS = 300.0
 _OPTIMIZERS = {"adamw-8bit": "adamw_8bit", "adamw": "adamw_torch_fused"}
-
-Backend = Literal["transformers", "unsloth"]
 
 
 @dataclass(frozen=True, slots=True)

