@@ -58,7 +58,8 @@ _LENGTH_CUTS = (2, 3, 4, 5, 7, 10, 15, 25, 50)
 """The longest history of each range of lengths: narrow ranges where most users are."""
 
 _MIN_SHARE = 0.01
-"""Of the users, in a range of lengths: a smaller one has no mean worth showing and joins the next."""
+"""Of the users, in a range of lengths: the mean of fewer is not worth showing; they join the next
+range."""
 
 
 def history_lengths_of(examples: Sequence[Example]) -> dict[str, Mask]:
