@@ -36,7 +36,10 @@ from gloss.experiment import pipeline, stages
 from gloss.experiment.loading import load_experiment
 from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
 from gloss.experiment.settings import Experiment
+from gloss.fusion.rule import FusionRule
+from gloss.fusion.rules import RULES, rule_named
 from gloss.progress import Progress, silent
+from gloss.rankers.specs import RANKERS as SPECS
 from gloss.report.published import published_rows
 from machine import hardware
 
@@ -44,11 +47,6 @@ TIMES, MACHINE = "times.json", "machine"
 COLUMNS = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
 WITHOUT, BY_RULE, ALONE, BEAMS = "without-", "by-", "alone-", "beams-"
 FEWER_BEAMS = (1, 5, 10)
-RULES: dict[str, str] = {
-    "log-linear": "by fitted weights",
-    "trees": "by fitted trees",
-    "reciprocal-rank": "by ranks alone",
-}
 ALONE_AS = {
     "titles": "language model alone: titles, no neighbours",
     "kept": "language model alone: bought items kept",
@@ -59,16 +57,11 @@ NAMES = {
     OURS: "GLoSS, language model alone",
     FUSED: "GLoSS, fused with all rankers",
     RANKERS: "All rankers, no language model",
+    **{spec.name: spec.label for spec in SPECS},
     "last-item": "Last-item search, BM25",
-    "popularity": "Popularity",
-    "transitions": "Transitions",
-    "second-order-transitions": "Second-order transitions",
-    "title-similarity": "Title similarity",
-    "dual-encoder": "Dual encoder",
-    "word-overlap": "Word overlap",
     "sasrec": "SASRec, full softmax",
 }
-LEARNED_IN = {OURS: "train", "dual-encoder": "teach encoder", "sasrec": "train sasrec"}
+LEARNED_IN = {OURS: "train", **{spec.name: f"train {spec.name}" for spec in SPECS if spec.training}}
 LISTED_IN = {OURS: "generate"}
 """Stages, by what they serve; other lists come of the stage `test …`."""
 
@@ -156,14 +149,14 @@ def _ablate(folder: RunFolder, experiment: Experiment, *, model: bool) -> None:
 
 def _without_parts(folder: RunFolder, experiment: Experiment, names: Sequence[str]) -> None:
     """The fusion without each of its lists in turn, and by each other rule."""
-    used = experiment.fusion.rule
+    used = rule_named(experiment.fusion.rule)
     for name in names:
         left = [each for each in names if each != name]
         if left:
             _fuse(folder, experiment, left, f"{WITHOUT}{name}", rule=used)
     for rule in RULES:
         if rule != used:
-            _fuse(folder, experiment, names, f"{BY_RULE}{rule}", rule=rule)
+            _fuse(folder, experiment, names, f"{BY_RULE}{rule.name}", rule=rule)
 
 
 def _alone(
@@ -190,7 +183,7 @@ def _otherwise(folder: RunFolder, experiment: Experiment, name: str, **decoding:
 
 
 def _fuse(
-    folder: RunFolder, experiment: Experiment, names: Sequence[str], out: str, *, rule: str
+    folder: RunFolder, experiment: Experiment, names: Sequence[str], out: str, *, rule: FusionRule
 ) -> None:
     protocol, made = pipeline.protocol_of(experiment), folder.path / "ablations" / out
     fitted = pipeline.fitted_in(experiment, folder)
@@ -326,8 +319,8 @@ def ablation(run: RunFolder) -> str:
     if whole is None:
         return ""
     made = open_artifact(run.ranking(whole), "ranking")
-    rule = RULES.get(made.config["fusion"])
-    label = f"{NAMES[whole]}, {rule}" if rule else NAMES[whole]
+    rule = next((rule for rule in RULES if rule.name == made.config["fusion"]), None)
+    label = f"{NAMES[whole]}, {rule.label}" if rule else NAMES[whole]
     found = {label: load_evaluation(run.evaluation(whole))[1].means()}
     for path in sorted((run.path / "ablations").glob("*-evaluation"), key=_as_told):
         label = _changed(path.name.removesuffix("-evaluation"))
@@ -353,7 +346,7 @@ def _changed(name: str) -> str:
     if name.startswith(BEAMS):
         beams = int(name.removeprefix(BEAMS))
         return f"language model alone: {beams} beam{'s' if beams > 1 else ''}"
-    return next(told for rule, told in RULES.items() if name == f"{BY_RULE}{rule}")
+    return rule_named(name.removeprefix(BY_RULE)).label
 
 
 def _fitted(made: Artifact) -> str:
@@ -444,7 +437,7 @@ def _ranking(run: RunFolder, name: str) -> Artifact:
 
 def _parameters(run: RunFolder, parts: Sequence[str]) -> str:
     """Of all that was trained, from the manifests: weights may lie elsewhere."""
-    made = {OURS: run.model, "dual-encoder": run.encoder, "sasrec": run.networks}
+    made = {OURS: run.model, **{s.name: run.trained(s.name) for s in SPECS if s.training}}
     manifests = [made[name] / MANIFEST for name in parts if name in made]
     told = [json.loads(m.read_text())["summary"] if m.is_file() else {} for m in manifests]
     if not told or not all("parameters" in summary for summary in told):

@@ -277,7 +277,7 @@ def test_the_protocol_gives_what_the_ranking_section_does_not_set():
 
 def test_what_a_fusion_lacks_is_said_before_the_training(config, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightgbm", None)
-    changes = ["rankers.use=[transitions]", "rankers.fusion=trees"]
+    changes = ["rankers.use=[transitions]", "fusion.rule=trees"]
     with pytest.raises(MissingExtraError, match="trees"):
         pipeline.run(load_experiment(config, changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -285,9 +285,9 @@ def test_what_a_fusion_lacks_is_said_before_the_training(config, tmp_path, monke
 
 SHIFTED = [
     "data.users=150",
-    "rankers.use=[transitions, two-step]",
-    "rankers.fusion=trees",
-    "rankers.shifted_run=true",
+    "rankers.use=[transitions, second-order-transitions]",
+    "fusion.rule=trees",
+    "fusion.shifted_run=true",
     "rankers.length=40",
 ]
 
