@@ -13,7 +13,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PositiveInt,
     model_validator,
 )
 
@@ -23,11 +22,18 @@ __all__ = [
     "AS_IT_IS",
     "AmazonData",
     "Decoding",
+    "Epochs",
+    "Heads",
+    "HistoryLength",
     "Index",
+    "Layers",
+    "LearningRate",
+    "ListLength",
     "Loading",
     "LoraModel",
     "LoraTraining",
     "ModelSettings",
+    "Networks",
     "Ranking",
     "ScratchModel",
     "Seed",
@@ -36,21 +42,30 @@ __all__ = [
     "ShopData",
     "TableData",
     "TitleFusion",
+    "Tokens",
     "Training",
     "TrainingSettings",
+    "Users",
+    "Width",
 ]
 
-# Bounds are far above anything useful: they stop typing errors before memory or time does.
+# Bounds are far above anything useful: they refuse typing errors before memory or time does.
 MAX_USERS = 10**9
 MAX_LENGTH = 10**5
-MAX_CONTEXT = 2**17
 MAX_STEPS = 10**7
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Users = Annotated[int, Field(ge=1, le=MAX_USERS)]
+ListLength = Annotated[int, Field(ge=1, le=MAX_LENGTH)]
+HistoryLength = Annotated[int, Field(ge=1, le=MAX_LENGTH)]
+Tokens = Annotated[int, Field(ge=1, le=2**17)]
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
-Cutoff = Annotated[int, Field(ge=1, le=MAX_LENGTH)]
+Networks = Annotated[int, Field(ge=1, le=64)]
+Layers = Annotated[int, Field(ge=1, le=128)]
+Heads = Annotated[int, Field(ge=1, le=256)]
+Width = Annotated[int, Field(ge=2, le=16_384)]
 
 
 class Settings(BaseModel):
@@ -63,7 +78,7 @@ class ShopData(Settings):
     """The built-in synthetic shop."""
 
     source: Literal["shop"] = "shop"
-    users: PositiveInt = 3000
+    users: Users = 3000
     seed: Seed = 0
     split: Literal["paper", "leave-one-out"] = "paper"
 
@@ -104,21 +119,15 @@ class ScratchModel(Settings):
     vocabulary: int = Field(
         8000, ge=1, le=1_000_000, description="Tokens of the tokenizer, trained on the titles."
     )
-    layers: int = Field(8, ge=1, le=128, description="Transformer blocks.")
-    width: int = Field(
-        512, ge=2, le=16_384, description="Size of a hidden state; a multiple of 2 x `heads`."
-    )
-    heads: int = Field(8, ge=1, le=256, description="Attention heads of a block.")
+    layers: Layers = Field(8, description="Transformer blocks.")
+    width: Width = Field(512, description="Size of a hidden state; a multiple of 2 x `heads`.")
+    heads: Heads = Field(8, description="Attention heads of a block.")
     mlp_width: int | None = Field(
         None, ge=1, le=65_536, description="Size of the MLP's hidden layer (default: 4 x `width`)."
     )
-    context: int = Field(
-        512, ge=1, le=MAX_CONTEXT, description="Tokens of history and answer at most."
-    )
-    networks: int = Field(
+    context: Tokens = Field(512, description="Tokens of history and answer at most.")
+    networks: Networks = Field(
         1,
-        ge=1,
-        le=64,
         description="Networks trained with successive seeds, whose title probabilities are "
         "averaged.",
     )
@@ -217,10 +226,8 @@ class LoraTraining(Settings):
     )
     weight_decay: float = Field(0.01, ge=0, le=10, description="Weight decay of AdamW.")
     clip: float = Field(1.0, gt=0, le=1e6, description="Largest norm of the gradient.")
-    sequence: int = Field(
+    sequence: Tokens = Field(
         1024,
-        ge=1,
-        le=MAX_CONTEXT,
         description="Tokens of an example at most; longer ones lose their oldest purchases.",
     )
     loss_on: Literal["all", "completion"] = Field(
@@ -254,10 +261,8 @@ class Loading(Settings):
         False, description="Keep an adapter apart instead of merging it into the weights."
     )
     quantization: Quantization = Field("none", description="How the weights are held.")
-    context: int | None = Field(
+    context: Tokens | None = Field(
         None,
-        ge=1,
-        le=MAX_CONTEXT,
         description="Tokens of prompt and answer at most (default: as it was trained).",
     )
 
@@ -299,10 +304,8 @@ class Decoding(Settings):
         description="Cache entries held at once, users x (prompt + steps x beams), which bounds "
         "memory (default: what fits).",
     )
-    shard_users: int = Field(
+    shard_users: Users = Field(
         2048,
-        ge=1,
-        le=MAX_USERS,
         description="Users in a file: what an interrupted run repeats at most.",
     )
 
@@ -336,22 +339,20 @@ TitleFusion = Literal["best-score", "last", "beam-order", "rrf"]
 class Ranking(Settings):
     """From generated titles to a list of items; what is not set comes from the protocol."""
 
-    per_query: int | None = Field(
-        None, ge=1, le=MAX_LENGTH, description="Items retrieved for each title."
-    )
+    per_query: ListLength | None = Field(None, description="Items retrieved for each title.")
     fusion: TitleFusion | None = Field(
         None,
         description="How the items of several titles are joined: by their best score, by the last "
         "title that found them, by beam and then score, or by reciprocal rank.",
     )
-    length: int | None = Field(None, ge=1, le=MAX_LENGTH, description="Items in a list.")
+    length: ListLength | None = Field(None, description="Items in a list.")
     exclude_seen: bool | None = Field(
         None, description="Leave out items that the user has bought already."
     )
-    cutoffs: tuple[Cutoff, ...] | None = Field(
+    cutoffs: tuple[ListLength, ...] | None = Field(
         None, min_length=1, description="List lengths to measure at."
     )
-    segments: tuple[Cutoff, Cutoff] | None = Field(
+    segments: tuple[HistoryLength, HistoryLength] | None = Field(
         None, description="Most purchases of a cold and of a regular user."
     )
 

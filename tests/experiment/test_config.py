@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 
 import pytest
 import yaml
 
 from gloss.config import Decoding, LoraModel, LoraTraining, Training
 from gloss.errors import ConfigError, UsageError
+from gloss.experiment.fields import sections
 from gloss.experiment.loading import load_experiment, with_overrides
 from gloss.experiment.settings import Experiment
 
@@ -129,6 +131,39 @@ def test_an_impossible_setting_is_named(override, named):
 def test_a_setting_beyond_all_use_is_refused(override):
     name = override.partition("=")[0]
     assert re.search(rf"{re.escape(name)}(\.0)?: Input should be (less|a valid)", wrong(override))
+
+
+ELSEWHERE = ("data", "index")  # their settings are still without bounds
+SETTINGS = [
+    (section, name)
+    for section in sections(Experiment)
+    if not set(section.path) & set(ELSEWHERE)
+    for name in section.settings
+]
+SETTING_IDS = [".".join((*section.location, name)) for section, name in SETTINGS]
+
+
+def numbers(described: object) -> Iterator[dict[str, object]]:
+    """Every number in the JSON schema of a setting."""
+    if isinstance(described, list):
+        for each in described:
+            yield from numbers(each)
+    elif isinstance(described, dict):
+        if described.get("type") in ("integer", "number"):
+            yield described
+        for key in ("anyOf", "items", "prefixItems"):
+            yield from numbers(described.get(key))
+
+
+@pytest.mark.parametrize(("section", "name"), SETTINGS, ids=SETTING_IDS)
+def test_every_number_has_a_highest_value(section, name):
+    described = section.model.model_json_schema()["properties"][name]
+    assert [n for n in numbers(described) if not {"maximum", "exclusiveMaximum"} & set(n)] == []
+
+
+@pytest.mark.parametrize(("section", "name"), SETTINGS, ids=SETTING_IDS)
+def test_every_setting_is_described(section, name):
+    assert (section.model.model_fields[name].description or "").endswith((".", "…"))
 
 
 @pytest.mark.parametrize(

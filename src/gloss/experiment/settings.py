@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import (
     Discriminator,
     Field,
-    PositiveInt,
     Tag,
     create_model,
     field_validator,
@@ -22,10 +21,10 @@ from pydantic import (
 
 from gloss.choices import ProtocolName
 from gloss.config import (
-    MAX_USERS,
     AmazonData,
     Decoding,
     Index,
+    ListLength,
     LoraModel,
     Ranking,
     ScratchModel,
@@ -35,6 +34,7 @@ from gloss.config import (
     TableData,
     Training,
     TrainingSettings,
+    Users,
 )
 from gloss.rankers.ranker import RankerSpec
 from gloss.rankers.specs import RANKERS
@@ -50,7 +50,7 @@ class RankersSection(Settings):
     use: tuple[str, ...] = Field(
         (), description="The rankers that are fused with the language model; without any, none."
     )
-    length: PositiveInt = Field(200, description="Items that each ranker brings to the fusion.")
+    length: ListLength = Field(200, description="Items that each ranker brings to the fusion.")
     encoder: str = Field(
         "all-MiniLM-L6-v2",
         description="The sentence encoder, by name or folder, that makes vectors of titles, and "
@@ -82,7 +82,7 @@ class FusionSection(Settings):
         "log-linear",
         description='By fitted weights, by fitted trees (extra "trees"), or by ranks alone.',
     )
-    validation_users: PositiveInt = Field(
+    validation_users: Users = Field(
         4000, description="Validation users that weights or trees are fitted on, at most."
     )
     shifted_run: bool = Field(
@@ -135,8 +135,8 @@ class Experiment(Settings):
     ranking: Ranking = Field(Ranking(), description="How items found become a list, and figures.")
     rankers: Rankers = Field(Rankers(), description="Rankers that need no language model.")
     fusion: FusionSection = Field(FusionSection(), description="How all lists become one.")
-    limit_users: int | None = Field(
-        None, ge=1, le=MAX_USERS, description="Only the first users of each split (default: all)."
+    limit_users: Users | None = Field(
+        None, description="Only the first users of each split (default: all)."
     )
 
     @field_validator("name")

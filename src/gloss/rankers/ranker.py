@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from gloss.artifacts import Draft
-from gloss.config import Settings
+from gloss.config import HistoryLength, Settings
 from gloss.data.catalogue import ItemId
 from gloss.data.histories import History
 from gloss.errors import ConfigError
@@ -92,7 +92,9 @@ class NoSettings(Settings):
 class RecentPurchases(Settings):
     """A user as the last purchases of the history, later ones counting more."""
 
-    recent: PositiveInt = Field(10, description="Purchases of a history that count: the last ones.")
+    recent: HistoryLength = Field(
+        10, description="Purchases of a history that count: the last ones."
+    )
     decay: float = Field(
         0.5,
         gt=0,

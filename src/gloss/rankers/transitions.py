@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from gloss.arrays import Array
+from gloss.config import HistoryLength
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History
 from gloss.rankers.ranker import RankerSpec, RankRequest, RecentPurchases
@@ -48,7 +49,7 @@ __all__ = [
 class TransitionsSettings(RecentPurchases):
     """The graph of what was bought near what, and how far it is followed."""
 
-    window: PositiveInt = Field(
+    window: HistoryLength = Field(
         8, description="Purchases of a history at most this far apart are joined."
     )
     fading: float = Field(
@@ -63,8 +64,8 @@ class TransitionsSettings(RecentPurchases):
         le=1,
         description="An edge is divided by the degrees of both its items, each to this power.",
     )
-    first_hop: float = Field(1.0, ge=0, description="The weight of what one step reaches.")
-    second_hop: float = Field(0.1, ge=0, description="The weight of what two steps reach.")
+    first_hop: float = Field(1.0, ge=0, le=1000, description="The weight of what one step reaches.")
+    second_hop: float = Field(0.1, ge=0, le=1000, description="The weight of what two steps reach.")
 
 
 class SecondOrderTransitionsSettings(TransitionsSettings):
@@ -76,8 +77,8 @@ class SecondOrderTransitionsSettings(TransitionsSettings):
         le=1,
         description="An edge is divided by the degrees of both its items, each to this power.",
     )
-    first_hop: float = Field(0.0, ge=0, description="The weight of what one step reaches.")
-    second_hop: float = Field(1.0, ge=0, description="The weight of what two steps reach.")
+    first_hop: float = Field(0.0, ge=0, le=1000, description="The weight of what one step reaches.")
+    second_hop: float = Field(1.0, ge=0, le=1000, description="The weight of what two steps reach.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from gloss.config import Share
+from gloss.config import Epochs, LearningRate, Share, Users
 from gloss.rankers.ranker import RecentPurchases
 
 __all__ = ["DualEncoderSettings"]
@@ -18,18 +18,19 @@ class DualEncoderSettings(RecentPurchases):
     `recent` purchases make a query; `decay` is where the learned weights of their positions start.
     """
 
-    epochs: PositiveInt = Field(5, description="Passes over all histories.")
-    batch_users: PositiveInt = Field(256, description="Histories in a training step.")
-    candidates: Annotated[int, Field(ge=2)] = Field(
+    epochs: Epochs = Field(5, description="Passes over all histories.")
+    batch_users: Users = Field(256, description="Histories in a training step.")
+    candidates: Annotated[int, Field(ge=2, le=10**8)] = Field(
         20_000,
         description="Titles in the softmax of a training step: all of the catalogue where it has "
         "no more, otherwise those of the step and random ones. Bounds memory, by about 2.5 MB a "
         "title on a GPU with the encoder all-MiniLM-L6-v2.",
     )
-    learning_rate: float = Field(1e-3, gt=0, description="The highest learning rate.")
+    learning_rate: LearningRate = Field(1e-3, description="The highest learning rate.")
     own_rate: float = Field(
         1e-3,
         ge=0,
+        le=10,
         description="The learning rate of the embeddings that a title has of its own, beside what "
         "the encoder makes of its text; 0 for none.",
     )

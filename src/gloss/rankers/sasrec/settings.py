@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from gloss.config import Settings, Share
+from gloss.config import (
+    Epochs,
+    Heads,
+    HistoryLength,
+    Layers,
+    LearningRate,
+    Networks,
+    Settings,
+    Share,
+    Users,
+    Width,
+)
 
 __all__ = ["SASRecSettings"]
 
@@ -12,22 +23,22 @@ __all__ = ["SASRecSettings"]
 class SASRecSettings(Settings):
     """A small transformer over items."""
 
-    networks: PositiveInt = Field(
+    networks: Networks = Field(
         1, description="Networks trained with consecutive seeds; log-probabilities are averaged."
     )
-    layers: PositiveInt = Field(2, description="Transformer layers.")
-    width: PositiveInt = Field(64, description="The dimension of item embeddings.")
-    heads: PositiveInt = Field(2, description="Attention heads of a layer; they divide `width`.")
+    layers: Layers = Field(2, description="Transformer layers.")
+    width: Width = Field(64, description="The dimension of item embeddings.")
+    heads: Heads = Field(2, description="Attention heads of a layer; they divide `width`.")
     dropout: Share = Field(0.4, description="Dropout of embeddings and layers.")
-    length: PositiveInt = Field(50, description="Purchases of a history that are read: the last.")
+    length: HistoryLength = Field(50, description="Purchases of a history that are read: the last.")
     text: bool = Field(
         True,
         description="Whether an item's embedding is its own plus a linear map of the sentence "
         "vector of its title, or its own alone.",
     )
-    epochs: PositiveInt = Field(12, description="Passes over all histories.")
-    batch_users: PositiveInt = Field(128, description="Histories in a training step.")
-    learning_rate: float = Field(2e-3, gt=0, description="The learning rate of Adam.")
+    epochs: Epochs = Field(12, description="Passes over all histories.")
+    batch_users: Users = Field(128, description="Histories in a training step.")
+    learning_rate: LearningRate = Field(2e-3, description="The learning rate of Adam.")
     history_length_power: float = Field(
         0.5,
         ge=0,
