@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gloss.errors import ConfigError
+from gloss.errors import ConfigError, did_you_mean
 from gloss.rankers import (
     last_item,
     popularity,
@@ -31,9 +31,9 @@ RANKERS: tuple[RankerSpec[Any], ...] = (
 
 
 def ranker_named(name: str) -> RankerSpec[Any]:
-    """The ranker of that name; ConfigError if there is none."""
+    """The ranker of that name; ConfigError, naming the nearest, if there is none."""
     for spec in RANKERS:
         if spec.name == name:
             return spec
-    known = ", ".join(spec.name for spec in RANKERS)
-    raise ConfigError(f"unknown ranker {name!r}, known are {known}")
+    hint = did_you_mean(name, (spec.name for spec in RANKERS))
+    raise ConfigError(f"unknown ranker {name!r} ({hint})")
