@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gloss.data.catalogue import Catalogue, Item
+from gloss.data.catalogue import Catalogue, Item, ItemId
 
 __all__ = ["TITLES", "catalogue_of"]
 
@@ -27,4 +27,4 @@ def catalogue_of(titles: Sequence[str]) -> Catalogue:
     >>> catalogue_of(["Kite", "Ball"]).title("b1")
     'Ball'
     """
-    return Catalogue(Item(f"b{row}", title) for row, title in enumerate(titles))
+    return Catalogue(Item(ItemId(f"b{row}"), title) for row, title in enumerate(titles))

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gloss.errors import require_extra
 from gloss.prompts import PAPER_TEMPLATE
 
 __all__ = ["write_tiny_llama"]
 
-_SHAPE = {
+_SHAPE: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 128,
     "num_hidden_layers": 2,
@@ -27,6 +28,7 @@ def write_tiny_llama(folder: Path, titles: Sequence[str], **shape: Any) -> Path:
     `transformers.LlamaConfig` in place of the usual ones. The folder has neither a manifest nor
     `prompt.json`: it is a base model of another origin.
     """
+    require_extra("a tiny model", "train", "torch", "transformers")
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -34,7 +36,7 @@ def write_tiny_llama(folder: Path, titles: Sequence[str], **shape: Any) -> Path:
 
     words = [*titles, *[PAPER_TEMPLATE.render(["x"])] * 20]
     tokenizer = train_tokenizer(words, vocabulary=500)
-    ends = {"bos_token_id": 0, "eos_token_id": 0, "tie_word_embeddings": True}
+    ends: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 0, "tie_word_embeddings": True}
     config = LlamaConfig(vocab_size=len(tokenizer), **{**_SHAPE, **shape}, **ends)
     torch.manual_seed(0)
     LlamaForCausalLM(config).save_pretrained(folder)
