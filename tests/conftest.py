@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("gloss.testing")  # before it is imported
+
 from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
 from gloss.experiment import pipeline

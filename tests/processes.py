@@ -124,7 +124,7 @@ def kill_until_done(
 def _serve() -> None:
     import gloss.cli.main
     import gloss.cli.output
-    import gloss.decoding.generator
+    import gloss.decoding.open
     import gloss.experiment.pipeline
     import gloss.language.lora.finetune
     import gloss.language.scratch.recipe

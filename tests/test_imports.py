@@ -44,11 +44,14 @@ MAY_NEED_TORCH = {
     "decoding/beam_search.py",
     "decoding/beams.py",
     "decoding/exhaustive.py",
-    "decoding/generator.py",
-    "decoding/searching.py",
-    "decoding/llama_weights.py",
+    "decoding/batches.py",
+    "decoding/lineage.py",
+    "decoding/llama.py",
+    "decoding/memory.py",
+    "decoding/slots.py",
+    "decoding/support.py",
     "decoding/title_trie.py",
-    "decoding/vllm.py",
+    "decoding/transformers_generator.py",
     "rankers/sasrec/ensemble.py",
     "rankers/sasrec/full_softmax.py",
     "rankers/sasrec/network.py",
@@ -131,6 +134,8 @@ def test_starting_imports_nothing_heavy(code):
     [
         "import gloss.experiment.pipeline",
         "import gloss.experiment.stages",
+        "import gloss.decoding.generator",
+        "import gloss.testing.generators, gloss.testing.retrievers, gloss.testing.tiny_model",
         "from gloss.data.generations import read_generations",
         "from gloss.retrieval.index import load_index",
         "from gloss.report.page import render_reports",
@@ -138,6 +143,11 @@ def test_starting_imports_nothing_heavy(code):
 )
 def test_what_needs_no_model_needs_no_torch(code):
     assert loaded_by(code) & TORCH == set()
+
+
+def test_contract_tests_are_imported_without_pytest():
+    code = "import gloss.testing.generators, gloss.testing.retrievers, gloss.testing.tiny_model"
+    assert "pytest" not in loaded_by(code)
 
 
 def loaded_by(code: str) -> set[str]:

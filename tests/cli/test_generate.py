@@ -8,7 +8,7 @@ import pytest
 
 from gloss.cli.output import _left
 from gloss.data.generations import read_generations
-from gloss.decoding.generator import TransformersGenerator
+from gloss.decoding.transformers_generator import TransformersGenerator
 from processes import kill_until_done, visible_bytes
 
 

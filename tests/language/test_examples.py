@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gloss.config import Decoding
 from gloss.data.histories import Example, History
-from gloss.decoding.generator import TransformersGenerator
+from gloss.decoding.transformers_generator import TransformersGenerator
 from gloss.errors import ConfigError
 from gloss.language.examples import Examples, encode, questions_of
 from gloss.language.loading import load_language_model

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from contracts import catalogue_of
 from gloss.data.histories import History
 from gloss.rankers.ranker import RankRequest
 from gloss.rankers.scoring import ScoredHistory, rank_by_scores
 from gloss.rankings.ranking import RankedItem, Ranking
+from gloss.testing.catalogues import catalogue_of
 
 CATALOGUE = catalogue_of(tuple(f"title {n}" for n in range(60)))
 IDS = [item.id for item in CATALOGUE]

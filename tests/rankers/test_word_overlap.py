@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from contracts import catalogue_of
 from gloss.data.histories import History
 from gloss.rankers.ranker import RankRequest
 from gloss.rankers.word_overlap import TitleWords, WordOverlap, WordOverlapSettings
+from gloss.testing.catalogues import catalogue_of
 
 CATALOGUE = catalogue_of(("Red kite", "red Ball, red", "blue kite", "green soap", "!"))
 SETTINGS = WordOverlapSettings(recent=2, decay=0.5)

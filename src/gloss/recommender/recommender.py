@@ -89,7 +89,7 @@ class Recommender:
         when what the language model or a ranker needs is not installed.
         """
         require_extra("recommending", "train", "torch", "transformers")
-        from gloss.decoding.ensemble import open_generator
+        from gloss.decoding.open import open_generator
 
         folder = RunFolder.open(run)
         experiment = load_experiment(folder.config)

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from contracts import TITLES, catalogue_of
 from gloss.retrieval.dense.encoders import Encoder, Prefixes
 from gloss.retrieval.dense.nearest import Exhaustive
 from gloss.retrieval.dense.retriever import Dense, TitleVectors
 from gloss.retrieval.retriever import IndexSettings
+from gloss.testing.catalogues import TITLES, catalogue_of
 
 FAIR = IndexSettings(retriever="dense", exact_first=False)
 PAPER = IndexSettings(

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from contracts import TITLES, EncoderContract, catalogue_of
 from gloss.data.catalogue import Item
 from gloss.errors import ArtifactError, InputError, MissingExtraError
 from gloss.retrieval.dense import milvus as store
 from gloss.retrieval.dense.milvus import VectorStore
 from gloss.retrieval.index import build_index
 from gloss.retrieval.retriever import IndexSettings
+from gloss.testing.catalogues import TITLES, catalogue_of
+from gloss.testing.retrievers import EncoderContract
 
 SETTINGS = IndexSettings(title_style="paper", retriever="dense", exact_first=False)
 CATALOGUE = catalogue_of(TITLES)

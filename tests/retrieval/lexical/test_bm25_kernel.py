@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts import TITLES, RetrieverContract, catalogue_of
 from gloss.retrieval.lexical import bm25
 from gloss.retrieval.lexical.bm25 import BM25, COMPILED_FROM
 from gloss.retrieval.retriever import IndexSettings
+from gloss.testing.catalogues import TITLES, catalogue_of
+from gloss.testing.retrievers import RetrieverContract
 
 pytest.importorskip("numba", reason="compiled search needs numba")
 

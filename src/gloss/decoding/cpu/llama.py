@@ -1,8 +1,8 @@
-"""A Llama-like model's forward pass for decoding on a CPU: the sibling of `llama`, without Triton.
+"""A Llama-like model's forward pass for decoding on a CPU: the sibling of `cuda/llama.py`.
 
-Every matrix product is one over all tokens at hand; attention goes slot by slot over what the slot
-really holds, so prompts of any lengths and users at any step stand side by side without padding.
-Knows slots and tokens; knows nothing of beam search.
+Every matrix product is one over all tokens at hand; attention goes slot by slot over the entries
+that the slot really holds, so that prompts of any lengths and users at any step stand side by side
+without padding. Knows slots and tokens; knows nothing of beam search.
 """
 
 from __future__ import annotations
@@ -15,21 +15,12 @@ import torch
 from torch.nn import functional
 
 from gloss.decoding.cpu.products import Product, product
-from gloss.decoding.llama_weights import Cache, Layer, LlamaWeights, why_not_llama
+from gloss.decoding.llama import Cache, Layer, SlotLlama
 
-__all__ = ["CpuLlama", "why_not"]
+__all__ = ["CpuLlama"]
 
 Attend = Callable[[int, torch.Tensor], torch.Tensor]
-"""(layer, rotated queries of (tokens, query heads, head)) -> what they found, the same shape."""
-
-
-def why_not(model: Any) -> str | None:
-    """Why the fast path on a CPU cannot run this model; None if it can."""
-    if model.device.type != "cpu":
-        return "it is not on a CPU"
-    if model.dtype != torch.float32:
-        return f"its numbers are {str(model.dtype).removeprefix('torch.')}, not float32"
-    return why_not_llama(model)
+"""(layer, rotated queries) -> attention's output, both (tokens, query heads, head)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +45,21 @@ class _Products:
         )
 
 
-class CpuLlama(LlamaWeights):
-    """Reads prompts and tokens for the slots of a `Cache`."""
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """Tokens that are read together, each (tokens,): their ids, positions, slots and entries."""
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    slots: torch.Tensor
+    entries: torch.Tensor
+
+
+class CpuLlama(SlotLlama):
+    """Reads prompts and tokens into the slots of a `Cache`."""
 
     def __init__(self, model: Any, *, positions: int) -> None:
-        """positions: how many the rotary table holds."""
+        """positions: rows of the rotary table."""
         super().__init__(model, positions=positions)
         with torch.inference_mode():
             self.products = [_Products.of(layer) for layer in self.layers]
@@ -75,93 +76,111 @@ class CpuLlama(LlamaWeights):
     ) -> torch.Tensor:
         """Read one token a beam for some slots, (users, beams); logits (users * beams, vocabulary).
 
-        lengths: tokens of each user's prompt; steps: tokens of each beam, this one included;
-        mask: (users, beams, capacity), 0 for what a beam looks at, itself too, -inf elsewhere.
+        lengths: (users,) tokens of the prompts; steps: (users,) tokens of each beam, this one
+        included; mask: (users, beams, capacity), 0 for the entries that a beam attends to, its own
+        included, -inf elsewhere.
         """
         users, beams = tokens.shape
-        grouped = self.query_heads // self.key_heads
-        positions = (lengths + steps - 1).repeat_interleave(beams)
-        places = (lengths[:, None] + (steps - 1)[:, None] * beams + torch.arange(beams)).flatten()
-        held = (lengths + steps * beams).tolist()
+        entries = (lengths + (steps - 1) * beams)[:, None] + torch.arange(beams)  # (users, beams)
+        read = _Tokens(
+            tokens.flatten(),
+            (lengths + steps - 1).repeat_interleave(beams),
+            torch.tensor(slots).repeat_interleave(beams),
+            entries.flatten(),
+        )
+        ends = (lengths + steps * beams).tolist()  # entries that each slot holds
+        group = self.query_heads // self.key_heads
+        shape = (users, beams, self.key_heads, group, self.head)
+        # The query heads that share a key head stand beside the beams, as more queries.
         masks = [
-            mask[user, :, :end].expand(grouped, -1, -1).reshape(1, 1, grouped * beams, end)
-            for user, end in enumerate(held)
+            mask[user, :, :end].expand(group, -1, -1).reshape(1, 1, group * beams, end)
+            for user, end in enumerate(ends)
         ]
-        shape = (users, beams, self.key_heads, grouped, self.head)
 
         def attend(layer: int, queries: torch.Tensor) -> torch.Tensor:
             keys, values = cache.keys[layer], cache.values[layer]
-            asked = queries.view(shape).permute(0, 2, 3, 1, 4).flatten(2, 3)
-            found = [
+            # (users, key heads, group * beams, head)
+            grouped = queries.view(shape).permute(0, 2, 3, 1, 4).flatten(2, 3)
+            outputs = [
                 functional.scaled_dot_product_attention(
-                    asked[user : user + 1],
+                    grouped[user : user + 1],
                     keys[slot : slot + 1, :, :end],
                     values[slot : slot + 1, :, :end],
                     attn_mask=masks[user],
                 )
-                for user, (slot, end) in enumerate(zip(slots, held, strict=True))
+                for user, (slot, end) in enumerate(zip(slots, ends, strict=True))
             ]
-            mixed = torch.cat(found).view(users, self.key_heads, grouped, beams, self.head)
-            return mixed.permute(0, 3, 1, 2, 4)
+            output = torch.cat(outputs).view(users, self.key_heads, group, beams, self.head)
+            return output.permute(0, 3, 1, 2, 4)  # (users, beams, key heads, group, head)
 
-        rows = torch.tensor(slots).repeat_interleave(beams)
-        return self._logits(self._run(tokens.flatten(), positions, cache, rows, places, attend))
+        return self._logits(self._run(read, cache, attend))
 
     def _read(
-        self, prompts: Sequence[Sequence[int]], cache: Cache, slots: Sequence[int], *, before: int
+        self, tails: Sequence[Sequence[int]], cache: Cache, slots: Sequence[int], *, prefix: int
     ) -> torch.Tensor:
-        """Hidden states of all prompts' tokens, packed one after the other: (tokens, width)."""
-        lengths = [len(prompt) for prompt in prompts]
-        tokens = torch.tensor([token for prompt in prompts for token in prompt])
-        places = torch.cat([torch.arange(before, before + length) for length in lengths])
-        rows = torch.tensor(slots).repeat_interleave(torch.tensor(lengths))
-        longest = before + max(lengths)
-        causal = torch.full((max(lengths), longest), -torch.inf).triu(before + 1)
+        """See `SlotLlama._read`. With a prefix of 2, tails of 3 and 2 tokens in slots 7 and 4:
+
+        ids          a b c   d e
+        slots        7 7 7   4 4
+        entries      2 3 4   2 3    positions are the same
+        """
+        lengths = [len(tail) for tail in tails]
+        entries = torch.cat([torch.arange(prefix, prefix + length) for length in lengths])
+        read = _Tokens(
+            torch.tensor([token for tail in tails for token in tail]),
+            entries,
+            torch.tensor(slots).repeat_interleave(torch.tensor(lengths)),
+            entries,
+        )
+        # (longest tail, prefix + longest tail); each slot takes a corner of it.
+        longest = max(lengths)
+        causal = torch.full((longest, prefix + longest), -torch.inf).triu(prefix + 1)
 
         def attend(layer: int, queries: torch.Tensor) -> torch.Tensor:
-            found = []
-            for slot, asked in zip(slots, queries.split(lengths), strict=True):
-                end = before + len(asked)
-                keys, values = (
-                    # Grouped heads read the same keys; a prompt is long enough to repeat them.
-                    side[layer][slot : slot + 1, :, :end].repeat_interleave(
-                        self.query_heads // self.key_heads, dim=1
-                    )
-                    if self.query_heads != self.key_heads
-                    else side[layer][slot : slot + 1, :, :end]
-                    for side in (cache.keys, cache.values)
-                )
-                mixed = functional.scaled_dot_product_attention(
-                    asked.transpose(0, 1)[None], keys, values, attn_mask=causal[: len(asked), :end]
-                )
-                found.append(mixed[0].transpose(0, 1))
-            return torch.cat(found)
+            outputs = [
+                self._causal_attention(cache, layer, slot, of_slot, causal)
+                for slot, of_slot in zip(slots, queries.split(lengths), strict=True)
+            ]
+            return torch.cat(outputs)
 
-        return self._run(tokens, places, cache, rows, places, attend)
+        return self._run(read, cache, attend)
 
-    def _run(
-        self,
-        tokens: torch.Tensor,
-        positions: torch.Tensor,
-        cache: Cache,
-        rows: torch.Tensor,
-        places: torch.Tensor,
-        attend: Attend,
+    def _causal_attention(
+        self, cache: Cache, layer: int, slot: int, queries: torch.Tensor, causal: torch.Tensor
     ) -> torch.Tensor:
-        """Hidden states after the last norm; each token's keys go to its row and place."""
-        hidden = functional.embedding(tokens, self.embedding)
-        turn = self.rotary[positions][:, :, None]
+        """Attention of the last tokens of one slot, (tokens, query heads, head), to all before."""
+        tokens = len(queries)
+        end = tokens + causal.shape[1] - causal.shape[0]  # the prefix, then these
+        group = self.query_heads // self.key_heads
+        keys, values = (
+            side[layer][slot : slot + 1, :, :end] for side in (cache.keys, cache.values)
+        )
+        if group > 1:  # a prompt is long enough to repeat what grouped heads share
+            keys, values = (
+                side.repeat_interleave(group, dim=1)  # (1, query heads, end, head)
+                for side in (keys, values)
+            )
+        output = functional.scaled_dot_product_attention(
+            queries.transpose(0, 1)[None], keys, values, attn_mask=causal[:tokens, :end]
+        )
+        return output[0].transpose(0, 1)
+
+    def _run(self, read: _Tokens, cache: Cache, attend: Attend) -> torch.Tensor:
+        """Hidden states after the last norm, (tokens, width); fills the tokens' cache entries."""
+        hidden = functional.embedding(read.ids, self.embedding)
+        cos_sin = self.rotary[read.positions][:, :, None]  # (tokens, 2, 1, head / 2)
         heads = [self.query_heads, self.key_heads, self.key_heads]
-        for number, (layer, times) in enumerate(zip(self.layers, self.products, strict=True)):
+        for number, (layer, products) in enumerate(zip(self.layers, self.products, strict=True)):
             normed = self._norm(hidden, layer.input_norm)
-            qkv = times.qkv(normed).view(len(tokens), -1, self.head)
+            qkv = products.qkv(normed).view(len(hidden), -1, self.head)
             queries, keys, values = qkv.split(heads, dim=1)
-            cache.keys[number][rows, :, places] = _rotate(keys, turn)
-            cache.values[number][rows, :, places] = values
-            found = attend(number, _rotate(queries, turn)).reshape(len(tokens), -1)
-            hidden = hidden + times.out(found)
+            cache.keys[number][read.slots, :, read.entries] = _rotate(keys, cos_sin)
+            cache.values[number][read.slots, :, read.entries] = values
+            attention_out = attend(number, _rotate(queries, cos_sin)).reshape(len(hidden), -1)
+            hidden = hidden + products.out(attention_out)
             normed = self._norm(hidden, layer.post_norm)
-            hidden += times.down(times.gate(normed).mul_(times.up(normed)))
+            mlp_out = products.down(products.gate(normed).mul_(products.up(normed)))
+            hidden += mlp_out
         return self._norm(hidden, self.norm)
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -171,8 +190,12 @@ class CpuLlama(LlamaWeights):
         return functional.rms_norm(hidden, weight.shape, weight, self.epsilon)
 
 
-def _rotate(x: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
-    """x (tokens, heads, head) turned by turn (tokens, 2, 1, head / 2): cosines and sines."""
-    one, other = x.chunk(2, dim=-1)
-    cosine, sine = turn.unbind(1)
-    return torch.cat([one * cosine - other * sine, other * cosine + one * sine], dim=-1)
+def _rotate(x: torch.Tensor, cos_sin: torch.Tensor) -> torch.Tensor:
+    """Rotary embedding of x (tokens, heads, head) by cos_sin (tokens, 2, 1, head / 2).
+
+    `(a, b) -> (a cos - b sin, b cos + a sin)`, a and b the halves of a head (Su et al. 2021, in
+    the layout of transformers).
+    """
+    a, b = x.chunk(2, dim=-1)
+    cos, sin = cos_sin.unbind(1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)

@@ -19,8 +19,8 @@ __all__ = ["Product", "product"]
 Product = Callable[[torch.Tensor], torch.Tensor]
 """rows (rows, inputs) -> (rows, outputs)."""
 
-_LARGEST = 2**28
-"""Bytes of a weight that is copied: one of a model that a CPU reads in reasonable time."""
+_MOST_PACKED_BYTES = 2**28
+"""A larger weight is not copied: its model is too large for a CPU in any layout."""
 
 
 def product(weight: torch.Tensor, *, silu: bool = False) -> Product:
@@ -34,9 +34,9 @@ def product(weight: torch.Tensor, *, silu: bool = False) -> Product:
             return lambda rows: functional.silu(functional.linear(rows, weight), inplace=True)
         return lambda rows: functional.linear(rows, weight)
     packed = operations._reorder_linear_weight(weight.detach())
-    after = "swish" if silu else "none"
+    activation = "swish" if silu else "none"
     multiply = operations._linear_pointwise
-    return lambda rows: multiply(rows, packed, None, after, [], "")
+    return lambda rows: multiply(rows, packed, None, activation, [], "")
 
 
 def _can_pack(weight: torch.Tensor) -> bool:
@@ -44,5 +44,5 @@ def _can_pack(weight: torch.Tensor) -> bool:
         platform.machine() in ("x86_64", "AMD64")
         and torch.backends.mkldnn.is_available()
         and weight.dtype == torch.float32
-        and weight.numel() * weight.itemsize <= _LARGEST
+        and weight.numel() * weight.itemsize <= _MOST_PACKED_BYTES
     )

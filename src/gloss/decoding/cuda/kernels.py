@@ -1,7 +1,11 @@
 """Triton kernels of the fast path: what PyTorch would do in many launches, or not without copies.
 
-Each is a function on tensors with its shapes in the docstring; each is tested against the same
-thing written in PyTorch. Knows arrays only.
+Each is a function on tensors with its shapes in the docstring, and tested against the same thing
+written in PyTorch. Knows arrays, and a trie as arrays, only.
+
+Attention is that of FlashAttention (Dao et al. 2022): scores are never stored; blocks of keys pass
+by, and a running maximum, sum and output (`row_max`, `row_sum`, `acc`) are rescaled as the maximum
+rises (the online softmax of Milakov and Gimelshein 2018). The names are those of its code.
 """
 
 from __future__ import annotations
@@ -10,15 +14,17 @@ import torch
 import triton
 import triton.language as tl
 
+from gloss.decoding.title_trie import TitleTrie
+
 __all__ = [
     "PROMPT_BLOCK",
     "add_norm",
     "gated_silu",
     "prompt_attention",
     "rotate_and_store",
-    "row_maxima",
+    "row_topk",
     "tree_attention",
-    "trie_maxima",
+    "trie_topk",
 ]
 
 
@@ -26,17 +32,18 @@ PROMPT_BLOCK = 64
 """Rows of a prompt that one program attends with."""
 
 _STRETCH = 256
-_STRETCHES = 16
-"""A row of logits is read in stretches of 256 columns, 16 at a time."""
+"""Columns of a row of logits whose maximum stands for them."""
+_STRETCHES_A_PROGRAM = 16
 
 
 def add_norm(
     hidden: torch.Tensor, update: torch.Tensor | None, weight: torch.Tensor, epsilon: float
 ) -> torch.Tensor:
-    """RMSNorm of hidden + update, (rows, width); `hidden` is updated in place.
+    """RMSNorm of `x = hidden + update`, (rows, width): `weight * x / sqrt(mean(x^2) + epsilon)`.
 
-    `hidden` may be float32 beside a model of another type: sums then lose nothing to rounding.
-    Otherwise rounds where transformers' LlamaRMSNorm does: sum, normalised value, product.
+    `hidden` becomes x, in place. It may be float32 beside a model of another type: sums then lose
+    nothing to rounding. Otherwise rounds where transformers' LlamaRMSNorm does: sum, normalised
+    value, product. One program a row.
     """
     rows, width = hidden.shape
     out = torch.empty((rows, width), dtype=weight.dtype, device=hidden.device)
@@ -60,15 +67,15 @@ def _add_norm(
 ):
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
-    inside = columns < width
-    x = tl.load(hidden + row * width + columns, mask=inside, other=0.0)
+    in_row = columns < width
+    x = tl.load(hidden + row * width + columns, mask=in_row, other=0.0)
     if HAS_UPDATE:
-        x = x + tl.load(update + row * width + columns, mask=inside, other=0.0)
-        tl.store(hidden + row * width + columns, x, mask=inside)
-    wide = x.to(tl.float32)
-    normed = wide * tl.rsqrt(tl.sum(wide * wide, 0) / width + epsilon)
-    scale = tl.load(weight + columns, mask=inside, other=0.0)
-    tl.store(out + row * width + columns, scale * normed.to(scale.dtype), mask=inside)
+        x = x + tl.load(update + row * width + columns, mask=in_row, other=0.0)
+        tl.store(hidden + row * width + columns, x, mask=in_row)
+    x32 = x.to(tl.float32)
+    normed = x32 * tl.rsqrt(tl.sum(x32 * x32, 0) / width + epsilon)
+    scale = tl.load(weight + columns, mask=in_row, other=0.0)
+    tl.store(out + row * width + columns, scale * normed.to(scale.dtype), mask=in_row)
 
 
 def gated_silu(gate_up: torch.Tensor) -> torch.Tensor:
@@ -85,11 +92,11 @@ def gated_silu(gate_up: torch.Tensor) -> torch.Tensor:
 def _gated_silu(gate_up, out, width, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = columns < width
-    gate = tl.load(gate_up + row * 2 * width + columns, mask=inside, other=0.0).to(tl.float32)
-    up = tl.load(gate_up + row * 2 * width + width + columns, mask=inside, other=0.0)
+    in_row = columns < width
+    gate = tl.load(gate_up + row * 2 * width + columns, mask=in_row, other=0.0).to(tl.float32)
+    up = tl.load(gate_up + row * 2 * width + width + columns, mask=in_row, other=0.0)
     silu = (gate * tl.sigmoid(gate)).to(up.dtype)
-    tl.store(out + row * width + columns, silu * up, mask=inside)
+    tl.store(out + row * width + columns, silu * up, mask=in_row)
 
 
 def rotate_and_store(
@@ -97,16 +104,19 @@ def rotate_and_store(
     rotary: torch.Tensor,
     positions: torch.Tensor,
     slots: torch.Tensor,
-    places: torch.Tensor,
+    entries: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
 ) -> torch.Tensor:
     """Rotate queries and keys by their positions; put keys and values into the cache.
 
     qkv: (rows, query heads + 2 x key heads, head). rotary: (positions, 2, head / 2) float32,
-    cosines then sines. positions, slots, places: (rows,) int64, the position of each row, and its
+    cosines then sines. positions, slots, entries: (rows,) int64, the position of each row, and its
     slot and entry in the cache. keys, values: (slots, key heads, capacity, head), written in place.
     Returns the queries, (rows, query heads, head).
+
+    A head is two halves (a, b): `(a, b) -> (a cos - b sin, b cos + a sin)` (Su et al. 2021). One
+    program a row: its heads come in the order queries, keys, values.
     """
     rows, heads, head = qkv.shape
     key_heads, capacity = keys.shape[1:3]
@@ -116,7 +126,7 @@ def rotate_and_store(
         rotary,
         positions,
         slots,
-        places,
+        entries,
         keys,
         values,
         queries,
@@ -136,7 +146,7 @@ def _rotate_and_store(
     rotary,
     positions,
     slots,
-    places,
+    entries,
     keys,
     values,
     queries,
@@ -146,35 +156,35 @@ def _rotate_and_store(
     HALF: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    at = tl.program_id(0).to(tl.int64)
+    row = tl.program_id(0).to(tl.int64)
     QUERY_HEADS: tl.constexpr = HEADS - 2 * KEY_HEADS
     h = tl.arange(0, BLOCK)[:, None]
     half = tl.arange(0, HALF)[None, :]
-    real = (h < HEADS) & (half < HALF)
-    source = qkv + (at * HEADS + h) * 2 * HALF + half
-    first = tl.load(source, mask=real, other=0.0)
-    second = tl.load(source + HALF, mask=real, other=0.0)
-    angle = rotary + tl.load(positions + at) * 2 * HALF + half
+    in_qkv = (h < HEADS) & (half < HALF)  # (BLOCK, HALF)
+    source = qkv + (row * HEADS + h) * 2 * HALF + half
+    a = tl.load(source, mask=in_qkv, other=0.0)
+    b = tl.load(source + HALF, mask=in_qkv, other=0.0)
+    angle = rotary + tl.load(positions + row) * 2 * HALF + half
     # transformers multiplies in the model's type; so do we.
-    cosine = tl.load(angle).to(first.dtype)
-    sine = tl.load(angle + HALF).to(first.dtype)
-    front = first * cosine - second * sine
-    back = second * cosine + first * sine
-    is_query = real & (h < QUERY_HEADS)
-    target = queries + (at * QUERY_HEADS + h) * 2 * HALF + half
-    tl.store(target, front, mask=is_query)
-    tl.store(target + HALF, back, mask=is_query)
-    slot, place = tl.load(slots + at), tl.load(places + at)
+    cos = tl.load(angle).to(a.dtype)
+    sin = tl.load(angle + HALF).to(a.dtype)
+    rotated_a = a * cos - b * sin
+    rotated_b = b * cos + a * sin
+    is_query = in_qkv & (h < QUERY_HEADS)
+    target = queries + (row * QUERY_HEADS + h) * 2 * HALF + half
+    tl.store(target, rotated_a, mask=is_query)
+    tl.store(target + HALF, rotated_b, mask=is_query)
+    slot, entry = tl.load(slots + row), tl.load(entries + row)
     k = h - QUERY_HEADS
-    is_key = real & (k >= 0) & (k < KEY_HEADS)
-    target = keys + ((slot * KEY_HEADS + k) * capacity + place) * 2 * HALF + half
-    tl.store(target, front, mask=is_key)
-    tl.store(target + HALF, back, mask=is_key)
+    is_key = in_qkv & (k >= 0) & (k < KEY_HEADS)
+    target = keys + ((slot * KEY_HEADS + k) * capacity + entry) * 2 * HALF + half
+    tl.store(target, rotated_a, mask=is_key)
+    tl.store(target + HALF, rotated_b, mask=is_key)
     v = k - KEY_HEADS
-    is_value = real & (v >= 0)
-    target = values + ((slot * KEY_HEADS + v) * capacity + place) * 2 * HALF + half
-    tl.store(target, first, mask=is_value)
-    tl.store(target + HALF, second, mask=is_value)
+    is_value = in_qkv & (v >= 0)
+    target = values + ((slot * KEY_HEADS + v) * capacity + entry) * 2 * HALF + half
+    tl.store(target, a, mask=is_value)  # values are not rotated
+    tl.store(target + HALF, b, mask=is_value)
 
 
 def tree_attention(
@@ -183,19 +193,25 @@ def tree_attention(
     values: torch.Tensor,
     lengths: torch.Tensor,
     steps: torch.Tensor,
-    seen_by: torch.Tensor,
+    descendants: torch.Tensor,
 ) -> torch.Tensor:
-    """Each beam attends to its prompt and to its own ancestors; keys are read once for all beams.
+    """Each beam attends to its prompt and to its ancestors; keys are read once for all beams.
+
+    `out_b = Σ_e softmax_e(q_b · k_e / sqrt(head)) v_e`, e over the prompt's entries and over those
+    entries of later steps from which beam b descends: the tree attention of SpecInfer (Miao et al.
+    2024) and Medusa (Cai et al. 2024), for the beams of a beam search instead of guesses.
 
     queries: (slots, beams, query heads, head). keys, values: (slots, key heads, capacity, head):
     first the prompt, then one run of `beams` entries a step. lengths: (slots,) of prompts; steps:
-    (slots,) runs that are there, this step's included. seen_by: (slots, most steps * beams) int64,
-    for each entry after the prompt a bit for every beam that descends from it.
-    Returns (slots, beams, query heads, head).
+    (slots,) runs that are there, this step's included. descendants: (slots, most steps * beams)
+    int64, see `lineage.descendant_bits`. Returns (slots, beams, query heads, head).
+
+    One program for each slot and key head. Its rows are all queries that read these keys: the
+    beams, and for each the query heads of the group.
     """
     slots, beams, query_heads, head = queries.shape
     key_heads, capacity = keys.shape[1:3]
-    groups = query_heads // key_heads
+    group = query_heads // key_heads
     out = torch.empty_like(queries)
     _tree_attention[(slots, key_heads)](
         queries,
@@ -203,15 +219,15 @@ def tree_attention(
         values,
         lengths,
         steps,
-        seen_by,
+        descendants,
         out,
         capacity,
-        seen_by.shape[1],
+        descendants.shape[1],
         head**-0.5,
         BEAMS=beams,
-        GROUPS=groups,
+        GROUP=group,
         HEAD=head,
-        ROWS=max(16, triton.next_power_of_2(beams * groups)),
+        ROWS=max(16, triton.next_power_of_2(beams * group)),
         BLOCK=64,
         PRECISION=_precision(queries),
         num_warps=4,
@@ -260,19 +276,24 @@ def _precision(queries: torch.Tensor) -> str:
 
 
 @triton.jit
-def _attend(top, mass, mixed, q, k, v, seen, scale, PRECISION: tl.constexpr):
-    """One block of keys of an online softmax; `seen` says which row sees which key."""
-    scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale
-    scores = tl.where(seen, scores, -float("inf"))
-    higher = tl.maximum(top, tl.max(scores, 1))
-    # A row that has seen nothing yet would subtract infinity from itself.
-    anchor = tl.where(higher == -float("inf"), 0.0, higher)
-    weights = tl.exp(scores - anchor[:, None])
-    shrink = tl.exp(top - anchor)
-    mass = mass * shrink + tl.sum(weights, 1)
-    mixed = mixed * shrink[:, None]
-    mixed += tl.dot(weights.to(v.dtype), v, input_precision=PRECISION)
-    return higher, mass, mixed
+def _attend(row_max, row_sum, acc, q, k, v, mask, scale, PRECISION: tl.constexpr):
+    """Take one block of keys into an online softmax; `mask`: which row attends to which key.
+
+    After all blocks acc / row_sum is the output: row_sum and acc are the sums of exp(score) and of
+    exp(score) * v, both divided by exp(row_max), the largest score so far, to stay within range.
+    Shapes: row_max, row_sum (ROWS,); acc, q (ROWS, HEAD); k, v (BLOCK, HEAD).
+    """
+    scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale  # (ROWS, BLOCK)
+    scores = tl.where(mask, scores, -float("inf"))
+    new_max = tl.maximum(row_max, tl.max(scores, 1))
+    # A row that attends to no key yet would subtract infinity from itself.
+    finite_max = tl.where(new_max == -float("inf"), 0.0, new_max)
+    p = tl.exp(scores - finite_max[:, None])
+    rescale = tl.exp(row_max - finite_max)  # what is summed up so far stands under the old maximum
+    row_sum = row_sum * rescale + tl.sum(p, 1)
+    acc = acc * rescale[:, None]
+    acc += tl.dot(p.to(v.dtype), v, input_precision=PRECISION)
+    return new_max, row_sum, acc
 
 
 @triton.jit
@@ -282,13 +303,13 @@ def _tree_attention(
     values,
     lengths,
     steps,
-    seen_by,
+    descendants,
     out,
     capacity,
-    entries,
+    most_grown,
     scale,
     BEAMS: tl.constexpr,
-    GROUPS: tl.constexpr,
+    GROUP: tl.constexpr,
     HEAD: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -297,35 +318,40 @@ def _tree_attention(
     slot = tl.program_id(0).to(tl.int64)
     h = tl.program_id(1)
     key_heads = tl.num_programs(1)
+    # Row r is query head r % GROUP (of this key head's) of beam r // GROUP.
     row = tl.arange(0, ROWS)
-    beam = row // GROUPS
-    real = row < BEAMS * GROUPS
+    beam = row // GROUP
+    is_query = row < BEAMS * GROUP
     column = tl.arange(0, HEAD)
-    entry = tl.arange(0, BLOCK)
+    lane = tl.arange(0, BLOCK)
     length = tl.load(lengths + slot)
-    grown = tl.load(steps + slot) * BEAMS
-    places = ((slot * BEAMS + beam) * key_heads + h) * GROUPS + row % GROUPS
-    q = tl.load(queries + places[:, None] * HEAD + column, mask=real[:, None], other=0.0)
-    base = (slot * key_heads + h) * capacity
-    top = tl.full([ROWS], -float("inf"), tl.float32)
-    mass = tl.zeros([ROWS], tl.float32)
-    mixed = tl.zeros([ROWS, HEAD], tl.float32)
+    grown = tl.load(steps + slot) * BEAMS  # entries after the prompt
+    query = ((slot * BEAMS + beam) * key_heads + h) * GROUP + row % GROUP
+    q = tl.load(queries + query[:, None] * HEAD + column, mask=is_query[:, None], other=0.0)
+    first = (slot * key_heads + h) * capacity
+    row_max = tl.full([ROWS], -float("inf"), tl.float32)
+    row_sum = tl.zeros([ROWS], tl.float32)
+    acc = tl.zeros([ROWS, HEAD], tl.float32)
+    # Every beam attends to the whole prompt.
     for start in range(0, length, BLOCK):
-        there = start + entry < length
-        at = (base + start + entry)[:, None] * HEAD + column
-        k = tl.load(keys + at, mask=there[:, None], other=0.0)
-        v = tl.load(values + at, mask=there[:, None], other=0.0)
-        top, mass, mixed = _attend(top, mass, mixed, q, k, v, there[None, :], scale, PRECISION)
+        held = start + lane < length
+        offset = (first + start + lane)[:, None] * HEAD + column
+        k = tl.load(keys + offset, mask=held[:, None], other=0.0)
+        v = tl.load(values + offset, mask=held[:, None], other=0.0)
+        row_max, row_sum, acc = _attend(
+            row_max, row_sum, acc, q, k, v, held[None, :], scale, PRECISION
+        )
+    # After it a beam attends to the entries that have its bit.
     for start in range(0, grown, BLOCK):
-        there = start + entry < grown
-        at = (base + length + start + entry)[:, None] * HEAD + column
-        k = tl.load(keys + at, mask=there[:, None], other=0.0)
-        v = tl.load(values + at, mask=there[:, None], other=0.0)
-        bits = tl.load(seen_by + slot * entries + start + entry, mask=there, other=0)
-        seen = ((bits[None, :] >> beam[:, None]) & 1) == 1
-        top, mass, mixed = _attend(top, mass, mixed, q, k, v, seen, scale, PRECISION)
-    mixed = mixed / tl.where(mass == 0.0, 1.0, mass)[:, None]
-    tl.store(out + places[:, None] * HEAD + column, mixed.to(q.dtype), mask=real[:, None])
+        held = start + lane < grown
+        offset = (first + length + start + lane)[:, None] * HEAD + column
+        k = tl.load(keys + offset, mask=held[:, None], other=0.0)
+        v = tl.load(values + offset, mask=held[:, None], other=0.0)
+        bits = tl.load(descendants + slot * most_grown + start + lane, mask=held, other=0)
+        descends = ((bits[None, :] >> beam[:, None]) & 1) == 1
+        row_max, row_sum, acc = _attend(row_max, row_sum, acc, q, k, v, descends, scale, PRECISION)
+    acc = acc / tl.where(row_sum == 0.0, 1.0, row_sum)[:, None]
+    tl.store(out + query[:, None] * HEAD + column, acc.to(q.dtype), mask=is_query[:, None])
 
 
 @triton.jit
@@ -347,93 +373,109 @@ def _prompt_attention(
     query_heads = tl.num_programs(1)
     block = blocks + tl.program_id(0) * 4
     slot = tl.load(block)
+    first_row = tl.load(block + 1)
     count = tl.load(block + 2)
-    place = tl.load(block + 3)
+    entry = tl.load(block + 3)
     row = tl.arange(0, ROWS)
     column = tl.arange(0, HEAD)
-    entry = tl.arange(0, BLOCK)
-    real = row < count
-    places = ((tl.load(block + 1) + row) * query_heads + h)[:, None] * HEAD + column
-    q = tl.load(queries + places, mask=real[:, None], other=0.0)
-    base = (slot * KEY_HEADS + h // (query_heads // KEY_HEADS)) * capacity
-    top = tl.full([ROWS], -float("inf"), tl.float32)
-    mass = tl.zeros([ROWS], tl.float32)
-    mixed = tl.zeros([ROWS, HEAD], tl.float32)
-    for start in range(0, place + count, BLOCK):
-        there = start + entry < place + count
-        at = (base + start + entry)[:, None] * HEAD + column
-        k = tl.load(keys + at, mask=there[:, None], other=0.0)
-        v = tl.load(values + at, mask=there[:, None], other=0.0)
-        seen = (start + entry)[None, :] <= (place + row)[:, None]
-        top, mass, mixed = _attend(top, mass, mixed, q, k, v, seen, scale, PRECISION)
-    mixed = mixed / mass[:, None]
-    tl.store(out + places, mixed.to(q.dtype), mask=real[:, None])
+    lane = tl.arange(0, BLOCK)
+    is_query = row < count
+    query = ((first_row + row) * query_heads + h)[:, None] * HEAD + column
+    q = tl.load(queries + query, mask=is_query[:, None], other=0.0)
+    first = (slot * KEY_HEADS + h // (query_heads // KEY_HEADS)) * capacity
+    row_max = tl.full([ROWS], -float("inf"), tl.float32)
+    row_sum = tl.zeros([ROWS], tl.float32)
+    acc = tl.zeros([ROWS, HEAD], tl.float32)
+    for start in range(0, entry + count, BLOCK):
+        held = start + lane < entry + count
+        offset = (first + start + lane)[:, None] * HEAD + column
+        k = tl.load(keys + offset, mask=held[:, None], other=0.0)
+        v = tl.load(values + offset, mask=held[:, None], other=0.0)
+        causal = (start + lane)[None, :] <= (entry + row)[:, None]
+        row_max, row_sum, acc = _attend(row_max, row_sum, acc, q, k, v, causal, scale, PRECISION)
+    acc = acc / row_sum[:, None]
+    tl.store(out + query, acc.to(q.dtype), mask=is_query[:, None])
 
 
-def row_maxima(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The log-sum-exp (rows,) and the `count` largest of each row of logits (rows, vocabulary).
+def row_topk(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """See `Slots._row_topk`: log-sum-exp, largest logits and their columns.
 
-    Also returns the largest logits and their columns, (rows, count), largest first; with count 0
-    both are empty. Logits are read once: the largest `count` lie in the `count` stretches of the
-    row whose own peaks are largest, and only those are looked at again.
+    Logits are read once. The kernel leaves for every stretch of columns its maximum m and the sum
+    s of exp(logit - m): the log-sum-exp of the row is that of m + log(s), and the `count` largest
+    logits lie in the `count` stretches of the largest maxima (see `cpu/topk.py` for an example);
+    only these are searched.
     """
     rows, vocabulary = logits.shape
     stretches = triton.cdiv(vocabulary, _STRETCH)
-    peaks = torch.empty((rows, stretches), device=logits.device)
-    sums = torch.empty_like(peaks)
-    grid = (rows, triton.cdiv(stretches, _STRETCHES))
-    _stretch_peaks[grid](
-        logits, peaks, sums, vocabulary, stretches, STRETCHES=_STRETCHES, STRETCH=_STRETCH
+    maxima = torch.empty((rows, stretches), device=logits.device)
+    sums = torch.empty_like(maxima)
+    grid = (rows, triton.cdiv(stretches, _STRETCHES_A_PROGRAM))
+    _stretch_maxima[grid](
+        logits,
+        maxima,
+        sums,
+        vocabulary,
+        stretches,
+        STRETCHES=_STRETCHES_A_PROGRAM,
+        STRETCH=_STRETCH,
     )
-    total = torch.logsumexp(peaks + sums.log(), dim=1)
-    chosen = peaks.topk(min(count, stretches), dim=1).indices
+    log_sums = torch.logsumexp(maxima + sums.log(), dim=1)  # (rows,)
+    chosen = maxima.topk(min(count, stretches), dim=1).indices  # (rows, count)
     lane = torch.arange(_STRETCH, device=logits.device)
-    columns = (chosen[:, :, None] * _STRETCH + lane).view(rows, -1)
+    columns = (chosen[:, :, None] * _STRETCH + lane).view(rows, -1)  # (rows, count * _STRETCH)
     values = logits.gather(1, columns.clamp_max(vocabulary - 1)).float()
     values = values.masked_fill(columns >= vocabulary, -torch.inf)
     best, order = values.topk(count, dim=1)
-    return total, best, columns.gather(1, order)
+    return log_sums, best, columns.gather(1, order)
 
 
 @triton.jit
-def _stretch_peaks(
-    logits, peaks, sums, vocabulary, stretches, STRETCHES: tl.constexpr, STRETCH: tl.constexpr
+def _stretch_maxima(
+    logits, maxima, sums, vocabulary, stretches, STRETCHES: tl.constexpr, STRETCH: tl.constexpr
 ):
     row = tl.program_id(0).to(tl.int64)
     stretch = tl.program_id(1) * STRETCHES + tl.arange(0, STRETCHES)
-    column = stretch[:, None] * STRETCH + tl.arange(0, STRETCH)[None, :]
+    column = stretch[:, None] * STRETCH + tl.arange(0, STRETCH)[None, :]  # (STRETCHES, STRETCH)
     x = tl.load(logits + row * vocabulary + column, mask=column < vocabulary, other=-float("inf"))
     x = x.to(tl.float32)
-    peak = tl.max(x, 1)
-    there = stretch < stretches
-    mass = tl.sum(tl.exp(x - tl.where(there, peak, 0.0)[:, None]), 1)
-    tl.store(peaks + row * stretches + stretch, peak, mask=there)
-    tl.store(sums + row * stretches + stretch, mass, mask=there)
+    maximum = tl.max(x, 1)
+    in_row = stretch < stretches
+    # A stretch beyond the row is all -inf, which must not be subtracted from itself.
+    row_sum = tl.sum(tl.exp(x - tl.where(in_row, maximum, 0.0)[:, None]), 1)
+    tl.store(maxima + row * stretches + stretch, maximum, mask=in_row)
+    tl.store(sums + row * stretches + stretch, row_sum, mask=in_row)
 
 
-def trie_maxima(
-    logits: torch.Tensor,
-    nodes: torch.Tensor,
-    starts: torch.Tensor,
-    tokens: torch.Tensor,
-    count: int,
+def trie_topk(
+    logits: torch.Tensor, nodes: torch.Tensor, trie: TitleTrie, count: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The `count` largest logits among those that may follow each row's node of a trie.
+    """See `Slots._trie_topk`: largest logits inside the trie and their edges, (rows, count).
 
-    logits: (rows, vocabulary); nodes: (rows,); starts, tokens: see `TitleTrie`. Returns the logits
-    (rows, count), -inf where there are fewer, and their edges.
+    One program a row walks over the edges of the row's node `count` times, each time for the next
+    best. Most nodes have few edges; a table as wide as the most, as on a CPU, would need a look at
+    the values, which a CUDA graph cannot take.
     """
     rows, vocabulary = logits.shape
     best = torch.empty((rows, count), device=logits.device)
     edges = torch.empty((rows, count), dtype=torch.int64, device=logits.device)
-    _trie_maxima[(rows,)](
-        logits, nodes, starts, tokens, best, edges, vocabulary, COUNT=count, BLOCK=128, num_warps=1
+    _trie_topk[(rows,)](
+        logits,
+        nodes,
+        trie.starts,
+        trie.tokens,
+        best,
+        edges,
+        vocabulary,
+        COUNT=count,
+        BLOCK=128,
+        num_warps=1,
     )
-    return best, edges
+    # Where nothing follows, the kernel names the edge after the node's last: there may be none.
+    return best, edges.clamp_max(len(trie.tokens) - 1)
 
 
 @triton.jit
-def _trie_maxima(
+def _trie_topk(
     logits,
     nodes,
     starts,
@@ -447,26 +489,26 @@ def _trie_maxima(
     row = tl.program_id(0).to(tl.int64)
     node = tl.load(nodes + row)
     first = tl.load(starts + node)
-    last = tl.load(starts + node + 1)
+    end = tl.load(starts + node + 1)
     lane = tl.arange(0, BLOCK)
-    # Each pass finds the best edge that comes after the one found before: by logit, then by edge.
-    bound = float("inf")
-    bound_edge = first - 1
-    for place in range(COUNT):
-        peak = -float("inf")
+    # Each pass finds the best edge that comes after the last one found: by logit, then by edge.
+    last_logit = float("inf")
+    last_edge = first - 1
+    for rank in range(COUNT):
+        maximum = -float("inf")
         chosen = first
-        for start in range(first, last, BLOCK):
+        for start in range(first, end, BLOCK):
             edge = start + lane
-            there = edge < last
-            token = tl.load(tokens + edge, mask=there, other=0)
-            x = tl.load(logits + row * vocabulary + token, mask=there, other=-float("inf"))
+            of_node = edge < end
+            token = tl.load(tokens + edge, mask=of_node, other=0)
+            x = tl.load(logits + row * vocabulary + token, mask=of_node, other=-float("inf"))
             x = x.to(tl.float32)
-            left = (x < bound) | ((x == bound) & (edge > bound_edge))
-            x = tl.where(there & left, x, -float("inf"))
-            highest, index = tl.max(x, 0, return_indices=True)
-            chosen = tl.where(highest > peak, start + index, chosen)
-            peak = tl.maximum(highest, peak)
-        tl.store(best + row * COUNT + place, peak)
-        tl.store(edges + row * COUNT + place, chosen)
-        bound = peak
-        bound_edge = chosen
+            comes_later = (x < last_logit) | ((x == last_logit) & (edge > last_edge))
+            x = tl.where(of_node & comes_later, x, -float("inf"))
+            block_max, index = tl.max(x, 0, return_indices=True)
+            chosen = tl.where(block_max > maximum, start + index, chosen)
+            maximum = tl.maximum(block_max, maximum)
+        tl.store(best + row * COUNT + rank, maximum)
+        tl.store(edges + row * COUNT + rank, chosen)
+        last_logit = maximum
+        last_edge = chosen

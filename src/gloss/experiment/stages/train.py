@@ -34,8 +34,7 @@ from gloss.progress import Progress, part_of, silent
 
 if TYPE_CHECKING:
     from gloss.choices import Backend
-    from gloss.decoding.ensemble import EnsembleGenerator
-    from gloss.decoding.generator import TransformersGenerator
+    from gloss.decoding.generator import Generator
     from gloss.language.loading import LanguageModel
     from gloss.language.scratch.loop import TrainingRecord
     from gloss.prompts import Prompt
@@ -237,20 +236,22 @@ def estimate(
     data = Dataset.load(dataset)
     _, titles = _model_for(data, model, titles)
     generator, prompts = _generator_for(data, model, settings, titles, split, limit_users, loading)
-    lengths = [generator.count_tokens(prompt.text) for prompt in prompts]
+    count_tokens = generator.prompt_builder().count_tokens
+    lengths = [count_tokens(prompt.text) for prompt in prompts]
     by_length = sorted(range(len(prompts)), key=lengths.__getitem__)
-    few = [prompts[place] for place in by_length[:: -max(1, len(prompts) // _PROBED)]]
+    few = [prompts[index] for index in by_length[:: -max(1, len(prompts) // _PROBED)]]
     generator.generate(few[:2])
     started = time.monotonic()
     generator.generate(few)
     seconds = (time.monotonic() - started) * len(prompts) / max(1, len(few))
+    footprint = generator.footprint()
     return {
         "users": len(prompts),
         "prompt tokens": sum(lengths),
         "longest prompt": max(lengths, default=0),
-        "new tokens at most": len(prompts) * generator.tokens_a_user(),
+        "new tokens at most": len(prompts) * footprint.new_tokens,
         "about seconds": round(seconds),
-        "about megabytes": generator.peak_megabytes(),
+        "about megabytes": footprint.peak_megabytes,
     }
 
 
@@ -275,9 +276,9 @@ def _generator_for(
     split: SplitName,
     limit_users: int | None,
     loading: Loading,
-) -> tuple[TransformersGenerator | EnsembleGenerator, list[Prompt]]:
+) -> tuple[Generator, list[Prompt]]:
     """The loaded model, and the prompts of the users who are asked."""
-    from gloss.decoding.ensemble import open_generator
+    from gloss.decoding.open import open_generator
 
     catalogue = data.catalogue(titles)
     examples = data.examples(split, limit=limit_users)
@@ -287,7 +288,7 @@ def _generator_for(
 
 def _write_shards(
     draft: Draft,
-    generator: TransformersGenerator | EnsembleGenerator,
+    generator: Generator,
     prompts: list[Prompt],
     size: int,
     progress: Progress,
@@ -297,19 +298,19 @@ def _write_shards(
         name = f"part-{number:05d}.jsonl"
         shard = prompts[first : first + size]
         if not (draft.path / name).is_file():
-            told = _shifted(progress, before=first, total=len(prompts))
-            written = generator.generate(shard, progress=told)
+            of_all = _shifted(progress, before=first, total=len(prompts))
+            written = generator.generate(shard, progress=of_all)
             draft.write_lines(name, [to_row(generation) for generation in written])
         progress(first + len(shard), len(prompts))
 
 
 def _shifted(progress: Progress, *, before: int, total: int) -> Progress:
-    """Progress of a part, told as progress of the whole."""
+    """Progress of a part, reported as progress of the whole."""
 
-    def told(done: int, _part: int | None, note: str = "") -> None:
+    def report(done: int, _part: int | None, note: str = "") -> None:
         progress(before + done, total, note)
 
-    return told
+    return report
 
 
 def _weights_of(model: Path, ours: Artifact | None, loading: Loading) -> dict[str, str]:

@@ -5,18 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from contracts import GeneratorContract
 from gloss.config import Decoding, ScratchModel
-from gloss.data.catalogue import Catalogue, Item
-from gloss.data.generations import Generation, Query
 from gloss.data.titles import clean_title
+from gloss.decoding.batches import BatchedSearch
 from gloss.decoding.beam_search import cache_argument
-from gloss.decoding.generator import ReplayGenerator, TransformersGenerator
-from gloss.decoding.searching import BatchedSearch
+from gloss.decoding.transformers_generator import TransformersGenerator
 from gloss.errors import ConfigError
 from gloss.language.loading import LanguageModel
 from gloss.language.scratch.recipe import new_model, train_tokenizer
 from gloss.prompts import PAPER_TEMPLATE, TITLES_ONLY, Prompt
+from gloss.testing.catalogues import catalogue_of
+from gloss.testing.generators import GeneratorContract
 
 HOSTILE = (
     "</s>",
@@ -59,22 +58,6 @@ class TestTransformersGenerator(GeneratorContract):
         return trained.prompt_builder().build_all(examples[:12], catalogue)
 
 
-class TestReplayGenerator(GeneratorContract):
-    @pytest.fixture
-    def prompts(self):
-        return [Prompt("u", ("b1",), "A\n"), Prompt("v", (), "")]
-
-    @pytest.fixture
-    def generator(self):
-        queries = (Query("Kite", 0, -0.1), Query("Ball", 1, -2.0))
-        return ReplayGenerator([Generation("v", (), queries[:1]), Generation("u", (), queries)])
-
-
-def test_a_replay_knows_nothing_of_other_users():
-    (said,) = ReplayGenerator([]).generate([Prompt("w", ("b1",), "")])
-    assert said == Generation("w", ("b1",), ())
-
-
 def test_no_title_outside_the_catalogue_is_written(language, catalogue, examples):
     for penalty in (0.0, 1.0):
         settings = Decoding(beams=12, length_penalty=penalty)
@@ -98,28 +81,21 @@ def test_batches_keep_within_the_token_budget(language, catalogue, examples, mod
     prompts = generator.prompt_builder().build_all(examples, catalogue)
     held = []
 
-    def look(_module, _arguments, named, _output):
+    def note_down(_module, _arguments, named, _output):
         users = len(named["input_ids"])
         cache = named[cache_argument(language.model)]
         held.append((users, users * cache.get_seq_length()))
 
-    hook = language.model.register_forward_hook(look, with_kwargs=True)
+    hook = language.model.register_forward_hook(note_down, with_kwargs=True)
     bounded = generator.generate(prompts)
     hook.remove()
     assert all(entries <= budget or users == 1 for users, entries in held)
     assert (max(users for users, _ in held) > 1) == (budget > 1)
     unbounded = settings.model_copy(update={"batch_tokens": 10**6})
-    whole = TransformersGenerator(language, unbounded, catalogue)
-    texts = [[query.text for query in each.queries] for each in bounded]
-    assert [[query.text for query in each.queries] for each in whole.generate(prompts)] == texts
-
-
-def test_progress_ends_with_all_prompts(trained, examples, catalogue):
-    prompts = trained.prompt_builder().build_all(examples, catalogue)
-    told = []
-    trained.generate(prompts, progress=lambda done, total, note="": told.append((done, total)))
-    assert told[-1] == (len(prompts), len(prompts))
-    assert told == sorted(told)
+    fast = TransformersGenerator(language, unbounded, catalogue).generate(prompts)
+    assert [[query.text for query in generation.queries] for generation in fast] == [
+        [query.text for query in generation.queries] for generation in bounded
+    ]
 
 
 def test_prompts_leave_room_for_the_longest_answer(language, catalogue, dataset):
@@ -147,10 +123,6 @@ def small(titles: tuple[str, ...], *, template=TITLES_ONLY, context=400) -> Lang
     end = tokenizer.eos_token_id
     model = new_model(shape, vocabulary=len(tokenizer), end=end, dropout=0.0, seed=0)
     return LanguageModel(model.eval(), tokenizer, template)
-
-
-def catalogue_of(titles: tuple[str, ...]) -> Catalogue:
-    return Catalogue(Item(f"b{row}", title) for row, title in enumerate(titles))
 
 
 @pytest.mark.parametrize("template", [TITLES_ONLY, PAPER_TEMPLATE])
@@ -219,4 +191,5 @@ def test_a_prompt_cut_on_the_left_keeps_its_latest_tokens(language, catalogue, e
         (all_tokens,) = whole._encode([prompt.text])
         (kept,) = cut._encode([prompt.text])
         assert kept == all_tokens[-room:]
-    assert [each.user for each in cut.generate(prompts[:3])] == [p.user for p in prompts[:3]]
+    written = cut.generate(prompts[:3])
+    assert [generation.user for generation in written] == [p.user for p in prompts[:3]]
