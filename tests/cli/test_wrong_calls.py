@@ -269,7 +269,7 @@ def test_lists_are_not_measured_beyond_their_end(gloss, run, tmp_path):
 def test_an_unknown_ranker_is_named_beside_the_known(gloss, run, tmp_path):
     failed = gloss("baseline", "oracle", "-d", run.data, "-o", tmp_path / "out")
     known = ", ".join(spec.name for spec in RANKERS)
-    assert failed.error == f"unknown ranker 'oracle', known are {known}"
+    assert failed.error == f"unknown ranker 'oracle' (known: {known})"
     assert failed.code == WRONG_CALL
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gloss.errors import ConfigError
+from gloss.errors import ConfigError, did_you_mean
 from gloss.fusion import log_linear, reciprocal_rank, trees
 from gloss.fusion.rule import FusionRule
 
@@ -16,5 +16,5 @@ def rule_named(name: str) -> FusionRule:
     for rule in RULES:
         if rule.name == name:
             return rule
-    known = ", ".join(rule.name for rule in RULES)
-    raise ConfigError(f"unknown fusion rule {name!r}, known are {known}")
+    hint = did_you_mean(name, [rule.name for rule in RULES])
+    raise ConfigError(f"unknown fusion rule {name!r} ({hint})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gloss.errors import ConfigError
+from gloss.errors import ConfigError, did_you_mean
 from gloss.rankers import (
     last_item,
     popularity,
@@ -35,5 +35,5 @@ def ranker_named(name: str) -> RankerSpec[Any]:
     for spec in RANKERS:
         if spec.name == name:
             return spec
-    known = ", ".join(spec.name for spec in RANKERS)
-    raise ConfigError(f"unknown ranker {name!r}, known are {known}")
+    hint = did_you_mean(name, [spec.name for spec in RANKERS])
+    raise ConfigError(f"unknown ranker {name!r} ({hint})")
