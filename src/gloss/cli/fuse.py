@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -31,10 +31,8 @@ def fuse(
         ),
     ] = None,
     rule: Annotated[
-        Literal["log-linear", "trees", "reciprocal-rank"],
-        typer.Option(
-            "--rule", help="By weights or trees fitted on validation users, or by ranks alone."
-        ),
+        str,
+        typer.Option("--rule", help="How: see the setting `fusion.rule` in docs/configuration.md."),
     ] = "log-linear",
     length: Annotated[int, typer.Option("-k", "--length", min=1, help="Items in a list.")] = 20,
     shifted_run: Annotated[
@@ -54,13 +52,14 @@ def fuse(
     from gloss.experiment import stages
     from gloss.fusion.rules import rule_named
 
+    chosen = rule_named(rule)
     with output.announce("fuse"):
         made = stages.fuse(
             rankings,
             validation or [],
             data,
             out,
-            rule=rule_named(rule),
+            rule=chosen,
             length=length,
             shifted_run=shifted_run,
         )

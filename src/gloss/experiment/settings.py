@@ -1,7 +1,8 @@
 """One experiment as typed settings: the sections of config.py, and those of rankers and fusion.
 
-The section `rankers` has a section for each ranker that has settings, and is made from the tuple of
-rankers. Knows settings; knows nothing of what they do, nor of files (loading.py).
+The section `rankers` has a section for each ranker that has settings. It and `fusion` are made from
+the tuples of rankers and of fusion rules. Knows settings; knows nothing of what they do, nor of
+files (loading.py).
 """
 
 from __future__ import annotations
@@ -36,10 +37,18 @@ from gloss.config import (
     TrainingSettings,
     Users,
 )
+from gloss.fusion.rule import FusionRule
+from gloss.fusion.rules import RULES
 from gloss.rankers.ranker import RankerSpec
 from gloss.rankers.specs import RANKERS
 
-__all__ = ["Experiment", "FusionSection", "RankersSection", "rankers_section"]
+__all__ = [
+    "Experiment",
+    "FusionSection",
+    "RankersSection",
+    "fusion_section",
+    "rankers_section",
+]
 
 S = TypeVar("S", bound=Settings)
 
@@ -72,13 +81,14 @@ def rankers_section(specs: Sequence[RankerSpec[Any]]) -> type[RankersSection]:
         if spec.settings.model_fields
     }
     use = tuple[names, ...], RankersSection.model_fields["use"]
-    return create_model("Rankers", __base__=RankersSection, use=use, **fields)
+    doc = RankersSection.__doc__
+    return create_model("Rankers", __base__=RankersSection, __doc__=doc, use=use, **fields)
 
 
 class FusionSection(Settings):
     """How the rankers' lists become one."""
 
-    rule: Literal["log-linear", "trees", "reciprocal-rank"] = Field(
+    rule: str = Field(
         "log-linear",
         description='By fitted weights, by fitted trees (extra "trees"), or by ranks alone.',
     )
@@ -92,10 +102,19 @@ class FusionSection(Settings):
     )
 
 
+def fusion_section(rules: Sequence[FusionRule]) -> type[FusionSection]:
+    """The section `fusion` for these rules."""
+    names: Any = Literal[tuple(rule.name for rule in rules)]
+    rule = names, FusionSection.model_fields["rule"]
+    return create_model("Fusion", __base__=FusionSection, __doc__=FusionSection.__doc__, rule=rule)
+
+
 if TYPE_CHECKING:
     Rankers = RankersSection
+    Fusion = FusionSection
 else:
     Rankers = rankers_section(RANKERS)
+    Fusion = fusion_section(RULES)
 
 
 def _recipe(settings: Any) -> Any:
@@ -134,7 +153,7 @@ class Experiment(Settings):
     index: Index = Field(Index(), description="How the catalogue is searched for them.")
     ranking: Ranking = Field(Ranking(), description="How items found become a list, and figures.")
     rankers: Rankers = Field(Rankers(), description="Rankers that need no language model.")
-    fusion: FusionSection = Field(FusionSection(), description="How all lists become one.")
+    fusion: Fusion = Field(Fusion(), description="How all lists become one.")
     limit_users: Users | None = Field(
         None, description="Only the first users of each split (default: all)."
     )
