@@ -27,7 +27,8 @@ from gloss.decoding.generator import TransformersGenerator
 from gloss.decoding.searching import CpuSlottedSearch
 from gloss.decoding.title_trie import TitleTrie
 from gloss.language.loading import LanguageModel
-from gloss.language.scratch.recipe import new_model, train_tokenizer
+from gloss.language.scratch.llama import new_model
+from gloss.language.scratch.tokenizer import train_tokenizer
 from gloss.prompts import TITLES_ONLY
 
 

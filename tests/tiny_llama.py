@@ -53,7 +53,7 @@ def make_base(folder: Path, shop: Dataset, **shape: Any) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from gloss.language.scratch.recipe import train_tokenizer
+    from gloss.language.scratch.tokenizer import train_tokenizer
 
     words = [*shop.catalogue("paper").titles, *[PAPER_TEMPLATE.render(["x"])] * 20]
     tokenizer = train_tokenizer(words, vocabulary=500)

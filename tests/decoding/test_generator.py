@@ -15,7 +15,8 @@ from gloss.decoding.generator import ReplayGenerator, TransformersGenerator
 from gloss.decoding.searching import BatchedSearch
 from gloss.errors import ConfigError
 from gloss.language.loading import LanguageModel
-from gloss.language.scratch.recipe import new_model, train_tokenizer
+from gloss.language.scratch.llama import new_model
+from gloss.language.scratch.tokenizer import train_tokenizer
 from gloss.prompts import PAPER_TEMPLATE, TITLES_ONLY, Prompt
 
 HOSTILE = (
