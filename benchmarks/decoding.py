@@ -34,7 +34,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from gloss.data.dataset import Dataset
 from gloss.decoding.beams import BeamSettings
 from gloss.decoding.choose_search import choose_search
-from gloss.language.scratch.recipe import train_tokenizer
+from gloss.language.scratch.tokenizer import train_tokenizer
 from gloss.prompts import PAPER_TEMPLATE, PromptBuilder
 from machine import matrix_rate, processor, seconds_of, wait
 

@@ -26,7 +26,8 @@ from gloss.decoding.cpu.search import CpuSearch, CpuSlots
 from gloss.decoding.title_trie import TitleTrie
 from gloss.decoding.transformers_generator import TransformersGenerator
 from gloss.language.loading import LanguageModel
-from gloss.language.scratch.recipe import new_model, train_tokenizer
+from gloss.language.scratch.llama import new_model
+from gloss.language.scratch.tokenizer import train_tokenizer
 from gloss.prompts import TITLES_ONLY
 from machine import processor
 

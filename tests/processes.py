@@ -127,7 +127,7 @@ def _serve() -> None:
     import gloss.decoding.open
     import gloss.experiment.pipeline
     import gloss.language.lora.finetune
-    import gloss.language.scratch.recipe
+    import gloss.language.scratch.train
     import gloss.recommender.recommender  # noqa: F401
 
     while line := sys.stdin.readline():

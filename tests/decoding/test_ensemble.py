@@ -104,7 +104,7 @@ def test_the_first_network_is_what_one_alone_would_be(shop, three, tmp_path):
 def test_interrupted_anywhere_the_same_networks_come_of_it(
     shop, three, tmp_path, monkeypatch, share, seconds
 ):
-    monkeypatch.setattr("gloss.language.scratch.loop._CHECKPOINT_SECONDS", seconds)
+    monkeypatch.setattr("gloss.training.loop._CHECKPOINT_SECONDS", seconds)
 
     class Interrupted(Exception):
         pass

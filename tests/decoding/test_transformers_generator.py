@@ -12,7 +12,8 @@ from gloss.decoding.beam_search import cache_argument
 from gloss.decoding.transformers_generator import TransformersGenerator
 from gloss.errors import ConfigError
 from gloss.language.loading import LanguageModel
-from gloss.language.scratch.recipe import new_model, train_tokenizer
+from gloss.language.scratch.llama import new_model
+from gloss.language.scratch.tokenizer import train_tokenizer
 from gloss.prompts import PAPER_TEMPLATE, TITLES_ONLY, Prompt
 from gloss.testing.catalogues import catalogue_of
 from gloss.testing.generators import GeneratorContract

@@ -174,7 +174,7 @@ def test_interrupted_again_and_again_it_ends_with_the_same_bytes(
     shop, lora, adapter, tmp_path, monkeypatch
 ):
     # Saved wherever the loss is logged, not only after an epoch.
-    monkeypatch.setattr("gloss.language.lora.finetune._CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr("gloss.language.lora.callbacks._CHECKPOINT_SECONDS", -1.0)
     for step in (4, 13):
         with pytest.raises(Interrupted):
             trained(shop, lora, tmp_path / "adapter", progress=stopping_at(step))

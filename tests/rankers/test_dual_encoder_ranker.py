@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.histories import History
 from gloss.rankers.dual_encoder import ranker as module
-from gloss.rankers.dual_encoder.embeddings import Taught, read_taught, write_taught
+from gloss.rankers.dual_encoder.embeddings import (
+    DualEncoderEmbeddings,
+    read_embeddings,
+    write_embeddings,
+)
 from gloss.rankers.dual_encoder.ranker import DualEncoder
 from gloss.rankers.ranker import RankRequest
 
@@ -22,18 +28,18 @@ def logs(chances: list[list[float]]) -> np.ndarray:
 FOLLOWS = logs([[0.5, 0.2, 0.7, 0.1], [0.1, 0.9, 0.1, 0.8], [0.3, 0.3, 0.3, 0.4], [1, 1, 1, 1]])
 """Odds of each title after each; the diagonal must not matter."""
 
-TAUGHT = Taught(
-    titles=TITLES,
-    asking=FOLLOWS,
-    answering=np.eye(4, dtype=np.float32),
-    weights=np.zeros(4, np.float32),
-    ages=np.log(np.array([0.75, 0.25], np.float32)),
+KNOWN = DualEncoderEmbeddings(
+    title_rows=TITLES,
+    query_embeddings=FOLLOWS,
+    item_embeddings=np.eye(4, dtype=np.float32),
+    gate_logits=np.zeros(4, np.float32),
+    recency_logits=np.log(np.array([0.75, 0.25], np.float32)),
 )
-RANKER = DualEncoder(TAUGHT, CATALOGUE)
+RANKER = DualEncoder(KNOWN, CATALOGUE)
 
 
 def test_a_user_is_a_mixture_of_the_last_purchases():
-    """Of two: kite, which asks for string, and soap, which asks for towel and decides more."""
+    """Of two: string follows kite, towel follows soap, and soap has the larger gate."""
     (ranking,) = RANKER.rank(RankRequest([History("u", ("e", "a", "c"))], 2, exclude_seen=False))
     towel, string = ranking.entries
     assert (towel.item, towel.because) == ("e", "c")
@@ -42,11 +48,15 @@ def test_a_user_is_a_mixture_of_the_last_purchases():
     assert string.score == pytest.approx(np.log(0.75 * 0.1 + 0.25 * 0.7), abs=1e-5)
 
 
-def test_titles_say_how_much_a_purchase_decides():
-    taught = Taught(
-        TITLES, FOLLOWS, TAUGHT.answering, np.log([9, 1, 1, 1]).astype(np.float32), TAUGHT.ages
+def test_the_gate_depends_on_the_titles():
+    embeddings = DualEncoderEmbeddings(
+        TITLES,
+        FOLLOWS,
+        KNOWN.item_embeddings,
+        np.log([9, 1, 1, 1]).astype(np.float32),
+        KNOWN.recency_logits,
     )
-    assert taught.deciding(np.array([0, 1])) == pytest.approx([9 / 12, 3 / 12])
+    assert embeddings.mixture_gate(np.array([0, 1])) == pytest.approx([9 / 12, 3 / 12])
 
 
 def test_a_bought_title_is_not_its_own_next_whoever_sells_it():
@@ -71,7 +81,7 @@ def test_company_changes_nothing(monkeypatch):
 
 
 def test_arrays_are_read_as_they_were_written(tmp_path):
-    write_taught(TAUGHT, tmp_path)
-    read = read_taught(tmp_path)
-    for name in ("titles", "asking", "answering", "weights", "ages"):
-        assert np.array_equal(getattr(read, name), getattr(TAUGHT, name))
+    write_embeddings(KNOWN, tmp_path)
+    read = read_embeddings(tmp_path)
+    for name, expected in asdict(KNOWN).items():
+        assert np.array_equal(getattr(read, name), expected)

@@ -13,13 +13,13 @@ from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError, InputError
 from gloss.experiment import stages
 from gloss.progress import Progress, silent
-from gloss.rankers.dual_encoder.embeddings import read_taught
+from gloss.rankers.dual_encoder.embeddings import KIND, read_embeddings
 from gloss.rankers.dual_encoder.ranker import SPEC
 from gloss.rankers.dual_encoder.settings import DualEncoderSettings
 from gloss.rankers.sources import RankerSources
-from gloss.retrieval.dense.encoders import TAUGHT, Encoder, Prefixes, open_encoder
+from gloss.retrieval.dense.encoders import Encoder, Prefixes, open_encoder
 from gloss.retrieval.retriever import ENCODER
-from gloss.training.epochs import HistoryLengthWeighting
+from gloss.training.histories import HistoryLengthWeighting
 
 TITLES = [
     *("kite", "string", "wind", "soap", "towel", "bath"),
@@ -49,7 +49,7 @@ def shop(tmp_path) -> Dataset:
     return shop_of(tmp_path / "shop", purchases=4)
 
 
-def taught(
+def trained(
     shop: Dataset,
     out: Path,
     settings: DualEncoderSettings = QUICK,
@@ -71,10 +71,10 @@ def contrast(encoder: Encoder) -> float:
     return float(cosines.diagonal().mean() - cosines.mean())
 
 
-def test_a_taught_encoder_is_an_encoder_that_tells_what_follows(shop, tmp_path, minilm):
-    made = taught(shop, tmp_path / "taught", QUICK.model_copy(update={"epochs": 20}))
+def test_a_trained_encoder_is_an_encoder_that_tells_what_follows(shop, tmp_path, minilm):
+    made = trained(shop, tmp_path / "trained", QUICK.model_copy(update={"epochs": 20}))
     encoder = open_encoder(str(made.path))
-    assert made.kind == TAUGHT
+    assert made.kind == KIND
     assert made.inputs == {"dataset": shop.fingerprint, "encoder": minilm.fingerprint}
     assert encoder.prefixes == Prefixes()
     assert contrast(encoder) > contrast(minilm) + 0.1
@@ -82,38 +82,40 @@ def test_a_taught_encoder_is_an_encoder_that_tells_what_follows(shop, tmp_path, 
 
 
 def test_what_was_learned_of_the_catalogue_lies_beside_it(shop, tmp_path):
-    made = taught(shop, tmp_path / "taught")
-    learned = read_taught(made.path)
+    made = trained(shop, tmp_path / "trained")
+    learned = read_embeddings(made.path)
     encoder = open_encoder(str(made.path))
     vectors = encoder.encode(sorted(TITLES), role="document")
-    assert [sorted(TITLES)[row] for row in learned.titles] == TITLES
-    own = learned.answering - vectors
-    assert 0 < np.abs(own).max() < 0.1
-    assert learned.ages.shape == (QUICK.recent,)
-    assert learned.weights.std() > 0
+    assert [sorted(TITLES)[row] for row in learned.title_rows] == TITLES
+    residuals = learned.item_embeddings - vectors
+    assert 0 < np.abs(residuals).max() < 0.1
+    assert learned.recency_logits.shape == (QUICK.recent,)
+    assert learned.gate_logits.std() > 0
     read = sum(weights.numel() for weights in encoder.model().parameters())
     width = vectors.shape[1]
     added = width**2 + 2 * len(TITLES) * width + width + QUICK.recent + 1
     assert made.summary["parameters"] == read + added
 
 
-def test_titles_have_nothing_of_their_own_without_a_rate(shop, tmp_path):
-    made = taught(shop, tmp_path / "taught", QUICK.model_copy(update={"own_rate": 0.0}))
+def test_without_a_learning_rate_there_are_no_residual_embeddings(shop, tmp_path):
+    settings = QUICK.model_copy(update={"residual_learning_rate": 0.0})
+    made = trained(shop, tmp_path / "trained", settings)
     vectors = open_encoder(str(made.path)).encode(sorted(TITLES), role="document")
-    learned = read_taught(made.path)
-    assert learned.answering == pytest.approx(vectors, abs=1e-6)
-    turn = np.linalg.lstsq(vectors, learned.asking, rcond=None)[0]
-    assert learned.asking == pytest.approx(vectors @ turn, abs=1e-3)
-    own = 2 * len(TITLES) * vectors.shape[1]
-    assert made.summary["parameters"] == taught(shop, tmp_path / "own").summary["parameters"] - own
+    learned = read_embeddings(made.path)
+    assert learned.item_embeddings == pytest.approx(vectors, abs=1e-6)
+    projection = np.linalg.lstsq(vectors, learned.query_embeddings, rcond=None)[0]
+    assert learned.query_embeddings == pytest.approx(vectors @ projection, abs=1e-3)
+    residuals = 2 * len(TITLES) * vectors.shape[1]
+    with_residuals = trained(shop, tmp_path / "with").summary["parameters"]
+    assert made.summary["parameters"] == with_residuals - residuals
 
 
-def test_a_purchase_asks_for_what_follows_and_not_for_what_precedes(shop, tmp_path):
-    made = taught(shop, tmp_path / "taught", QUICK.model_copy(update={"epochs": 20}))
-    learned = read_taught(made.path)
+def test_what_follows_a_purchase_is_likelier_than_what_precedes_it(shop, tmp_path):
+    made = trained(shop, tmp_path / "trained", QUICK.model_copy(update={"epochs": 20}))
+    learned = read_embeddings(made.path)
     first, then = (np.array([sorted(TITLES).index(t) for t in TITLES[n::3]]) for n in (0, 1))
-    forth = learned.after(first)[range(4), then]
-    back = learned.after(then)[range(4), first]
+    forth = learned.next_probabilities(first)[range(4), then]
+    back = learned.next_probabilities(then)[range(4), first]
     assert forth.mean() > back.mean() + 0.1
 
 
@@ -128,16 +130,22 @@ def test_the_loss_is_that_of_a_mixture_over_the_last_purchases(minilm):
         minilm.model(), sorted(TITLES), QUICK, HistoryLengthWeighting(rows, 0.5)
     ).eval()
     rng = np.random.default_rng(0)
-    for weights in (network.turn, network.asking, network.answering, network.decides):
+    for weights in (
+        network.projection,
+        network.query_residuals,
+        network.item_residuals,
+        network.gate_vector,
+    ):
         weights.data = torch.from_numpy(rng.normal(size=weights.shape).astype(np.float32) / 20)
-    network.ages.data = torch.tensor([0.3, -0.2])
-    learned = network.taught(minilm.encode(sorted(TITLES), role="document"), np.arange(12))
+    network.recency_logits.data = torch.tensor([0.3, -0.2])
+    learned = network.embeddings(minilm.encode(sorted(TITLES), role="document"), np.arange(12))
     with torch.no_grad():
         loss = network.loss(
             torch.tensor([[4, 7, 1, 9], [3, 5, 0, 0]]), torch.tensor([[1] * 4, [1, 1, 0, 0]]) > 0
         )
+    gate, following = learned.mixture_gate, learned.next_probabilities
     chances = [
-        learned.deciding(np.array(bought)) @ learned.after(np.array(bought))[:, answer]
+        gate(np.array(bought)) @ following(np.array(bought))[:, answer]
         for bought, answer in (([4], 7), ([4, 7], 1), ([7, 1], 9), ([3], 5))
     ]
     counts = np.array([3, 3, 3, 1]) ** 0.5
@@ -199,19 +207,19 @@ def killed_at(step: int) -> Callable[..., None]:
 @pytest.mark.parametrize("candidates", [20_000, 3])
 def test_a_training_that_was_killed_ends_with_the_same_bytes(shop, tmp_path, candidates):
     settings = QUICK.model_copy(update={"candidates": candidates})
-    whole = taught(shop, tmp_path / "whole", settings)
+    whole = trained(shop, tmp_path / "whole", settings)
     with pytest.raises(Killed):
-        taught(shop, tmp_path / "killed", settings, progress=killed_at(2))
-    assert taught(shop, tmp_path / "killed", settings).fingerprint == whole.fingerprint
-    assert taught(shop, tmp_path / "other", settings, seed=1).fingerprint != whole.fingerprint
+        trained(shop, tmp_path / "killed", settings, progress=killed_at(2))
+    assert trained(shop, tmp_path / "killed", settings).fingerprint == whole.fingerprint
+    assert trained(shop, tmp_path / "other", settings, seed=1).fingerprint != whole.fingerprint
 
 
 def test_what_cannot_be_learnt_from_is_named(tmp_path):
     lonely = shop_of(tmp_path / "lonely", purchases=1)
     with pytest.raises(InputError, match="no user has two purchases"):
-        taught(lonely, tmp_path / "taught")
+        trained(lonely, tmp_path / "trained")
     with pytest.raises(ConfigError, match="no encoder 'none'"):
-        taught(lonely, tmp_path / "taught", encoder="none")
+        trained(lonely, tmp_path / "trained", encoder="none")
     alike = shop_of(tmp_path / "alike", purchases=4, titles=["kite"] * 3)
     with pytest.raises(InputError, match="all items have the same title"):
-        taught(alike, tmp_path / "taught")
+        trained(alike, tmp_path / "trained")

@@ -148,7 +148,7 @@ def test_a_checkpoint_with_a_flipped_bit_is_as_good_as_none(tmp_path):
     told = {"vectors": None, "settings": SHORT, "seed": 0}
     whole, _ = train_network(CYCLE, CATALOGUE, checkpoint=checkpoint, **told)
     content = bytearray(checkpoint.read_bytes())
-    content[content.index(whole.own.weight.detach().numpy().tobytes()) + 3] ^= 64
+    content[content.index(whole.item_embedding.weight.detach().numpy().tobytes()) + 3] ^= 64
     checkpoint.write_bytes(content)
     again, losses = train_network(CYCLE, CATALOGUE, checkpoint=checkpoint, **told)
     assert len(losses) == SHORT.epochs

@@ -32,7 +32,7 @@ def write_tiny_llama(folder: Path, titles: Sequence[str], **shape: Any) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from gloss.language.scratch.recipe import train_tokenizer
+    from gloss.language.scratch.tokenizer import train_tokenizer
 
     words = [*titles, *[PAPER_TEMPLATE.render(["x"])] * 20]
     tokenizer = train_tokenizer(words, vocabulary=500)

@@ -1,1 +1,1 @@
-"""Training that can be killed: epochs over histories, and checkpoints. Needs torch."""
+"""Training that can be killed at any time: one loop, its checkpoint, and tasks on histories."""

@@ -1,6 +1,6 @@
-"""The state of an unfinished training on disk: written whole, and read only if it still is.
+"""The state of an unfinished training in one file. Needs torch.
 
-Knows tensors and numbers; nothing of what they are the state of. Needs torch.
+It is written beside the file and then renamed over it, so the file always holds one whole state.
 """
 
 from __future__ import annotations
@@ -16,21 +16,25 @@ __all__ = ["load_checkpoint", "save_checkpoint"]
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors and numbers in place of what is there; killed on the way, that stays."""
+    """Replace the file at `path` by a state of tensors and numbers.
+
+    A process that is killed in between leaves the old file.
+    """
     draft = path.with_suffix(".tmp")
-    # Through a file of Python's: torch's own writer does not say why it failed.
+    # Through a file of Python's: torch's own writer does not say why it failed (a full disk).
     with draft.open("wb") as file:
         torch.save(dict(state), file)
     draft.replace(path)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """What was saved, on the CPU; None if it is not there, and a damaged one is as good as none."""
+    """The state that was saved, its tensors on the CPU; None if it is missing or damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
+            # torch.load does not compare the checksums that the archive holds.
             if archive.testzip() is not None:
                 return None
-        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     except Exception:  # what a damaged file raises depends on where it is damaged
         return None
-    return saved
+    return state

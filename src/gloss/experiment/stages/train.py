@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from gloss.choices import Backend
     from gloss.decoding.generator import Generator
     from gloss.language.loading import LanguageModel
-    from gloss.language.scratch.loop import TrainingRecord
     from gloss.prompts import Prompt
+    from gloss.training.loop import TrainingRecord
 
 __all__ = ["estimate", "generate", "plan", "train"]
 
@@ -85,7 +85,7 @@ def train(
     if backend != "transformers":
         raise ConfigError(f"the backend {backend} trains adapters only (model.recipe: lora)")
     from gloss.language.loading import KIND
-    from gloss.language.scratch.recipe import train_from_zero
+    from gloss.language.scratch.train import train_from_zero
 
     data = Dataset.load(dataset)
     config = {
@@ -142,7 +142,7 @@ def _train_network(
         summary = {
             "parameters": language.model.num_parameters(),
             "steps": record.steps,
-            "tokens": record.tokens,
+            "tokens": record.units,
             **record.losses[-1],
         }
         draft.write_json(f"{_TRAINING}/{done.name}", summary)
@@ -159,7 +159,8 @@ def plan(
         return plan_adapter(dataset, model=model, training=training, titles=titles)
     if not isinstance(model, ScratchModel) or not isinstance(training, Training):
         raise ConfigError(_MISFIT)
-    from gloss.language.scratch.recipe import Documents, train_tokenizer
+    from gloss.language.scratch.documents import Documents
+    from gloss.language.scratch.tokenizer import train_tokenizer
 
     data = Dataset.load(dataset)
     catalogue = data.catalogue(titles)

@@ -58,7 +58,8 @@ def train_adapter(
     from gloss.language.bases import find_base
     from gloss.language.loading import KIND
     from gloss.language.lora.adapters import require_lora
-    from gloss.language.lora.finetune import finetune, is_main_process, wait_for_everyone
+    from gloss.language.lora.finetune import finetune
+    from gloss.language.lora.processes import is_main_process, wait_for_everyone
     from gloss.language.lora.unsloth import require_unsloth
 
     require_lora("fine-tuning", quantization=model.quantization)
@@ -166,13 +167,13 @@ def merge(adapter: Path, out: Path, *, base: Path | None = None) -> Artifact:
 
 def _material(data: Dataset, base: Base, training: LoraTraining, titles: TitleStyle) -> _Material:
     from gloss.errors import InputError
-    from gloss.language.examples import encode, questions_of
+    from gloss.language.examples import encode, examples_of
     from gloss.language.loading import template_of
     from gloss.language.lora.adapters import load_tokenizer
 
     tokenizer, template = load_tokenizer(base.folder), template_of(base.folder)
     catalogue = data.catalogue(titles)
-    questions = questions_of(data.train())
+    questions = examples_of(data.train())
     if not questions:
         raise InputError("there is nothing to train on: no user has two purchases or more")
     asked = data.examples("validation", limit=training.validation_users)
@@ -194,7 +195,7 @@ def _write(
     record: FinetuneRecord,
 ) -> None:
     from gloss.language.card import CardFacts, model_card
-    from gloss.language.loading import save_speech
+    from gloss.language.loading import save_tokenizer
 
     last = dict(record.losses[-1])
     last |= {
@@ -211,7 +212,7 @@ def _write(
     }
     losses = {name: value for name, value in last.items() if name != "step"}
     recipe = {k: v for k, v in config["model"].items() if k not in ("recipe", "base", "revision")}
-    save_speech(draft, material.tokenizer, material.template)
+    save_tokenizer(draft, material.tokenizer, material.template)
     draft.write_lines("losses.jsonl", list(record.losses))
     facts = CardFacts(
         base=base.name,

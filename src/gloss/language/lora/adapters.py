@@ -22,6 +22,7 @@ from gloss.choices import Quantization
 from gloss.config import LoraModel
 from gloss.errors import InputError, MissingExtraError
 from gloss.language.bases import Base
+from gloss.language.quiet import quiet_transformers
 
 __all__ = [
     "ADAPTER_CONFIG",
@@ -43,8 +44,8 @@ _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 def require_lora(purpose: str, *, quantization: Quantization = "none") -> None:
     """Raise MissingExtraError, naming the pip line, unless the libraries are there."""
-    needed = ["peft", "accelerate", *(["bitsandbytes"] if quantization == "nf4" else [])]
-    if any(find_spec(name) is None for name in needed):
+    libraries = ["peft", "accelerate", *(["bitsandbytes"] if quantization == "nf4" else [])]
+    if any(find_spec(name) is None for name in libraries):
         raise MissingExtraError(purpose, "lora")
 
 
@@ -53,7 +54,9 @@ def load_tokenizer(folder: Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
     except Exception as error:  # every library beneath has errors of its own
-        raise InputError(f"{folder} has no tokenizer that can be loaded: {_line(error)}") from error
+        raise InputError(
+            f"{folder} has no tokenizer that can be loaded: {_first_line(error)}"
+        ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -64,7 +67,6 @@ def load_base(
     *,
     quantization: Quantization = "none",
     device: str,
-    attention: str | None = None,
 ) -> Any:
     """A pretrained model from its folder: bf16 on a GPU, fp32 on a CPU, or 4-bit NF4.
 
@@ -73,15 +75,14 @@ def load_base(
     """
     dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
-    if attention is not None:
-        options["attn_implementation"] = attention
     if quantization == "nf4":
         require_lora("4-bit weights", quantization="nf4")
         options |= {"quantization_config": _nf4(dtype), "device_map": {"": device}}
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options, **_LOCAL)
+        with quiet_transformers():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options, **_LOCAL)
     except Exception as error:  # every library beneath has errors of its own
-        raise InputError(f"{folder} cannot be loaded as a model: {_line(error)}") from error
+        raise InputError(f"{folder} cannot be loaded as a model: {_first_line(error)}") from error
     model, loading = loaded
     if loading["missing_keys"]:
         # transformers would go on with random numbers in their place.
@@ -92,7 +93,7 @@ def load_base(
 
 
 def add_adapter(model: Any, settings: LoraModel, base: Base, *, seed: int) -> Any:
-    """The model, frozen, with a new adapter that does nothing yet; its numbers come from the seed.
+    """The model, frozen, with a new adapter that does nothing yet; its weights come from the seed.
 
     Raises InputError if the model has none of the target layers.
     """
@@ -108,10 +109,10 @@ def add_adapter(model: Any, settings: LoraModel, base: Base, *, seed: int) -> An
     )
     torch.manual_seed(seed)
     try:
-        with _quiet():
+        with quiet_transformers(), _without_peft_warning():
             adapted = get_peft_model(model, config)
     except ValueError as error:
-        raise InputError(f"no adapter fits {base.name}: {_line(error)}") from error
+        raise InputError(f"no adapter fits {base.name}: {_first_line(error)}") from error
     name_base(adapted, base)
     return adapted
 
@@ -131,7 +132,7 @@ def adapter_base(folder: Path) -> tuple[str, str | None]:
         config = json.loads(file.read_bytes())
         name, revision = config["base_model_name_or_path"], config.get("revision")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is damaged: {_line(error)}") from None
+        raise InputError(f"{file} is damaged: {_first_line(error)}") from None
     if not isinstance(name, str) or not name:
         raise InputError(f"{file} does not name a base model: give its folder with --base")
     return name, revision
@@ -147,21 +148,23 @@ def with_adapter(model: Any, folder: Path, *, merge: bool) -> Any:
     from peft import PeftModel
 
     try:
-        with _quiet(), warnings.catch_warnings():
+        with quiet_transformers(), _without_peft_warning(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is missing is found below
             adapted = PeftModel.from_pretrained(model, folder, is_trainable=False)
             _require_all_weights(adapted, folder)
-            return adapted.merge_and_unload(safe_merge=True) if merge else _apart(adapted)
+            return adapted.merge_and_unload(safe_merge=True) if merge else _keep_apart(adapted)
     except Exception as error:  # every library beneath has errors of its own
-        raise InputError(f"{folder} is no adapter of this base model: {_line(error)}") from error
+        raise InputError(
+            f"{folder} is no adapter of this base model: {_first_line(error)}"
+        ) from error
 
 
 def trainable_parameters(model: Any) -> int:
-    """How many numbers training may change."""
+    """How many weights training may change."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def _apart(adapted: Any) -> Any:
+def _keep_apart(adapted: Any) -> Any:
     """The transformers model with its adapter's layers in it, marked as transformers marks its own
     so that nobody takes its weights for all there is."""
     model = adapted.get_base_model()
@@ -175,10 +178,10 @@ def _require_all_weights(adapted: Any, folder: Path) -> None:
     from safetensors import safe_open
 
     with safe_open(folder / ADAPTER_WEIGHTS, "pt") as file:
-        found = set(file.keys())
-    wanted = set(get_peft_model_state_dict(adapted))
-    if wanted != found:
-        raise ValueError(f"{len(wanted ^ found)} of its tensors are missing or too many")
+        stored = set(file.keys())
+    expected = set(get_peft_model_state_dict(adapted))
+    if expected != stored:
+        raise ValueError(f"{len(expected ^ stored)} of its tensors are missing or too many")
 
 
 def _nf4(compute: torch.dtype) -> Any:
@@ -196,12 +199,12 @@ def _nf4(compute: torch.dtype) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _without_peft_warning() -> Iterator[None]:
     """PEFT asks transformers for a property by its old name."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
         yield
 
 
-def _line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0]

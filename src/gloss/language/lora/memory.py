@@ -24,8 +24,10 @@ __all__ = [
     "plan_memory",
 ]
 
-_HALF, _FULL = 2, 4
-_RESERVE = 0.8
+_HALF_BYTES, _FULL_BYTES = 2, 4
+"""Of a number in half precision, and in float32."""
+
+_MAX_SHARE_OF_FREE = 0.8
 """Share of the free memory that an estimate may fill."""
 
 
@@ -50,14 +52,14 @@ def activation_bytes(config: Any, tokens: int, *, checkpointing: bool) -> int:
     checkpointing its input alone, and one layer's share while it is computed again.
     """
     text = config.get_text_config()
-    layer = _HALF * (20 * text.hidden_size + 5 * text.intermediate_size)
-    kept = text.num_hidden_layers * (_HALF * text.hidden_size if checkpointing else layer)
+    layer = _HALF_BYTES * (20 * text.hidden_size + 5 * text.intermediate_size)
+    kept = text.num_hidden_layers * (_HALF_BYTES * text.hidden_size if checkpointing else layer)
     return int(tokens * (kept + (layer if checkpointing else 0)))
 
 
 def logit_bytes(config: Any, tokens: int) -> int:
     """Bytes of the logits of so many tokens: in half and in full precision, and their gradients."""
-    return 2 * (_HALF + _FULL) * int(config.get_text_config().vocab_size) * tokens
+    return 2 * (_HALF_BYTES + _FULL_BYTES) * int(config.get_text_config().vocab_size) * tokens
 
 
 def estimated_peak(
@@ -78,12 +80,14 @@ def estimated_peak(
     text = config.get_text_config()
     # Embedding and head stay in half precision.
     outside = text.vocab_size * text.hidden_size * (1 if text.tie_word_embeddings else 2)
-    inside = (parameters - outside) * (0.53 if model.quantization == "nf4" else _HALF)
-    adapter = trainable * (4 * _FULL if training.optimizer == "adamw" else 2 * _FULL + 2)
+    inside = (parameters - outside) * (0.53 if model.quantization == "nf4" else _HALF_BYTES)
+    adapter = trainable * (
+        4 * _FULL_BYTES if training.optimizer == "adamw" else 2 * _FULL_BYTES + 2
+    )
     tokens = batch_tokens(training, lengths)
     share = loss_share if training.packing else 1.0
     total: float = (
-        outside * _HALF
+        outside * _HALF_BYTES
         + inside
         + adapter
         + activation_bytes(config, tokens, checkpointing=checkpointing)
@@ -132,4 +136,4 @@ def needs_checkpointing(
     """Whether a batch's activations would not fit into `free` bytes, the model being loaded."""
     tokens = batch_tokens(training, lengths)
     wanted = activation_bytes(config, tokens, checkpointing=False) + logit_bytes(config, tokens)
-    return wanted > _RESERVE * free
+    return wanted > _MAX_SHARE_OF_FREE * free

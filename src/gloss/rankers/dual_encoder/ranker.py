@@ -22,13 +22,12 @@ from gloss.artifacts import Draft
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History
 from gloss.progress import Progress
-from gloss.rankers.dual_encoder.embeddings import Taught, read_taught
+from gloss.rankers.dual_encoder.embeddings import KIND, DualEncoderEmbeddings, read_embeddings
 from gloss.rankers.dual_encoder.settings import DualEncoderSettings
 from gloss.rankers.ranker import Need, RankerSpec, RankerTraining, RankRequest
 from gloss.rankers.scoring import ScoredHistory, rank_by_scores, rows_of
 from gloss.rankers.sources import RankerSources
 from gloss.rankings.table import RankingTable
-from gloss.retrieval.dense.encoders import TAUGHT
 
 __all__ = ["SPEC", "DualEncoder"]
 
@@ -41,7 +40,7 @@ _BATCH_BYTES = 2**30
 class DualEncoder:
     """Embeddings of the catalogue's titles, and how likely each is after each."""
 
-    embeddings: Taught
+    embeddings: DualEncoderEmbeddings
     catalogue: Catalogue
 
     def rank(self, request: RankRequest) -> RankingTable:
@@ -49,28 +48,28 @@ class DualEncoder:
 
         An item is there because of the purchase with the largest term in its sum.
         """
-        bytes_per_user = 4 * self._recent * len(self.embeddings.asking)
+        bytes_per_user = 4 * self._recent * len(self.embeddings.query_embeddings)
         users = max(1, min(_BATCH_USERS, _BATCH_BYTES // bytes_per_user))
         return rank_by_scores(request, self.catalogue, self._score, batch_users=users)
 
     @property
     def _recent(self) -> int:
         """Purchases that count."""
-        return len(self.embeddings.ages)
+        return len(self.embeddings.recency_logits)
 
     def _score(self, histories: Sequence[History]) -> Iterator[ScoredHistory]:
         known = self.embeddings
         recent = [history.items[-self._recent :] for history in histories]
-        titles = [known.titles[rows_of(items, self.catalogue)] for items in recent]
+        titles = [known.title_rows[rows_of(items, self.catalogue)] for items in recent]
         # Each title is looked up once for all users who bought it.
         distinct = np.unique(np.concatenate(titles))
-        next_given = known.after(distinct)  # (distinct, titles), p(j | i)
+        next_given = known.next_probabilities(distinct)  # (distinct, titles), p(j | i)
         for items, bought in zip(recent, titles, strict=True):
-            gates = known.deciding(bought)[:, None]  # (purchases, 1)
+            gates = known.mixture_gate(bought)[:, None]  # (purchases, 1)
             terms = gates * next_given[np.searchsorted(distinct, bought)]  # (purchases, titles)
             with np.errstate(divide="ignore"):  # what cannot be next has the score -inf
-                scores = np.log(terms.sum(axis=0))[known.titles]  # (catalogue,)
-            yield ScoredHistory(items, scores, partial(_contributions, terms, known.titles))
+                scores = np.log(terms.sum(axis=0))[known.title_rows]  # (catalogue,)
+            yield ScoredHistory(items, scores, partial(_contributions, terms, known.title_rows))
 
 
 def _contributions(terms: Array, titles: Array, rows: Array) -> Array:
@@ -87,9 +86,9 @@ def _fit(
     seed: int,
     progress: Progress,
 ) -> None:
-    from gloss.rankers.dual_encoder.training import tune_encoder
+    from gloss.rankers.dual_encoder.training import train_dual_encoder
 
-    tune_encoder(
+    train_dual_encoder(
         draft,
         sources.encoder,
         sources.dataset.train(),
@@ -105,7 +104,7 @@ def _reads_encoder(settings: DualEncoderSettings) -> frozenset[Need]:
 
 
 def _build(sources: RankerSources, settings: DualEncoderSettings) -> DualEncoder:
-    return DualEncoder(read_taught(sources.trained(SPEC).path), sources.catalogue)
+    return DualEncoder(read_embeddings(sources.trained(SPEC).path), sources.catalogue)
 
 
 SPEC = RankerSpec(
@@ -113,5 +112,5 @@ SPEC = RankerSpec(
     label="Dual encoder",
     settings=DualEncoderSettings,
     build=_build,
-    training=RankerTraining(kind=TAUGHT, fit=_fit, needs=_reads_encoder),
+    training=RankerTraining(kind=KIND, fit=_fit, needs=_reads_encoder),
 )

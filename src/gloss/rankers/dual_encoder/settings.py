@@ -27,14 +27,14 @@ class DualEncoderSettings(RecentPurchases):
         "title on a GPU with the encoder all-MiniLM-L6-v2.",
     )
     learning_rate: LearningRate = Field(1e-3, description="The highest learning rate.")
-    own_rate: float = Field(
+    residual_learning_rate: float = Field(
         1e-3,
         ge=0,
         le=10,
-        description="The learning rate of the embeddings that a title has of its own, beside what "
-        "the encoder makes of its text; 0 for none.",
+        description="The learning rate of the residual embeddings: what is added to the encoder's "
+        "vector of each title; 0 for none.",
     )
-    own_dropout: Share = Field(0.5, description="Dropout of the titles' own embeddings.")
+    residual_dropout: Share = Field(0.5, description="Dropout of the residual embeddings.")
     history_length_power: float = Field(
         0.5,
         ge=0,

@@ -1,17 +1,9 @@
-"""Teach a sentence encoder what is bought after what, with the whole catalogue as the softmax.
+"""Training the dual encoder on histories, from a sentence encoder on. Needs torch.
 
-A purchase asks for what comes after it: its title's vector, turned by a matrix that is learned
-(what is bought next need not be what is alike), has to be nearer to the next title's vector than to
-any other. What no title says of itself is learned besides: two vectors of its own, one added to
-what a purchase of it asks for and one to itself as an answer. A user is a mixture of the last
-purchases: each decides with a probability that is learned as well, from its age and its title. All
-titles are encoded again in every step, so each is an answer or a wrong answer to every purchase; a
-large catalogue, or a small machine, takes those of the step and some drawn ones beside them. Knows
-data sets and encoders; no index.
+    modules.json, model.safetensors, …    an ordinary sentence-transformers folder
+    embeddings.npz                        what was learned beside it (embeddings.py)
 
-    an ordinary sentence-transformers folder    modules.json, model.safetensors, …
-    taught.npz                                  what was learned besides
-    (rankers/dual_encoder/embeddings.py)
+Knows data sets and encoders; no index.
 """
 
 from __future__ import annotations
@@ -21,30 +13,29 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from gloss.arrays import Array
 from gloss.artifacts import Draft
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History
 from gloss.errors import InputError
+from gloss.language.quiet import quiet_transformers
 from gloss.progress import Progress, silent
-from gloss.rankers.dual_encoder.embeddings import write_taught
+from gloss.rankers.dual_encoder.embeddings import write_embeddings
 from gloss.rankers.dual_encoder.network import Network
 from gloss.rankers.dual_encoder.settings import DualEncoderSettings
 from gloss.rankers.ranker import CHECKPOINTS
+from gloss.rankers.scoring import rows_of
 from gloss.retrieval.dense.encoders import Encoder, open_encoder
-from gloss.training.epochs import (
-    BETAS,
-    Array,
-    HistoryLengthWeighting,
-    train_epochs,
-)
+from gloss.training.histories import HistoryLengthWeighting, train_on_histories
+from gloss.training.optimization import BETAS
 
-__all__ = ["tune_encoder"]
+__all__ = ["train_dual_encoder"]
 
-_LONGEST = 51
-"""Purchases of a history that are read: the last ones."""
+_MAX_PURCHASES = 51
+"""Purchases of a history that are read, the last ones: 50 of them are targets."""
 
 
-def tune_encoder(
+def train_dual_encoder(
     draft: Draft,
     start: Encoder,
     train: Sequence[History],
@@ -54,39 +45,39 @@ def tune_encoder(
     seed: int,
     progress: Progress = silent,
 ) -> None:
-    """Fine-tune an encoder on the training histories, into a draft of the kind `TAUGHT`.
+    """Train on the histories, into a draft; its folder is an encoder that `open_encoder` takes.
 
-    The folder is an encoder as `open_encoder` takes it, and keeps the prefixes. Goes on from where
-    an interrupted training stopped. progress counts steps. Raises InputError when no user has two
-    purchases, or all items have one title, and what `Encoder.model` raises.
+    Keeps the prefixes of `start`. Goes on from where an interrupted training stopped. progress
+    counts steps. Raises InputError when no user has two purchases, or all items have one title, and
+    what `Encoder.model` raises.
     """
-    titles = sorted({item.title for item in catalogue})
-    if len(titles) < 2:
-        raise InputError("there is nothing to tell apart: all items have the same title")
-    places = {title: place for place, title in enumerate(titles)}
-    items = np.array([places[item.title] for item in catalogue], np.int64)
-    rows = _rows(train, catalogue, items)
+    titles, title_rows = _distinct_titles(catalogue)
+    rows = _title_histories(train, catalogue, title_rows)
     torch.manual_seed(seed)
     model = start.model()
-    read = [start.prefixes.document + title for title in titles]
     network = Network(
-        model, read, settings, HistoryLengthWeighting(rows, settings.history_length_power)
+        model,
+        [start.prefixes.document + title for title in titles],
+        settings,
+        HistoryLengthWeighting(rows, settings.history_length_power),
     )
-    losses = train_epochs(
+    losses = train_on_histories(
         network,
-        torch.optim.AdamW(network.groups(), betas=BETAS, weight_decay=0.0),
+        torch.optim.AdamW(network.parameter_groups(), betas=BETAS, weight_decay=0.0),
         rows,
         network.loss,
         epochs=settings.epochs,
-        users=settings.batch_users,
+        batch_users=settings.batch_users,
         seed=seed,
         checkpoint=draft.path / CHECKPOINTS / "encoder.pt",
         progress=progress,
     )
     model.prompts = {"query": start.prefixes.query, "document": start.prefixes.document}
-    model.save_pretrained(str(draft.path), create_model_card=False)
+    with quiet_transformers():
+        model.save_pretrained(str(draft.path), create_model_card=False)
+    # Of the encoder as it was saved, which is what will encode the titles of other catalogues.
     vectors = open_encoder(str(draft.path)).encode(titles, role="document")
-    write_taught(network.taught(vectors, items), draft.path)
+    write_embeddings(network.embeddings(vectors, title_rows), draft.path)
     draft.summary.update(
         {
             "histories": len(rows),
@@ -97,10 +88,21 @@ def tune_encoder(
     )
 
 
-def _rows(train: Sequence[History], catalogue: Catalogue, titles: Array) -> list[Array]:
-    """The histories as rows of titles. titles: int64 (catalogue,), the title of each item."""
+def _distinct_titles(catalogue: Catalogue) -> tuple[list[str], Array]:
+    """The distinct titles in order, and int64 (catalogue,), the title of each item."""
+    titles = sorted({item.title for item in catalogue})
+    if len(titles) < 2:
+        raise InputError("there is nothing to tell apart: all items have the same title")
+    rows = {title: row for row, title in enumerate(titles)}
+    return titles, np.array([rows[item.title] for item in catalogue], np.int64)
+
+
+def _title_histories(
+    train: Sequence[History], catalogue: Catalogue, title_rows: Array
+) -> list[Array]:
+    """Each history's last purchases as rows of titles, where there are two or more."""
     rows = [
-        titles[[catalogue.row(item) for item in history.items[-_LONGEST:]]]
+        title_rows[rows_of(history.items[-_MAX_PURCHASES:], catalogue)]
         for history in train
         if len(history.items) > 1
     ]

@@ -25,7 +25,6 @@ from gloss.progress import Progress, silent
 
 __all__ = [
     "PRESETS",
-    "TAUGHT",
     "Encoder",
     "Prefixes",
     "Preset",
@@ -33,10 +32,6 @@ __all__ = [
     "Vectors",
     "open_encoder",
 ]
-
-TAUGHT = "encoder"
-"""The kind of artefact that an encoder is which was taught here
-(rankers/dual_encoder/training.py)."""
 
 Role = Literal["query", "document"]
 Vectors = np.ndarray[Any, np.dtype[np.float32]]

@@ -10,9 +10,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from gloss.config import Training
 from gloss.language.packing import Pack
-from gloss.language.scratch import loop as training
-from gloss.language.scratch.loop import train
-from gloss.language.scratch.packed_llama import PackedLlama, attending_to_packs
+from gloss.language.scratch.packed_llama import PackedLlama, use_packed_attention
+from gloss.language.scratch.packed_training import _packs, _rate_factor, train_on_packs
+from gloss.training import loop
+from gloss.training.loop import Position
 
 SETTINGS = Training(
     epochs=3, batch_tokens=60, learning_rate=0.01, warmup_steps=3, dropout=0.2, attention_dropout=0
@@ -57,7 +58,7 @@ def stopping_at(step: int):
 
 def run(path, *, seed=7, settings=SETTINGS, model=None, **named):
     model = model or small()
-    record = train(model, documents, settings, seed=seed, pad=0, checkpoint=path, **named)
+    record = train_on_packs(model, documents, settings, seed=seed, pad=0, checkpoint=path, **named)
     return model, record
 
 
@@ -87,7 +88,7 @@ def test_another_seed_gives_other_weights(tmp_path, uninterrupted):
 
 @pytest.mark.parametrize("stops", [(1,), (5,), (2, 3, 11, 12, 17), (14, 15)])
 def test_resumed_runs_end_with_the_same_bits(tmp_path, monkeypatch, uninterrupted, stops):
-    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0.0)
     path = tmp_path / "checkpoint.pt"
     for step in stops:
         torch.manual_seed(step)  # what was drawn before must not matter
@@ -105,7 +106,7 @@ def test_resumed_runs_end_with_the_same_bits(tmp_path, monkeypatch, uninterrupte
 def test_a_resumed_run_reads_twice_as_an_undisturbed_one_does(tmp_path, monkeypatch):
     agreeing = SETTINGS.model_copy(update={"r_drop": 1.0})
     whole, record = run(tmp_path / "whole.pt", settings=agreeing)
-    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0.0)
     path = tmp_path / "checkpoint.pt"
     with pytest.raises(Interrupted):
         run(path, settings=agreeing, progress=stopping_at(5))
@@ -161,7 +162,7 @@ def _interrupted_model(tmp_path):
 def test_dropout_changes_training_and_nothing_else():
     model, pack = small(attention_dropout=0.0), Pack.of(documents(0))
     reader = PackedLlama(model, dropout=0.5)
-    with attending_to_packs(model):
+    with use_packed_attention(model):
         model.train()
         assert reader.loss(pack) != reader.loss(pack)
         model.eval()
@@ -170,7 +171,7 @@ def test_dropout_changes_training_and_nothing_else():
 
 def test_the_loss_of_a_pack_is_that_of_each_document_alone():
     model = small().eval()
-    with attending_to_packs(model):
+    with use_packed_attention(model):
         found = PackedLlama(model).loss(Pack.of(documents(0)), reduction="sum")
     alone = 0.0
     for document in documents(0):
@@ -182,7 +183,7 @@ def test_the_loss_of_a_pack_is_that_of_each_document_alone():
 def test_the_loss_falls(tmp_path):
     settings = SETTINGS.model_copy(update={"epochs": 30, "dropout": 0.0})
     same_each_time = documents(0)
-    record = train(
+    record = train_on_packs(
         small(attention_dropout=0.0),
         lambda _epoch: same_each_time,
         settings,
@@ -198,10 +199,10 @@ def test_the_loss_falls(tmp_path):
 
 def test_records_count_steps_and_tokens(tmp_path):
     _, record = run(tmp_path / "checkpoint.pt", validate=lambda _model: 1.5)
-    assert record.tokens == sum(len(d) for epoch in range(3) for d in documents(epoch))
+    assert record.units == sum(len(d) for epoch in range(3) for d in documents(epoch))
     assert [row["validation_loss"] for row in record.losses] == [1.5] * 3
     assert record.losses[-1]["step"] == record.steps
-    assert set(asdict(record)) == {"losses", "steps", "tokens"}
+    assert set(asdict(record)) == {"losses", "steps", "units"}
 
 
 def test_without_validation_no_such_loss_is_written(tmp_path):
@@ -211,34 +212,36 @@ def test_without_validation_no_such_loss_is_written(tmp_path):
 
 @pytest.mark.parametrize("budget", [1, 30, 200, 10**6])
 def test_every_document_is_in_one_pack_within_the_budget(budget):
-    settings = SETTINGS.model_copy(update={"batch_tokens": budget})
-    read = documents(0)
-    packs = training._packs(read, settings, 0, 0)
-    assert sorted(id(d) for pack in packs for d in pack) == sorted(map(id, read))
+    written = documents(0)
+    packs = _packs(written, budget, np.random.default_rng(0))
+    assert sorted(id(d) for pack in packs for d in pack) == sorted(map(id, written))
     for pack in packs:
         assert sum(map(len, pack)) <= budget or len(pack) == 1
 
 
 def test_no_documents_are_no_packs():
-    assert training._packs([], SETTINGS, 0, 0) == []
+    assert _packs([], 60, np.random.default_rng(0)) == []
 
 
-def test_packs_are_others_in_each_epoch():
-    read = documents(0)
-    firsts = [id(training._packs(read, SETTINGS, 0, epoch)[0][0]) for epoch in range(5)]
+def test_packs_are_others_with_other_randomness():
+    written = documents(0)
+    firsts = [id(_packs(written, 60, np.random.default_rng(seed))[0][0]) for seed in range(5)]
     assert len(set(firsts)) > 1
 
 
 def test_the_learning_rate_rises_then_falls_to_zero():
-    rates = [training._schedule(step, step / 10, 4) for step in range(1, 11)]
-    assert rates == pytest.approx([0.25, 0.5, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0])
-    assert training._schedule(1, 0.1, 0) == pytest.approx(0.9)
+    positions = [
+        Position(2 * e + b + 1, e, b, batches=2, epochs=5) for e in range(5) for b in (0, 1)
+    ]
+    factors = [_rate_factor(position, 4) for position in positions]
+    assert factors == pytest.approx([0.25, 0.5, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0])
+    assert _rate_factor(positions[0], 0) == pytest.approx(0.9)
 
 
 def test_two_readings_that_agree_cost_nothing_and_others_what_they_disagree():
     pack = Pack.of(documents(0))
     model = small(attention_dropout=0).train()
-    with attending_to_packs(model), torch.no_grad():
+    with use_packed_attention(model), torch.no_grad():
         alone = float(PackedLlama(model).loss(pack))
         assert float(PackedLlama(model, r_drop=3).loss(pack)) == pytest.approx(alone, abs=1e-6)
         torch.manual_seed(5)
@@ -255,7 +258,7 @@ def test_the_disagreement_is_the_symmetric_divergence_of_the_predictions():
     model = small(attention_dropout=0).train()
     document = documents(0)[0]
     pack = Pack.of([document])
-    with attending_to_packs(model), torch.no_grad():
+    with use_packed_attention(model), torch.no_grad():
         torch.manual_seed(5)
         found = float(PackedLlama(model, dropout=0.5, r_drop=1).loss(pack))
         torch.manual_seed(5)
@@ -276,5 +279,5 @@ def test_the_disagreement_is_the_symmetric_divergence_of_the_predictions():
 def test_nothing_is_read_twice_outside_training():
     model = small().eval()
     pack = Pack.of(documents(0))
-    with attending_to_packs(model), torch.no_grad():
+    with use_packed_attention(model), torch.no_grad():
         assert PackedLlama(model, r_drop=1).loss(pack) == PackedLlama(model).loss(pack)
