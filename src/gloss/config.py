@@ -1,7 +1,7 @@
 """The sections of an experiment as typed settings, one for each stage.
 
 Knows settings; knows nothing of what they do, nor of files (experiment/loading.py). The settings of
-a ranker stand in the ranker's own file, and experiment/settings.py puts all sections together.
+a ranker or retriever stand in its own room, and experiment/settings.py puts all sections together.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ __all__ = [
     "AS_IT_IS",
     "AmazonData",
     "Decoding",
-    "Index",
     "Loading",
     "LoraModel",
     "LoraTraining",
@@ -33,6 +32,7 @@ __all__ = [
     "Share",
     "ShopData",
     "TableData",
+    "TitleFusion",
     "Training",
     "TrainingSettings",
 ]
@@ -217,28 +217,14 @@ class Decoding(Settings):
         return self
 
 
-class Index(Settings):
-    """How the catalogue is searched (retrieval/retriever.py says what each means); what is not set
-    comes from the protocol, or is the usual."""
-
-    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
-    marker: bool | None = None
-    exact_first: bool | None = None
-    k1: float | None = Field(None, ge=0)
-    b: float | None = Field(None, ge=0, le=1)
-    stopwords: str | None = None
-    encoder: str | None = None
-    prefixes: bool | None = None
-    neighbours: Literal["auto", "exact", "hnsw", "ivf"] | None = None
-    blend: Literal["rrf", "weighted"] | None = None
-    weight: float | None = Field(None, ge=0, le=1)
+TitleFusion = Literal["best-score", "last", "beam-order", "reciprocal-rank"]
 
 
 class Ranking(Settings):
     """From generated titles to a list of items; what is not set comes from the protocol."""
 
     per_query: PositiveInt | None = None
-    fusion: Literal["best-score", "last", "beam-order", "rrf"] | None = None
+    fusion: TitleFusion | None = None
     length: PositiveInt | None = None
     exclude_seen: bool | None = None
     cutoffs: tuple[PositiveInt, ...] | None = None

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from gloss.cli.options import Data, ExcludeSeen, Json, Length, Out, ProtocolName, chosen_protocol
+from gloss.config import TitleFusion
 
 __all__ = ["register"]
 
@@ -15,7 +16,7 @@ PerQuery = Annotated[
     int | None, typer.Option("--per-query", min=1, help="Items taken for each title.")
 ]
 Fusion = Annotated[
-    Literal["best-score", "beam-order", "last", "rrf"] | None,
+    TitleFusion | None,
     typer.Option("--fusion", help="How the items of several titles are joined."),
 ]
 

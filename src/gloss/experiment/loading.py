@@ -17,7 +17,6 @@ from pydantic import BaseModel, ValidationError
 from gloss.config import (
     AmazonData,
     Decoding,
-    Index,
     LoraModel,
     LoraTraining,
     Ranking,
@@ -27,7 +26,7 @@ from gloss.config import (
     Training,
 )
 from gloss.errors import ConfigError
-from gloss.experiment.settings import Experiment, FusionSection, Rankers
+from gloss.experiment.settings import Experiment, FusionSection, Index, Rankers
 from gloss.rankers.specs import RANKERS
 
 __all__ = ["checked", "load_experiment", "with_overrides"]
