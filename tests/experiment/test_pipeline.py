@@ -112,7 +112,7 @@ def test_a_second_run_does_nothing_again(processes, config, copied):
     ("setting", "again"),
     [
         (FEWER, AFTER_GENERATIONS),
-        ("ranking.fusion=rrf", {"rankings/gloss", "evaluations/gloss"}),
+        ("ranking.fusion=reciprocal-rank", {"rankings/gloss", "evaluations/gloss"}),
         (
             "ranking.segments=[6, 9]",
             {f"evaluations/{n}" for n in (OURS, "last-item", "popularity")},

@@ -16,7 +16,7 @@ from gloss.experiment import stages
 from gloss.rankers.ranker import Ranker, RankerSpec, RankRequest
 from gloss.rankers.sources import RankerSources
 from gloss.rankers.specs import RANKERS, ranker_named
-from gloss.retrieval.retriever import IndexSettings
+from gloss.retrieval.settings import DenseSettings
 from gloss.testing.rankers import RankerContract
 
 TITLES = (
@@ -49,7 +49,7 @@ def dataset(tmp_path_factory) -> Dataset:
 @pytest.fixture(scope="module")
 def vectors(dataset, tmp_path_factory, minilm) -> Path:
     out = tmp_path_factory.mktemp("vectors") / "vectors"
-    return stages.index(dataset.path, out, settings=IndexSettings(retriever="dense")).path
+    return stages.index(dataset.path, out, settings=DenseSettings()).path
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from gloss.rankers.dual_encoder.ranker import SPEC
 from gloss.rankers.dual_encoder.settings import DualEncoderSettings
 from gloss.rankers.sources import RankerSources
 from gloss.retrieval.dense.encoders import Encoder, Prefixes, open_encoder
-from gloss.retrieval.retriever import ENCODER
+from gloss.retrieval.settings import ENCODER
 from gloss.training.histories import HistoryLengthWeighting
 
 TITLES = [

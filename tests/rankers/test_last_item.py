@@ -5,7 +5,7 @@ from gloss.data.histories import History
 from gloss.rankers.last_item import LastItemSearch
 from gloss.rankers.ranker import RankRequest
 from gloss.retrieval.index import build_index
-from gloss.retrieval.retriever import IndexSettings
+from gloss.retrieval.settings import BM25Settings
 
 CATALOGUE = Catalogue(
     Item(item, title)
@@ -17,7 +17,7 @@ CATALOGUE = Catalogue(
         ("e", "ball"),
     ]
 )
-RANKER = LastItemSearch(CATALOGUE, build_index(CATALOGUE, IndexSettings()))
+RANKER = LastItemSearch(CATALOGUE, build_index(CATALOGUE, BM25Settings()))
 
 
 def listed(rankings) -> list[str]:

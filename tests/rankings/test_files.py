@@ -10,14 +10,16 @@ RANKINGS = (
 
 
 def write(path, rankings=RANKINGS):
-    save_rankings(path, rankings, config={"rule": "rrf"}, inputs={"index": "f"}, summary={"n": 1})
+    save_rankings(
+        path, rankings, config={"rule": "reciprocal-rank"}, inputs={"index": "f"}, summary={"n": 1}
+    )
 
 
 def test_rankings_come_back_as_they_were_with_empty_lists_and_reasons(tmp_path):
     write(tmp_path / "ranking")
     artifact, rankings = load_rankings(tmp_path / "ranking")
     assert rankings == RANKINGS
-    assert artifact.config == {"rule": "rrf"}
+    assert artifact.config == {"rule": "reciprocal-rank"}
     assert artifact.inputs == {"index": "f"}
     assert artifact.summary == {"users": 2, "users without a list": 1, "n": 1}
 

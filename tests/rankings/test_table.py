@@ -30,9 +30,9 @@ def test_other_rankings_are_not_equal():
     assert LISTS != 3
 
 
-def test_each_entry_knows_whose_it_is_and_its_place():
+def test_each_entry_knows_whose_it_is_and_its_rank():
     assert LISTS.rows.tolist() == [0, 0, 2, 2, 2]
-    assert LISTS.places.tolist() == [0, 1, 0, 1, 2]
+    assert LISTS.ranks.tolist() == [0, 1, 0, 1, 2]
     assert LISTS.starts.tolist() == [0, 2, 2]
 
 

@@ -7,13 +7,13 @@ from gloss.errors import ArtifactError, InputError
 from gloss.retrieval.changes import add_items, remove_items
 from gloss.retrieval.dense.retriever import TitleVectors
 from gloss.retrieval.index import build_index, load_index, save_index
-from gloss.retrieval.retriever import IndexSettings
+from gloss.retrieval.settings import BM25Settings, DenseSettings, HybridSettings
 
 SETTINGS = {
-    "bm25": IndexSettings(),
-    "dense": IndexSettings(retriever="dense"),
-    "hybrid": IndexSettings(retriever="hybrid"),
-    "hnsw": IndexSettings(retriever="dense", neighbours="hnsw"),
+    "bm25": BM25Settings(),
+    "dense": DenseSettings(),
+    "hybrid": HybridSettings(),
+    "hnsw": DenseSettings(neighbours="hnsw"),
 }
 NEW = [Item("b7", "Garden&#39;s   hose"), Item("b8", "Tea pot")]
 

@@ -5,17 +5,17 @@ import pytest
 from gloss.retrieval.index import build_index
 from gloss.retrieval.lexical.bm25 import BM25
 from gloss.retrieval.lexical.exact_titles import Exact, ExactFirst
-from gloss.retrieval.retriever import IndexSettings
+from gloss.retrieval.settings import BM25Settings, DenseSettings, HybridSettings
 from gloss.testing.catalogues import TITLES, catalogue_of
 from gloss.testing.retrievers import EncoderContract, RetrieverContract
 
-PAPER = IndexSettings(title_style="paper", marker=True, exact_first=False)
+PAPER = BM25Settings(title_style="paper", marker=True, exact_first=False)
 
 
 class TestBM25(RetrieverContract):
     @pytest.fixture
     def retriever(self):
-        return BM25.build(catalogue_of(TITLES), IndexSettings())
+        return BM25.build(catalogue_of(TITLES), BM25Settings())
 
 
 class TestBM25WithTheMarker(RetrieverContract):
@@ -34,7 +34,7 @@ class TestExactFirst(RetrieverContract):
     @pytest.fixture
     def retriever(self):
         catalogue = catalogue_of(TITLES)
-        return ExactFirst(Exact(catalogue), BM25.build(catalogue, IndexSettings()))
+        return ExactFirst(Exact(catalogue), BM25.build(catalogue, BM25Settings()))
 
 
 class InMemory(EncoderContract):
@@ -44,20 +44,20 @@ class InMemory(EncoderContract):
 
 
 class TestDense(InMemory):
-    settings = IndexSettings(retriever="dense", exact_first=False)
+    settings = DenseSettings(exact_first=False)
 
 
 class TestDenseWithTheMarkerAndExactTitlesFirst(InMemory):
-    settings = IndexSettings(retriever="dense", marker=True)
+    settings = DenseSettings(marker=True)
 
 
 class TestDenseWithFaissHNSW(InMemory):
-    settings = IndexSettings(retriever="dense", neighbours="hnsw", exact_first=False)
+    settings = DenseSettings(neighbours="hnsw", exact_first=False)
 
 
 class TestHybridByRanks(InMemory):
-    settings = IndexSettings(retriever="hybrid", exact_first=False)
+    settings = HybridSettings(exact_first=False)
 
 
 class TestHybridByScores(InMemory):
-    settings = IndexSettings(retriever="hybrid", blend="weighted", weight=0.7, exact_first=False)
+    settings = HybridSettings(fusion="weighted", weight=0.7, exact_first=False)

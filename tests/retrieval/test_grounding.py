@@ -61,7 +61,7 @@ def test_beam_order_scores_by_log_probability_or_else_by_beam():
 
 
 def test_reciprocal_ranks_add_up_and_go_to_the_query_that_ranks_highest():
-    ranking = fuse(asked(None, None), [hits(a=9, b=8), hits(b=7)], "rrf", length=9)
+    ranking = fuse(asked(None, None), [hits(a=9, b=8), hits(b=7)], "reciprocal-rank", length=9)
     assert ranking.entries == (
         RankedItem("b", 1 / 62 + 1 / 61, "q1"),
         RankedItem("a", 1 / 61, "q0"),
@@ -75,7 +75,7 @@ def test_excluded_items_leave_room_for_the_next():
 def test_queries_that_found_nothing_leave_an_empty_list():
     generation = asked(None, None)
     assert fuse(generation, [(), ()], "best-score", length=5) == Ranking("u", ())
-    assert fuse(asked(), [], "rrf", length=5) == Ranking("u", ())
+    assert fuse(asked(), [], "reciprocal-rank", length=5) == Ranking("u", ())
 
 
 def test_the_beam_counts_not_the_place_of_the_query():

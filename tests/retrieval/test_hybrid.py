@@ -17,8 +17,8 @@ class Fixed:
         return [self.hits[:k]] * len(texts)
 
 
-WORDS = Fixed((4, 8.0), (1, 6.0), (2, 6.0))
-MEANING = Fixed((1, 0.9), (3, 0.5))
+LEXICAL = Fixed((4, 8.0), (1, 6.0), (2, 6.0))
+DENSE = Fixed((1, 0.9), (3, 0.5))
 
 
 def scores(hybrid: Hybrid, k: int = 10) -> dict[int, float]:
@@ -27,7 +27,7 @@ def scores(hybrid: Hybrid, k: int = 10) -> dict[int, float]:
 
 
 def test_reciprocal_ranks_are_added_and_equal_scores_share_one():
-    found = scores(Hybrid(WORDS, MEANING))
+    found = scores(Hybrid(LEXICAL, DENSE))
     assert found == {
         1: pytest.approx(0.5 / 62 + 0.5 / 61),
         4: pytest.approx(0.5 / 61),
@@ -38,7 +38,7 @@ def test_reciprocal_ranks_are_added_and_equal_scores_share_one():
 
 
 def test_weighted_scores_are_shares_of_the_best_above_the_least_possible():
-    found = scores(Hybrid(WORDS, MEANING, blend="weighted", weight=0.25))
+    found = scores(Hybrid(LEXICAL, DENSE, fusion="weighted", weight=0.25))
     assert found == {
         1: pytest.approx(0.75 * 6 / 8 + 0.25 * 1.9 / 1.9),
         4: pytest.approx(0.75 * 8 / 8),
@@ -50,17 +50,19 @@ def test_weighted_scores_are_shares_of_the_best_above_the_least_possible():
 
 @pytest.mark.parametrize(("weight", "rows"), [(0.0, [4, 1, 2]), (1.0, [1, 3])])
 def test_a_weight_of_nothing_leaves_one_retriever_out(weight, rows):
-    assert [*scores(Hybrid(WORDS, MEANING, weight=weight))] == rows
+    assert [*scores(Hybrid(LEXICAL, DENSE, weight=weight))] == rows
 
 
 def test_what_one_does_not_find_the_other_may():
-    assert [*scores(Hybrid(Fixed(), MEANING))] == [1, 3]
-    assert [*scores(Hybrid(WORDS, Fixed()))] == [4, 1, 2]
+    assert [*scores(Hybrid(Fixed(), DENSE))] == [1, 3]
+    assert [*scores(Hybrid(LEXICAL, Fixed()))] == [4, 1, 2]
     assert scores(Hybrid(Fixed(), Fixed())) == {}
 
 
 def test_impossible_settings_are_named():
-    with pytest.raises(ConfigError, match="unknown blend 'sum', known are rrf, weighted"):
-        Hybrid(WORDS, MEANING, blend="sum")
+    with pytest.raises(
+        ConfigError, match="unknown fusion 'sum', known are reciprocal-rank, weighted"
+    ):
+        Hybrid(LEXICAL, DENSE, fusion="sum")
     with pytest.raises(ConfigError, match=r"from 0 to 1, not 1\.5"):
-        Hybrid(WORDS, MEANING, weight=1.5)
+        Hybrid(LEXICAL, DENSE, weight=1.5)

@@ -1,27 +1,26 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from gloss.artifacts import MANIFEST
+from gloss.artifacts import MANIFEST, creating
 from gloss.errors import ArtifactError, ConfigError
-from gloss.retrieval.index import build_index, load_index, save_index
-from gloss.retrieval.retriever import IndexSettings
+from gloss.retrieval.index import KIND, build_index, load_index, save_index
+from gloss.retrieval.settings import BM25Settings, DenseSettings, HybridSettings
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        IndexSettings(),
-        IndexSettings(title_style="paper", marker=True, exact_first=False),
-        IndexSettings(retriever="dense"),
-        IndexSettings(title_style="paper", marker=True, prefixes=False, retriever="dense"),
-        IndexSettings(retriever="dense", neighbours="hnsw"),
-        IndexSettings(retriever="hybrid"),
-        IndexSettings(retriever="hybrid", blend="weighted", weight=0.8),
+        BM25Settings(),
+        BM25Settings(title_style="paper", marker=True, exact_first=False),
+        DenseSettings(),
+        DenseSettings(title_style="paper", marker=True, prefixes=False),
+        DenseSettings(neighbours="hnsw"),
+        HybridSettings(),
+        HybridSettings(fusion="weighted", weight=0.8),
     ],
     ids=["fair", "paper", "dense", "dense-paper", "hnsw", "hybrid", "weighted"],
 )
@@ -36,7 +35,7 @@ def test_a_saved_index_finds_what_it_found_before(dataset, tmp_path, settings, m
 
 
 def test_an_index_knows_the_data_set_and_the_catalogue_it_was_made_from(dataset, tmp_path):
-    save_index(dataset, tmp_path / "index", IndexSettings())
+    save_index(dataset, tmp_path / "index", BM25Settings())
     index = load_index(tmp_path / "index")
     assert index.artifact.inputs == {"dataset": dataset.fingerprint}
     assert index.artifact.config["title_style"] == "fair"
@@ -49,13 +48,13 @@ def test_an_index_knows_the_data_set_and_the_catalogue_it_was_made_from(dataset,
 
 def test_equal_work_gives_equal_bytes(dataset, tmp_path):
     for name in ("one", "two"):
-        save_index(dataset, tmp_path / name, IndexSettings())
+        save_index(dataset, tmp_path / name, BM25Settings())
     assert load_index(tmp_path / "one").fingerprint == load_index(tmp_path / "two").fingerprint
 
 
 def test_other_title_styles_give_other_indexes(dataset, tmp_path):
     for style in ("paper", "fair"):
-        save_index(dataset, tmp_path / style, IndexSettings(title_style=style))
+        save_index(dataset, tmp_path / style, BM25Settings(title_style=style))
     paper, fair = load_index(tmp_path / "paper"), load_index(tmp_path / "fair")
     assert paper.catalogue.title("b1") == "Salt &amp; Pepper"
     assert fair.catalogue.title("b1") == "Salt & Pepper"
@@ -63,9 +62,18 @@ def test_other_title_styles_give_other_indexes(dataset, tmp_path):
 
 
 def test_a_damaged_index_names_the_file(dataset, tmp_path):
-    save_index(dataset, tmp_path / "index", IndexSettings())
+    save_index(dataset, tmp_path / "index", BM25Settings())
     (tmp_path / "index" / "data.npy").unlink()
     with pytest.raises(ArtifactError, match=r"data\.npy is missing"):
+        load_index(tmp_path / "index")
+
+
+def test_an_index_of_another_version_names_the_settings_that_differ(dataset, tmp_path):
+    old = {"retriever": "hybrid", "title_style": "fair", "blend": "rrf", "weight": 0.5}
+    with creating(tmp_path / "index", kind=KIND, config=old, inputs={}) as draft:
+        draft.write_json("vocabulary.json", {})
+    said = r"\(settings of another version of GLoSS: blend\): make it again with gloss index"
+    with pytest.raises(ArtifactError, match=said):
         load_index(tmp_path / "index")
 
 
@@ -74,13 +82,13 @@ def test_a_data_set_is_not_an_index(dataset):
         load_index(dataset.path)
 
 
-DENSE = IndexSettings(retriever="dense")
+DENSE = DenseSettings()
 
 
 def test_an_index_by_meaning_is_bound_to_its_encoder(dataset, tmp_path, minilm):
     folder = tmp_path / "encoder"
     shutil.copytree(minilm.folder, folder)
-    save_index(dataset, tmp_path / "index", replace(DENSE, encoder=str(folder)))
+    save_index(dataset, tmp_path / "index", DENSE.model_copy(update={"encoder": str(folder)}))
     index = load_index(tmp_path / "index")
     assert index.artifact.inputs == {
         "dataset": dataset.fingerprint,

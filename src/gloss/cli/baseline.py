@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gloss.cli.indexing import KNOWN as KNOWN_TO_INDEX
 from gloss.cli.options import (
     Data,
     ExcludeSeen,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from gloss.progress import Progress
     from gloss.rankers.ranker import RankerSpec
     from gloss.rankers.sources import RankerSources
-    from gloss.retrieval.retriever import IndexSettings
+    from gloss.retrieval.settings import IndexSettings
 
 __all__ = ["register"]
 
@@ -72,8 +71,8 @@ def baseline(
         ),
     ] = None,
     retriever: Annotated[
-        Literal["bm25", "dense", "hybrid"] | None,
-        typer.Option("--retriever", help="last-item without an index: lexical, dense or both."),
+        str | None,
+        typer.Option("--retriever", help="last-item without an index: see gloss index."),
     ] = None,
     encoder: Annotated[
         str | None,
@@ -171,7 +170,7 @@ def _sources(
 ) -> RankerSources:
     from gloss.data.dataset import Dataset
     from gloss.rankers.sources import RankerSources
-    from gloss.retrieval.retriever import ENCODER
+    from gloss.retrieval.settings import ENCODER
 
     needs = spec.all_needs(settings)
     index, retriever, encoder = (typed.get(key) for key in ("index", "retriever", "encoder"))
@@ -192,17 +191,17 @@ def _sources(
 def _index_settings(
     protocol: EvaluationProtocol,
     index: Path | None,
-    retriever: Literal["bm25", "dense", "hybrid"] | None,
+    retriever: str | None,
     encoder: str | None,
 ) -> IndexSettings:
     """How to search where no index is given."""
-    from dataclasses import replace
+    from gloss.retrieval.specs import retriever_named
 
     if index and (retriever or encoder):
         raise ConfigError("--index says how to search: leave out --retriever and --encoder")
     kind = retriever or "bm25"
-    chosen = given(f"--retriever {kind}", KNOWN_TO_INDEX[kind], encoder=encoder)
-    return replace(protocol.index_settings(kind), **chosen)
+    known = retriever_named(kind).settings.model_fields
+    return protocol.index_settings(kind, **given(f"--retriever {kind}", known, encoder=encoder))
 
 
 def _is_trained(folder: Path | None, seed: int | None) -> bool:

@@ -1,24 +1,25 @@
-"""`gloss index`: what a catalogue is searched with."""
+"""`gloss index`: what a catalogue is searched with.
+
+The options are the fields of `gloss.retrieval.settings`, with their descriptions and bounds.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
 
 from gloss.cli.options import Data, Encoder, Json, Out, ProtocolName, RetrieverOf, given
+from gloss.data.titles import TitleStyle
+from gloss.retrieval.settings import (
+    PROTOCOL_SETTINGS,
+    HybridFusion,
+    HybridSettings,
+    MilvusSettings,
+    Neighbours,
+)
 
-__all__ = ["KNOWN", "register"]
-
-_COMMON = ("title_style", "exact_first")
-_WORDS = (*_COMMON, "marker", "k1", "b", "stopwords")
-_MEANING = (*_COMMON, "marker", "encoder", "prefixes", "neighbours")
-KNOWN = {
-    "bm25": _WORDS,
-    "dense": _MEANING,
-    "hybrid": (*_WORDS, *_MEANING, "blend", "weight"),
-}
-"""The options that each retriever understands."""
+__all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -26,67 +27,53 @@ def register(app: typer.Typer) -> None:
     app.command()(index)
 
 
+def _setting(name: str, *flags: str) -> Any:
+    """The option of a setting: its description, its default where it has one, its bounds."""
+    field = (HybridSettings.model_fields | MilvusSettings.model_fields)[name]
+    bounds = {
+        option: getattr(rule, attribute)
+        for rule in field.metadata
+        for option, attribute in (("min", "ge"), ("max", "le"))
+        if hasattr(rule, attribute)
+    }
+    as_protocol_says = name in PROTOCOL_SETTINGS or field.default is None
+    default = "" if as_protocol_says else f" (default: {field.default})"
+    text = (field.description or "").rstrip(".")
+    return typer.Option(*flags, help=f"{text}{default}.", **bounds)
+
+
 def index(
     data: Data,
     out: Out,
     retriever: RetrieverOf = "bm25",
     protocol: ProtocolName = "fair",
-    titles: Annotated[
-        Literal["fair", "paper"] | None,
-        typer.Option(help="How titles are cleaned (default: as the protocol says)."),
-    ] = None,
-    marker: Annotated[
-        bool | None,
-        typer.Option("--marker/--no-marker", help='Begin titles and texts with "Title: ", or not.'),
-    ] = None,
-    exact_first: Annotated[
-        bool | None,
-        typer.Option(
-            "--exact-first/--by-score", help="Items of exactly that title come first, or not."
-        ),
-    ] = None,
-    k1: Annotated[float | None, typer.Option(min=0, help="BM25: saturation (1.5).")] = None,
-    b: Annotated[
-        float | None, typer.Option(min=0, max=1, help="BM25: share of the length (0.75).")
-    ] = None,
-    stopwords: Annotated[
-        str | None, typer.Option(help="BM25: the language of words that are left out (en).")
-    ] = None,
+    titles: Annotated[TitleStyle | None, _setting("title_style", "--titles")] = None,
+    marker: Annotated[bool | None, _setting("marker", "--marker/--no-marker")] = None,
+    exact_first: Annotated[bool | None, _setting("exact_first", "--exact-first/--by-score")] = None,
+    k1: Annotated[float | None, _setting("k1")] = None,
+    b: Annotated[float | None, _setting("b")] = None,
+    stopwords: Annotated[str | None, _setting("stopwords")] = None,
     encoder: Encoder = None,
-    prefixes: Annotated[
-        bool | None,
-        typer.Option(
-            "--prefixes/--no-prefixes",
-            help="Write texts as the encoder was trained to read them, or not.",
-        ),
-    ] = None,
-    neighbours: Annotated[
-        Literal["auto", "exact", "hnsw", "ivf"] | None,
-        typer.Option("--neighbours", help="Near vectors: exactly, or by FAISS (hnsw, ivf)."),
-    ] = None,
-    blend: Annotated[
-        Literal["rrf", "weighted"] | None,
-        typer.Option("--blend", help="How hybrid joins both: by ranks (default) or by scores."),
-    ] = None,
-    weight: Annotated[
-        float | None,
-        typer.Option("--weight", min=0, max=1, help="Share of the meaning in hybrid (0.5)."),
-    ] = None,
+    prefixes: Annotated[bool | None, _setting("prefixes", "--prefixes/--no-prefixes")] = None,
+    neighbours: Annotated[Neighbours | None, _setting("neighbours")] = None,
+    fusion: Annotated[HybridFusion | None, _setting("fusion")] = None,
+    weight: Annotated[float | None, _setting("weight")] = None,
+    address: Annotated[str | None, _setting("address")] = None,
+    collection: Annotated[str | None, _setting("collection")] = None,
     json: Json = False,
 ) -> None:
-    """Index a catalogue. Options override the protocol.
+    """Index a catalogue. Without an option, the protocol decides.
 
     Example: gloss index -d data/toys --retriever dense -o indexes/toys-dense
     """
-    from dataclasses import replace
-
     from gloss.cli import output
     from gloss.evaluation.protocol import protocol_named
     from gloss.experiment import stages
+    from gloss.retrieval.specs import retriever_named
 
     chosen = given(
         f"--retriever {retriever}",
-        KNOWN[retriever],
+        retriever_named(retriever).settings.model_fields,
         title_style=titles,
         marker=marker,
         exact_first=exact_first,
@@ -96,10 +83,12 @@ def index(
         encoder=encoder,
         prefixes=prefixes,
         neighbours=neighbours,
-        blend=blend,
+        fusion=fusion,
         weight=weight,
+        address=address,
+        collection=collection,
     )
-    settings = replace(protocol_named(protocol).index_settings(retriever), **chosen)
+    settings = protocol_named(protocol).index_settings(retriever, **chosen)
     with output.announce("index") as progress:
         made = stages.index(data, out, settings=settings, progress=progress)
     output.print_made(made, json=json)

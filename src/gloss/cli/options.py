@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gloss import choices
 from gloss.errors import ConfigError
+from gloss.retrieval.settings import DenseSettings
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -68,17 +69,31 @@ ExcludeSeen = Annotated[
     bool | None,
     typer.Option("--exclude-seen/--keep-seen", help="Remove items bought already, or keep them."),
 ]
+
+
+def _known_retriever(name: str | None) -> str | None:
+    """The name, if there is such a retriever; a wrong call if not."""
+    from gloss.retrieval.specs import retriever_named
+
+    try:
+        return None if name is None else retriever_named(name).name
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 Encoder = Annotated[
     str | None,
-    typer.Option(
-        "--encoder",
-        help="Sentence encoder: all-MiniLM-L6-v2 (default), e5-small-v2, e5-base-v2, a folder or "
-        "hub:OWNER/NAME.",
-    ),
+    typer.Option("--encoder", help=DenseSettings.model_fields["encoder"].description),
 ]
 RetrieverOf = Annotated[
-    Literal["bm25", "dense", "hybrid"],
-    typer.Option("--retriever", help="Search by words, by meaning, or both."),
+    str,
+    typer.Option(
+        "--retriever",
+        metavar="NAME",
+        callback=_known_retriever,
+        help="What finds items: bm25 (by words), dense (by meaning, with a sentence encoder), "
+        "hybrid (both), milvus (by meaning, with the vectors in a Milvus store).",
+    ),
 ]
 
 

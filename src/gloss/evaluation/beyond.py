@@ -44,7 +44,7 @@ def catalogue_coverage(
     Delgado-Battenfeld and Jannach, RecSys 2010.
     """
     lists = RankingTable.of(rankings)
-    listed = pl.DataFrame({"item": lists.entries["items"], "place": lists.places + 1})
+    listed = pl.DataFrame({"item": lists.entries["items"], "place": lists.ranks + 1})
     places = listed.group_by("item").agg(pl.col("place").min())["place"].to_numpy()
     return {f"coverage@{k}": float((places <= k).sum()) / items for k in cutoffs}
 
@@ -86,7 +86,7 @@ def novelty(
     bits = information[[catalogue.row(item) for item in names.to_list()]][codes]
 
     def mean(k: int) -> float:
-        counted = lists.places < k
+        counted = lists.ranks < k
         sums = np.bincount(lists.rows[counted], bits[counted], minlength=len(lists))
         return float((sums[filled] / np.minimum(lists.lengths[filled], k)).mean())
 

@@ -41,7 +41,7 @@ def target_ranks(rankings: Sequence[Ranking], targets: Sequence[ItemId]) -> Ints
     # Backwards: of two entries with the target, the earlier one is written last.
     found = np.flatnonzero((lists.entries["items"] == wanted).to_numpy())[::-1]
     ranks = np.zeros(len(lists), dtype=np.int64)
-    ranks[lists.rows[found]] = lists.places[found] + 1
+    ranks[lists.rows[found]] = lists.ranks[found] + 1
     return ranks
 
 

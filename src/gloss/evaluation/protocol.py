@@ -6,10 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from gloss.config import TitleFusion
 from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError, did_you_mean
-from gloss.retrieval.retriever import ENCODER, IndexSettings, RetrieverName
+from gloss.retrieval.settings import PROTOCOL_SETTINGS, IndexSettings
+from gloss.retrieval.specs import retriever_named
 
 __all__ = [
     "FAIR",
@@ -25,13 +28,9 @@ __all__ = [
 class EvaluationProtocol:
     """How titles become lists, and how lists are measured.
 
-    title_style, marker, exact_first, prefixes: how the index is made (retrieval/retriever.py).
-    per_query: items taken for each generated title.
-    fusion: how the items of several titles are joined (retrieval/grounding.py); None: as the
-    published system does for each retriever, see `fusion_of`.
-    length: items in a list, at most.
-    exclude_seen: whether items that were already bought are left out.
-    cutoffs: where the lists are cut for the metrics.
+    title_style, marker, exact_first, prefixes: how an index is made (retrieval/settings.py). The
+    other fields are those of the configuration's `ranking` section (`config.Ranking`); fusion None:
+    as the published system does for each retriever, see `fusion_of`.
     """
 
     name: str
@@ -40,27 +39,30 @@ class EvaluationProtocol:
     exact_first: bool
     prefixes: bool
     per_query: int
-    fusion: str | None
+    fusion: TitleFusion | None
     length: int
     exclude_seen: bool
     cutoffs: tuple[int, ...]
 
-    def index_settings(
-        self, retriever: RetrieverName = "bm25", *, encoder: str = ENCODER
-    ) -> IndexSettings:
-        """The index that this protocol searches."""
-        return IndexSettings(
-            title_style=self.title_style,
-            marker=self.marker,
-            exact_first=self.exact_first,
-            prefixes=self.prefixes,
-            retriever=retriever,
-            encoder=encoder,
-        )
+    def index_settings(self, retriever: str = "bm25", **chosen: Any) -> IndexSettings:
+        """The index of this protocol, with the settings that were chosen instead of its own.
 
-    def fusion_of(self, retriever: RetrieverName) -> str:
-        """The rule that joins what a retriever finds."""
-        return self.fusion or ("last" if retriever == "dense" else "best-score")
+        Raises ConfigError for an unknown retriever and for a setting that it does not read.
+
+        >>> PAPER.index_settings("dense", encoder="e5-base-v2").prefixes
+        False
+        """
+        settings = retriever_named(retriever).settings
+        for name in chosen:
+            if name not in settings.model_fields:
+                raise ConfigError(f"index.{name} means nothing to the retriever {retriever!r}")
+        own = {n: getattr(self, n) for n in PROTOCOL_SETTINGS if n in settings.model_fields}
+        made: IndexSettings = settings.model_validate({**own, **chosen})
+        return made
+
+    def fusion_of(self, retriever: str) -> TitleFusion:
+        """How the items of several titles that a retriever found are joined."""
+        return self.fusion or retriever_named(retriever).published_fusion
 
 
 PAPER = EvaluationProtocol(

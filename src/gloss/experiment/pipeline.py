@@ -32,8 +32,8 @@ from gloss.rankers.ranker import Need, RankerSpec
 from gloss.rankers.sources import RankerSources
 from gloss.rankers.specs import ranker_named
 from gloss.report.content import Report
-from gloss.retrieval.index import encoder_of
-from gloss.retrieval.retriever import IndexSettings
+from gloss.retrieval.settings import IndexSettings
+from gloss.retrieval.specs import retriever_named
 
 __all__ = ["COMPARED", "Announce", "fitted_in", "protocol_of", "quietly", "run", "run_rankers"]
 
@@ -132,8 +132,8 @@ def fitted_in(experiment: Experiment, folder: RunFolder) -> RunFolder:
 
 def _index_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSettings:
     """The protocol's index, with what the experiment's index section sets instead."""
-    wanted = experiment.index.model_dump(exclude_none=True)
-    return replace(protocol.index_settings(experiment.index.retriever), **wanted)
+    section = experiment.index
+    return protocol.index_settings(section.retriever, **section.chosen())
 
 
 def _vectors_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSettings:
@@ -154,13 +154,18 @@ def _needs(experiment: Experiment) -> frozenset[Need]:
 
 def _require_parts(experiment: Experiment, protocol: EvaluationProtocol) -> None:
     """What is missing is said at once, not after the training."""
-    encoder_of(_index_of(experiment, protocol))
+    _require_inputs(_index_of(experiment, protocol))
     if _needs(experiment) & {"title-vectors", "encoder"}:
-        encoder_of(_vectors_of(experiment, protocol))
+        _require_inputs(_vectors_of(experiment, protocol))
     for spec, _ in _rankers_of(experiment):
         spec.require_installed()
     if experiment.rankers.use:
         rule_named(experiment.fusion.rule).require_installed()
+
+
+def _require_inputs(settings: IndexSettings) -> None:
+    """Raise what an index would raise for something that its retriever lacks."""
+    retriever_named(settings.retriever).inputs(settings)
 
 
 @dataclass(frozen=True, slots=True)

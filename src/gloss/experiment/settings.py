@@ -1,8 +1,8 @@
-"""One experiment as typed settings: the sections of config.py, and those of rankers and fusion.
+"""One experiment as typed settings: the sections of config.py, and those of rankers and retrievers.
 
-The section `rankers` has a section for each ranker that has settings. It and `fusion` are made from
-the tuples of rankers and of fusion rules. Knows settings; knows nothing of what they do, nor of
-files (loading.py).
+The section `rankers` has a section for each ranker that has settings. It, `fusion` and `index` are
+made from the tuples of rankers, of fusion rules and of retrievers. Knows settings; knows nothing of
+what they do, nor of files (loading.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from gloss.choices import ProtocolName
 from gloss.config import (
     AmazonData,
     Decoding,
-    Index,
     ListLength,
     LoraModel,
     Ranking,
@@ -41,16 +40,50 @@ from gloss.fusion.rule import FusionRule
 from gloss.fusion.rules import RULES
 from gloss.rankers.ranker import RankerSpec
 from gloss.rankers.specs import RANKERS
+from gloss.retrieval.retriever import RetrieverSpec
+from gloss.retrieval.settings import ENCODER, PROTOCOL_SETTINGS
+from gloss.retrieval.specs import RETRIEVERS
 
 __all__ = [
     "Experiment",
     "FusionSection",
+    "IndexSection",
     "RankersSection",
     "fusion_section",
+    "index_section",
     "rankers_section",
 ]
 
 S = TypeVar("S", bound=Settings)
+
+
+class IndexSection(Settings):
+    """How the catalogue is indexed and searched. Null means as the protocol says.
+
+    A retriever reads some of these settings; one that it does not read is an error.
+    """
+
+    retriever: str = Field("bm25", description="What finds items.")
+
+    def chosen(self) -> dict[str, Any]:
+        """The settings, besides the retriever, that are not as they would be anyway."""
+        return self.model_dump(exclude_defaults=True, exclude={"retriever"})
+
+
+def index_section(specs: Sequence[RetrieverSpec[Any]]) -> type[IndexSection]:
+    """The section `index` for these retrievers: their names, and the settings of all of them."""
+    names: Any = Literal[tuple(spec.name for spec in specs)]
+    fields: dict[str, Any] = {"retriever": (names, IndexSection.model_fields["retriever"])}
+    for spec in specs:
+        for name, field in spec.settings.model_fields.items():
+            if name == "title_style":  # the model is trained on titles of the protocol's style
+                continue
+            if name in PROTOCOL_SETTINGS:
+                as_protocol_says = Field(None, description=field.description)
+                fields.setdefault(name, (bool | None, as_protocol_says))
+            else:
+                fields.setdefault(name, (field.annotation, field))
+    return create_model("Index", __base__=IndexSection, **fields)
 
 
 class RankersSection(Settings):
@@ -61,7 +94,7 @@ class RankersSection(Settings):
     )
     length: ListLength = Field(200, description="Items that each ranker brings to the fusion.")
     encoder: str = Field(
-        "all-MiniLM-L6-v2",
+        ENCODER,
         description="The sentence encoder, by name or folder, that makes vectors of titles, and "
         "that the dual encoder is trained from.",
     )
@@ -110,9 +143,11 @@ def fusion_section(rules: Sequence[FusionRule]) -> type[FusionSection]:
 
 
 if TYPE_CHECKING:
+    Index = IndexSection
     Rankers = RankersSection
     Fusion = FusionSection
 else:
+    Index = index_section(RETRIEVERS)
     Rankers = rankers_section(RANKERS)
     Fusion = fusion_section(RULES)
 

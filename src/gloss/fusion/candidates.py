@@ -183,7 +183,7 @@ def _candidates(
         in_list = table.entries["scores"].to_numpy()
         scores[:, number] = _missing_scores(table, in_list)[users]
         scores[listed, number] = in_list
-        ranks[listed, number] = table.places
+        ranks[listed, number] = table.ranks
     return Candidates(lists, names, users, items, scores, ranks)
 
 

@@ -22,14 +22,9 @@ from gloss.errors import ConfigError, InputError
 from gloss.progress import Progress, silent
 from gloss.rankers.ranker import Need, RankerSpec
 from gloss.retrieval.dense.encoders import Encoder, open_encoder
-from gloss.retrieval.index import (
-    Index,
-    build_index,
-    encoder_input,
-    encoder_of,
-    load_index,
-)
-from gloss.retrieval.retriever import ENCODER, IndexSettings, Retriever
+from gloss.retrieval.index import Index, build_index, index_inputs, load_index
+from gloss.retrieval.retriever import Retriever
+from gloss.retrieval.settings import ENCODER, BM25Settings, IndexSettings
 
 __all__ = ["RankerSources"]
 
@@ -85,7 +80,7 @@ class RankerSources:
         """How the index is made that is searched."""
         if self._index:
             return self._index.settings
-        return self._index_settings or IndexSettings(title_style=self.title_style)
+        return self._index_settings or BM25Settings(title_style=self.title_style)
 
     @cached_property
     def retriever(self) -> Retriever:
@@ -100,8 +95,8 @@ class RankerSources:
 
         The dense index has a vector for each distinct title; items of one title share it.
         """
-        assert self._vectors.parts.meaning is not None
-        of_titles: Array = self._vectors.parts.meaning.vectors.vectors  # (titles, width)
+        of_titles = self._vectors.title_vectors  # (titles, width)
+        assert of_titles is not None
         row_of = {title: row for row, title in enumerate(self._vectors.catalogue.titles)}
         vectors: Array = of_titles[[row_of[item.title] for item in self.catalogue]]
         return vectors
@@ -141,11 +136,11 @@ class RankerSources:
         if need == "title-vectors":
             return {need: self._vectors.fingerprint}
         if need == "encoder":
-            return encoder_input(self.encoder)
+            return {need: self.encoder.fingerprint}
         index = {"index": self._index.fingerprint} if self._index else {}
         if need == "items":
             return index
-        return {**encoder_input(encoder_of(self.index_settings)), **index}
+        return {**index_inputs(self.dataset.fingerprint, self.index_settings), **index}
 
     @cached_property
     def _index(self) -> Index | None:
@@ -164,7 +159,7 @@ class RankerSources:
             )
         index = load_index(self._vectors_path)
         self._require_same_data(index.artifact)
-        if index.parts.meaning is None or index.settings.title_style != self.title_style:
+        if index.title_vectors is None or index.settings.title_style != self.title_style:
             raise InputError(
                 f"{self._vectors_path} holds no vectors of {self.title_style!r} titles: make it "
                 f"with --retriever dense and --protocol {self.title_style}"

@@ -1,8 +1,12 @@
-"""Rankings on disk: one row a user, whoever made them.
+"""Rankings on disk: the artefact of the kind "ranking", whichever ranker made it.
 
-ranking.parquet      user, items, scores, queries, because
+ranking.parquet, one row a user:
 
-queries are the generated titles that led to the items, because the bought items; null where none.
+    user     string
+    items    list of strings, best first
+    scores   list of floats             ┐
+    queries  list of strings or null    │ one element for each item, see `RankedItem`
+    because  list of strings or null    ┘
 """
 
 from __future__ import annotations
@@ -37,36 +41,34 @@ def save_rankings(
 ) -> None:
     """Write rankings as the artefact `path`; users with an empty list are kept.
 
-    The summary is given "users" and "users without a list" besides what is passed in. beside: text
-    files that lie with the lists, by name.
+    The summary holds "users" and "users without a list" besides what is passed in. beside: further
+    text files of the artefact, name -> content.
     """
-    lists = RankingTable.of(rankings)
+    table = RankingTable.of(rankings)
     with creating(path, kind=KIND, config=config, inputs=inputs) as draft:
-        _frame(lists).write_parquet(draft.path / _FILE)
+        _one_row_a_user(table).write_parquet(draft.path / _FILE)
         for name, text in beside.items():
             write_atomic(draft.path / name, text.encode())
-        empty = int((lists.lengths == 0).sum())
-        draft.summary.update({"users": len(lists), "users without a list": empty, **summary})
+        empty = int((table.lengths == 0).sum())
+        draft.summary.update({"users": len(table), "users without a list": empty, **summary})
 
 
 def load_rankings(path: Path) -> tuple[Artifact, RankingTable]:
-    """Open the folder that `gloss rank` or `gloss baseline` made; ArtifactError if not whole."""
+    """Open an artefact made by `save_rankings`. Raises ArtifactError if it is not whole."""
     artifact = open_artifact(path, KIND)
     frame = pl.read_parquet(artifact.path / _FILE, glob=False)
     lengths = frame["items"].list.len().to_numpy().astype("int64")
-    # An empty list would be an entry of nulls.
+    # Exploding an empty list would make an entry of nulls.
     filled = frame.filter(pl.Series(lengths > 0))
     entries = pl.DataFrame({name: filled[name].explode() for name in COLUMNS}, schema=COLUMNS)
     return artifact, RankingTable(tuple(frame["user"].to_list()), lengths, entries)
 
 
-def _frame(lists: RankingTable) -> pl.DataFrame:
-    """One row a user."""
-    flat = lists.entries.with_columns(pl.Series("row", lists.rows, pl.UInt32))
-    users = pl.DataFrame({"user": lists.users}, schema=_USER)
-    grouped = flat.group_by("row", maintain_order=True).agg(*COLUMNS)
-    return (
-        users.with_row_index("row")
-        .join(grouped, on="row", how="left", maintain_order="left")
-        .select("user", pl.col(*COLUMNS).fill_null([]))
+def _one_row_a_user(table: RankingTable) -> pl.DataFrame:
+    entries = table.entries.with_columns(pl.Series("row", table.rows, pl.UInt32))
+    lists = entries.group_by("row", maintain_order=True).agg(*COLUMNS)
+    users = pl.DataFrame({"user": table.users}, schema=_USER).with_row_index("row")
+    # Users with an empty list have no entry to be grouped: the join gives them nulls.
+    return users.join(lists, on="row", how="left", maintain_order="left").select(
+        "user", pl.col(*COLUMNS).fill_null([])
     )

@@ -1,4 +1,4 @@
-"""A user's ranked list: what every recommender ends in."""
+"""A user's ranked list: what every ranker and every recommender returns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ __all__ = ["RankedItem", "Ranking"]
 class RankedItem(NamedTuple):
     """An item in a user's list, and why it is there.
 
-    query: the generated title that put it there, if one did. because: the bought item that did.
+    score: of its ranker; scores of different rankers, and of different users, do not compare.
+    query: the generated title that found the item, if one did. because: the purchase that led to
+    it, if one did.
     """
 
     item: ItemId
@@ -25,7 +27,7 @@ class RankedItem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """A user's list, best first, without repeats; the order is final."""
+    """A user's list: distinct items, best first; the order is final."""
 
     user: UserId
     entries: tuple[RankedItem, ...]

@@ -27,7 +27,8 @@ from gloss.rankings import files as rankings
 from gloss.rankings.ranking import Ranking
 from gloss.rankings.table import RankingTable
 from gloss.retrieval.grounding import rank
-from gloss.retrieval.retriever import IndexSettings, Retriever
+from gloss.retrieval.retriever import Retriever
+from gloss.retrieval.specs import settings_from
 
 __all__ = ["Fusion", "was_fused"]
 
@@ -148,7 +149,7 @@ def _sources(
     return RankerSources(
         data,
         style,
-        index_settings=IndexSettings(**indexes[0]) if indexes else None,
+        index_settings=settings_from(indexes[0]) if indexes else None,
         vectors=folder.vectors,
         trained={part.config["ranker"]: folder.trained(part.config["ranker"]) for part in parts},
     )

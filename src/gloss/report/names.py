@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from gloss.rankers.specs import RANKERS
+from gloss.retrieval.specs import RETRIEVERS
 
 __all__ = ["baseline_name", "retriever_name"]
 
@@ -43,4 +44,5 @@ def retriever_name(config: Mapping[str, Any]) -> str:
     folder = PurePath(str(index.get("encoder", ""))).name
     encoder = _ENCODERS.get(folder.casefold(), folder)
     kind = str(index.get("retriever", ""))
-    return {"bm25": "BM25", "dense": encoder, "hybrid": f"BM25 and {encoder}"}.get(kind, kind)
+    labels = {spec.name: spec.label for spec in RETRIEVERS}
+    return labels.get(kind, kind).replace("{encoder}", encoder)

@@ -1,8 +1,8 @@
 """Items that come and go: an index made from another one. Knows indexes; no users.
 
-What stands is not encoded again: a title that the old index knows keeps its vector. BM25 weighs a
-word by how many titles hold it, so its matrix is computed anew, which takes a second for 50,000
-titles. The new index is whole when it is there, and finds a new item at once.
+Nothing is encoded twice: a title that the old index knows keeps its vector. BM25 weighs a word by
+the number of titles that hold it, so its matrix is computed anew, which takes a second for 50,000
+titles. The new index replaces the old one when it is whole, and finds a new item at once.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from gloss.data.catalogue import Catalogue, Item, ItemId
 from gloss.data.titles import clean_title
-from gloss.errors import InputError
+from gloss.errors import ConfigError, InputError
 from gloss.progress import Progress, silent
-from gloss.retrieval.index import Index, Parts, encoder_input, encoder_of, load_index, write_index
+from gloss.retrieval.index import Index, index_inputs, load_index, write_index
 
 __all__ = ["add_items", "remove_items"]
 
-_MOST_NAMED = 5
+_MAX_NAMED_ITEMS = 5
 
 
 def add_items(
@@ -26,13 +26,14 @@ def add_items(
 ) -> None:
     """Write to `out` (which may be `index`) an index with further items, in the order given.
 
-    Titles are cleaned as the index's own. progress counts titles that were encoded. Raises
-    InputError for an item that is there already.
+    Titles are cleaned in the index's own style. progress counts titles that were encoded. Raises
+    InputError for an item that is in the index already, ConfigError when the items change in place
+    (`RetrieverSpec.in_place`) and `out` is another folder.
     """
-    old = load_index(index)
-    there = [item.id for item in items if item.id in old.catalogue]
-    if there:
-        raise InputError(f"already in {index}: {_named(there)}")
+    old = _opened(index, out)
+    duplicates = [item.id for item in items if item.id in old.catalogue]
+    if duplicates:
+        raise InputError(f"already in {index}: {_named(duplicates)}")
     style = old.settings.title_style
     new = [Item(item.id, clean_title(item.title, style)) for item in items]
     _write(old, Catalogue([*old.catalogue, *new]), out, progress)
@@ -41,34 +42,36 @@ def add_items(
 def remove_items(index: Path, items: Collection[ItemId], out: Path) -> None:
     """Write to `out` (which may be `index`) an index without some items.
 
-    Raises InputError for an item that is not there, or when none would be left.
+    Raises InputError for an item that is not in the index or when none would be left, and
+    ConfigError as `add_items` does.
     """
-    old = load_index(index)
+    old = _opened(index, out)
     unknown = [item for item in items if item not in old.catalogue]
     if unknown:
         raise InputError(f"not in {index}: {_named(unknown)}")
-    gone = frozenset(items)
-    _write(old, Catalogue(item for item in old.catalogue if item.id not in gone), out, silent)
+    removed = frozenset(items)
+    remaining = Catalogue(item for item in old.catalogue if item.id not in removed)
+    _write(old, remaining, out, silent)
+
+
+def _opened(index: Path, out: Path) -> Index:
+    opened = load_index(index)
+    if opened.spec.in_place and out.resolve() != index.resolve():
+        raise ConfigError(
+            f"the items of {index} are kept by {opened.settings.retriever}, outside of the folder, "
+            f"and change in place: give --out {index}, not {out}"
+        )
+    return opened
 
 
 def _write(old: Index, catalogue: Catalogue, out: Path, progress: Progress) -> None:
-    encoder = encoder_of(old.settings)
     inputs = {
-        "dataset": old.artifact.inputs["dataset"],
-        **encoder_input(encoder),
+        **index_inputs(old.artifact.inputs["dataset"], old.settings),
         "index": old.fingerprint,
     }
-    write_index(
-        out,
-        catalogue,
-        old.settings,
-        lambda: Parts.built(
-            catalogue, old.settings, encoder, grown_from=old.parts, progress=progress
-        ),
-        inputs=inputs,
-    )
+    write_index(out, catalogue, old.settings, inputs=inputs, previous=old.stored, progress=progress)
 
 
 def _named(items: Sequence[ItemId]) -> str:
-    more = len(items) - _MOST_NAMED
-    return ", ".join(items[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(items) - _MAX_NAMED_ITEMS
+    return ", ".join(items[:_MAX_NAMED_ITEMS]) + (f" and {more} more" if more > 0 else "")

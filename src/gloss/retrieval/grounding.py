@@ -1,6 +1,7 @@
-"""From the hits of a user's generated titles to one list of items: the one place that orders items.
+"""Grounding: from a user's generated titles to one ranked list of items of the catalogue.
 
-Every rule breaks ties the same way: score, then beam, then row in the catalogue.
+A retriever finds items for each title (`ground`), and a rule fuses what the titles of one user
+found (`FUSIONS`). All rules break ties alike: score, then beam, then row of the catalogue.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import partial
 from itertools import islice, zip_longest
 from operator import attrgetter
 
+from gloss.config import TitleFusion
 from gloss.data.catalogue import ItemId
 from gloss.data.generations import Generation, Query
 from gloss.errors import ConfigError
@@ -19,7 +21,7 @@ from gloss.retrieval.retriever import RRF_CONSTANT, Hit, Retriever
 
 __all__ = [
     "FUSIONS",
-    "Fuse",
+    "FusionFunction",
     "fuse",
     "fuse_all",
     "ground",
@@ -27,94 +29,101 @@ __all__ = [
     "ungrounded",
 ]
 
-_ROW = attrgetter("row")
+_row_of = attrgetter("row")
+
+_ranked_item = partial(tuple.__new__, RankedItem)
+"""Makes a RankedItem from all four fields in half the time of its own `__new__`."""
+
+QueryHits = tuple[Query, Sequence[Hit]]
+"""A query and its hits, best first."""
+
+Credited = tuple[float, Query, Hit]
+"""An item's fused score, and the query and the hit that are credited with it."""
+
+FusionFunction = Callable[[Sequence[QueryHits]], Iterable[Credited]]
+"""A user's queries in beam order -> every item once, best first, computed as far as it is read."""
 
 
-_ranked = partial(tuple.__new__, RankedItem)
-"""From all four fields; RankedItem's own `__new__` takes twice as long."""
+def _best_score(queries: Sequence[QueryHits]) -> Iterable[Credited]:
+    """score(item) = max_q score(item, q).
 
-
-Asked = tuple[Query, Sequence[Hit]]
-"""A query and what it found, best first."""
-
-Placed = tuple[float, Query, Hit]
-"""The score that a rule gives to an item, and the query and the hit that it is credited to."""
-
-Fuse = Callable[[Sequence[Asked]], Iterable[Placed]]
-"""A user's queries in beam order -> every item once, best first, made as far as it is read."""
-
-
-def _best_score(asked: Sequence[Asked]) -> Iterable[Placed]:
-    """An item's best score over the queries, as PAPER does for BM25 (although scores of different
-    queries do not compare)."""
-    best: dict[ItemId, Placed] = {}
-    for query, hits in asked:
+    PAPER does this for BM25, although BM25's scores of different queries do not compare.
+    """
+    best: dict[ItemId, Credited] = {}
+    for query, hits in queries:
         for hit in hits:
-            placed = hit.score, query, hit
-            if hit.item not in best or _place(placed) < _place(best[hit.item]):
-                best[hit.item] = placed
-    return sorted(best.values(), key=_place)
+            credited = hit.score, query, hit
+            if hit.item not in best or _order(credited) < _order(best[hit.item]):
+                best[hit.item] = credited
+    return sorted(best.values(), key=_order)
 
 
-def _last(asked: Sequence[Asked]) -> Iterable[Placed]:
-    """An item's score for the last query that found it, as PAPER does for dense retrieval."""
-    last = {hit.item: (hit.score, query, hit) for query, hits in asked for hit in hits}
-    return sorted(last.values(), key=_place)
+def _last(queries: Sequence[QueryHits]) -> Iterable[Credited]:
+    """score(item) = score(item, q) of the last q that found it, as PAPER does for dense search."""
+    last = {hit.item: (hit.score, query, hit) for query, hits in queries for hit in hits}
+    return sorted(last.values(), key=_order)
 
 
-def _beam_order(asked: Sequence[Asked]) -> Iterable[Placed]:
+def _beam_order(queries: Sequence[QueryHits]) -> Iterable[Credited]:
     """Every query's best hits in beam order, then every query's second-best, and so on (FAIR).
 
-    Hits of equal score for one query share a depth. The score is the query's log-probability;
-    where it is unknown, minus the beam's number. It does not fall from entry to entry: depth
-    comes first.
+    Hits of equal score for one query share a depth, for example items with the same title. The
+    score is the query's log-probability or, where that is unknown, minus its beam. Scores do not
+    always fall along the list, because depth comes first.
     """
-    queries = [(query, _likelihood(query)) for query, _ in asked]
+    scores = [(query, _log_probability(query)) for query, _ in queries]
     listed: set[ItemId] = set()
-    for depth in zip_longest(*(_by_depth(hits) for _, hits in asked), fillvalue=()):
-        for (query, likelihood), hits in zip(queries, depth, strict=True):
-            for hit in hits:
+    for depth in zip_longest(*(_by_score(hits) for _, hits in queries), fillvalue=()):
+        for (query, score), ties in zip(scores, depth, strict=True):
+            for hit in ties:
                 if hit.item not in listed:
                     listed.add(hit.item)
-                    yield likelihood, query, hit
+                    yield score, query, hit
 
 
-def _reciprocal_rank(asked: Sequence[Asked]) -> Iterable[Placed]:
-    """The sum over the queries of 1 / (60 + rank), equal scores sharing a rank; credited to the
-    query that ranks the item highest."""
+def _reciprocal_rank(queries: Sequence[QueryHits]) -> Iterable[Credited]:
+    """score(item) = Σ_q 1 / (60 + rank of the item in the hits of q), equal scores sharing a rank.
+
+    Cormack, Clarke and Büttcher, SIGIR 2009. The query that ranks the item highest is credited.
+    """
     sums: dict[ItemId, float] = {}
     highest: dict[ItemId, tuple[int, Query, Hit]] = {}
-    for query, hits in asked:
-        for rank, ties in enumerate(_by_depth(hits), 1):
+    for query, hits in queries:
+        for rank, ties in enumerate(_by_score(hits), 1):
             for hit in ties:
                 item = hit.item
                 sums[item] = sums.get(item, 0.0) + 1 / (RRF_CONSTANT + rank)
                 if item not in highest or rank < highest[item][0]:
                     highest[item] = rank, query, hit
-    placed = [(sums[item], query, hit) for item, (_, query, hit) in highest.items()]
-    return sorted(placed, key=_place)
+    credited = [(sums[item], query, hit) for item, (_, query, hit) in highest.items()]
+    return sorted(credited, key=_order)
 
 
-def _place(placed: Placed) -> tuple[float, int, int]:
-    score, query, hit = placed
+def _order(credited: Credited) -> tuple[float, int, int]:
+    """The sort key: score, then beam, then row."""
+    score, query, hit = credited
     return -score, query.beam, hit.row
 
 
-def _by_depth(hits: Sequence[Hit]) -> Iterator[Sequence[Hit]]:
-    """The hits of the best score, by row, then those of the next lower one, …"""
+def _by_score(hits: Sequence[Hit]) -> Iterator[Sequence[Hit]]:
+    """The hits grouped by score, best first, each group by row."""
     start = 0
     for end in range(1, len(hits) + 1):
         if end == len(hits) or hits[end].score != hits[start].score:
             ties = hits[start:end]
-            yield ties if len(ties) == 1 else sorted(ties, key=_ROW)
+            yield ties if len(ties) == 1 else sorted(ties, key=_row_of)
             start = end
 
 
-FUSIONS: Mapping[str, Fuse] = {
+def _log_probability(query: Query) -> float:
+    return query.logprob if query.logprob is not None else float(-query.beam)
+
+
+FUSIONS: Mapping[TitleFusion, FusionFunction] = {
     "best-score": _best_score,
     "last": _last,
     "beam-order": _beam_order,
-    "rrf": _reciprocal_rank,
+    "reciprocal-rank": _reciprocal_rank,
 }
 
 
@@ -126,18 +135,25 @@ def fuse(
     exclude: Collection[ItemId] = frozenset(),
     length: int,
 ) -> Ranking:
-    """One user's list: the hits of each query, joined by a rule of `FUSIONS`.
+    """One user's list: the hits of all queries, fused by a rule of `FUSIONS`.
 
     hits_per_query: in the order of `generation.queries`. Items of `exclude` are left out after the
-    rule has ordered them; the first `length` of the rest stay. Raises ConfigError for an unknown
-    rule.
+    rule has ordered them; the first `length` of the others are kept. Raises ConfigError for an
+    unknown rule.
+
+    >>> generation = Generation("u", (), (Query("red kite", 0, -0.1), Query("tea", 1, -0.7)))
+    >>> kites, tea = [Hit("b1", 0, 2.0), Hit("b2", 1, 1.5)], [Hit("b9", 8, 3.0)]
+    >>> [entry.item for entry in fuse(generation, [kites, tea], "beam-order", length=3).entries]
+    ['b1', 'b9', 'b2']
+    >>> [entry.item for entry in fuse(generation, [kites, tea], "best-score", length=3).entries]
+    ['b9', 'b1', 'b2']
     """
-    asked = sorted(
+    queries = sorted(
         zip(generation.queries, hits_per_query, strict=True), key=lambda pair: pair[0].beam
     )
     entries = (
-        _ranked((hit.item, score, query.text, None))
-        for score, query, hit in _rule(rule)(asked)
+        _ranked_item((hit.item, score, query.text, None))
+        for score, query, hit in _function(rule)(queries)
         if hit.item not in exclude
     )
     return Ranking(generation.user, tuple(islice(entries, length)))
@@ -146,7 +162,7 @@ def fuse(
 def ground(
     generations: Iterable[Generation], retriever: Retriever, *, per_query: int
 ) -> dict[str, tuple[Hit, ...]]:
-    """At most `per_query` hits for every distinct generated text, all found in one search call."""
+    """At most `per_query` hits for every distinct generated text, found in one search call."""
     texts = list(dict.fromkeys(query.text for each in generations for query in each.queries))
     return dict(zip(texts, retriever.search(texts, per_query), strict=True))
 
@@ -164,8 +180,8 @@ def fuse_all(
     length: int,
     exclude_seen: bool,
 ) -> tuple[Ranking, ...]:
-    """Everybody's list, from hits that `ground` found; in the order of the generations."""
-    _rule(rule)
+    """Every user's list, from the hits that `ground` found; in the order of the generations."""
+    _function(rule)  # an unknown rule is an error also where there are no users
     return tuple(
         fuse(
             generation,
@@ -187,22 +203,19 @@ def rank(
     length: int,
     exclude_seen: bool,
 ) -> tuple[Ranking, ...]:
-    """Everybody's list, from generated titles: `ground`, then `fuse_all`.
+    """Every user's list, from generated titles: `ground`, then `fuse_all`.
 
-    per_query: items taken for each title, before those already bought are left out. A user whose
-    titles all find nothing has an empty list.
+    per_query: items taken for each title, before purchased items are left out. A user whose titles
+    find nothing has an empty list.
     """
     hits = ground(generations, retriever, per_query=per_query)
     return fuse_all(generations, hits, rule=rule, length=length, exclude_seen=exclude_seen)
 
 
-def _rule(name: str) -> Fuse:
-    if name in FUSIONS:
-        return FUSIONS[name]
-    near = get_close_matches(name, FUSIONS, 1)
+def _function(rule: str) -> FusionFunction:
+    for name, function in FUSIONS.items():
+        if name == rule:
+            return function
+    near = get_close_matches(rule, FUSIONS, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"unknown fusion {name!r}, known are {', '.join(FUSIONS)}{hint}")
-
-
-def _likelihood(query: Query) -> float:
-    return query.logprob if query.logprob is not None else float(-query.beam)
+    raise ConfigError(f"unknown fusion {rule!r}, known are {', '.join(FUSIONS)}{hint}")

@@ -1,6 +1,6 @@
-"""Two retrievers as one: what words find and what meaning finds. Knows retrievers; no catalogue.
+"""Hybrid search: one list from a lexical and a dense retriever.
 
-Both are asked for at least 100 items, so that an item's place does not depend on how many are
+Both are searched for at least 100 items, so that an item's rank does not depend on how many are
 wanted; where more are wanted, for as many.
 """
 
@@ -8,73 +8,146 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 
+from gloss.arrays import Floats, require_positive
+from gloss.artifacts import Draft
+from gloss.data.catalogue import Catalogue
 from gloss.errors import ConfigError
-from gloss.retrieval.dense.nearest import require_some
-from gloss.retrieval.retriever import RRF_CONSTANT, Hit, Retriever
+from gloss.progress import Progress
+from gloss.retrieval.dense import retriever as dense_retriever
+from gloss.retrieval.dense.retriever import Dense
+from gloss.retrieval.lexical import bm25
+from gloss.retrieval.lexical.bm25 import BM25
+from gloss.retrieval.retriever import (
+    RRF_CONSTANT,
+    Hit,
+    Retriever,
+    RetrieverSpec,
+    StoredRetriever,
+)
+from gloss.retrieval.settings import HybridFusion, HybridSettings
 
-__all__ = ["BLENDS", "Hybrid"]
+__all__ = ["FUSIONS", "SPEC", "Hybrid", "StoredHybrid"]
 
-_DEPTH = 100
+_MIN_DEPTH = 100
+"""Items that each retriever is asked for, at least."""
+
 Scores = dict[int, float]
+"""Row -> score."""
 
 
 class Hybrid:
-    """Joins the hits of a retriever by words and one by meaning into one list."""
+    """Fuses the hits of a lexical and a dense retriever into one list.
+
+    score(item) = (1 - weight) · f(lexical, item) + weight · g(dense, item)
+
+    where f and g make the scores of both comparable (`FUSIONS`), and are 0 for an item that was not
+    found.
+    """
 
     def __init__(
-        self, words: Retriever, meaning: Retriever, *, blend: str = "rrf", weight: float = 0.5
+        self,
+        lexical: Retriever,
+        dense: Retriever,
+        *,
+        fusion: HybridFusion = "reciprocal-rank",
+        weight: float = 0.5,
     ) -> None:
-        """blend: a name of `BLENDS`; weight: the share of the retriever by meaning, 0 to 1."""
-        if blend not in BLENDS:
-            raise ConfigError(f"unknown blend {blend!r}, known are {', '.join(BLENDS)}")
+        """fusion: a name of `FUSIONS`; weight: the share of the dense retriever, 0 to 1."""
+        if fusion not in FUSIONS:
+            raise ConfigError(f"unknown fusion {fusion!r}, known are {', '.join(FUSIONS)}")
         if not 0 <= weight <= 1:
-            raise ConfigError(f"the weight of meaning must be from 0 to 1, not {weight}")
-        self._words = words
-        self._meaning = meaning
-        self._blend = blend
+            raise ConfigError(f"the weight of the dense list must be from 0 to 1, not {weight}")
+        self._lexical = lexical
+        self._dense = dense
+        self._normalizers = FUSIONS[fusion]
         self._weight = weight
 
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
-        """See `Retriever.search`. Scores are those of the blend, at most 1 with "weighted"."""
-        require_some(k)
-        depth = max(k, _DEPTH)
-        words, meaning = self._words.search(texts, depth), self._meaning.search(texts, depth)
-        return [self._joined(*pair, k) for pair in zip(words, meaning, strict=True)]
+        """See `Retriever.search`. Scores are those of the fusion, at most 1 with "weighted"."""
+        require_positive(k)
+        depth = max(k, _MIN_DEPTH)
+        lexical, dense = self._lexical.search(texts, depth), self._dense.search(texts, depth)
+        return [self._fused(*pair, k) for pair in zip(lexical, dense, strict=True)]
 
-    def _joined(self, words: tuple[Hit, ...], meaning: tuple[Hit, ...], k: int) -> tuple[Hit, ...]:
-        by_words, by_meaning = BLENDS[self._blend]
+    def _fused(self, lexical: tuple[Hit, ...], dense: tuple[Hit, ...], k: int) -> tuple[Hit, ...]:
+        normalize_lexical, normalize_dense = self._normalizers
         scores: Scores = {}
-        for hits, score, share in (
-            (words, by_words, 1 - self._weight),
-            (meaning, by_meaning, self._weight),
-        ):
-            for row, value in score(hits).items():
-                scores[row] = scores.get(row, 0.0) + share * value
-        items = {hit.row: hit.item for hit in (*words, *meaning)}
+        for row, score in normalize_lexical(lexical).items():
+            scores[row] = (1 - self._weight) * score
+        for row, score in normalize_dense(dense).items():
+            scores[row] = scores.get(row, 0.0) + self._weight * score
+        items = {hit.row: hit.item for hit in (*lexical, *dense)}
         best = sorted((-score, row) for row, score in scores.items() if score > 0)[:k]
-        return tuple(Hit(items[row], row, -minus) for minus, row in best)
+        return tuple(Hit(items[row], row, -negated) for negated, row in best)
+
+
+class StoredHybrid(Hybrid):
+    """BM25 and dense search of one catalogue, with what an index keeps of both."""
+
+    def __init__(self, lexical: BM25, dense: Dense, settings: HybridSettings) -> None:
+        super().__init__(lexical, dense, fusion=settings.fusion, weight=settings.weight)
+        self.lexical = lexical
+        self.dense = dense
+
+    @property
+    def title_vectors(self) -> Floats:
+        """See `HasTitleVectors`."""
+        return self.dense.title_vectors
+
+    def save(self, draft: Draft) -> None:
+        """Write both parts; they share no file."""
+        self.lexical.save(draft)
+        self.dense.save(draft)
+
+
+def _build(
+    catalogue: Catalogue,
+    settings: HybridSettings,
+    *,
+    previous: StoredRetriever | None,
+    progress: Progress,
+) -> StoredHybrid:
+    old = previous.dense if isinstance(previous, StoredHybrid) else None
+    lexical = BM25.build(catalogue, settings)
+    dense = Dense.build(catalogue, settings, previous=old, progress=progress)
+    return StoredHybrid(lexical, dense, settings)
+
+
+def _load(folder: Path, catalogue: Catalogue, settings: HybridSettings) -> StoredHybrid:
+    lexical = BM25.load(folder, catalogue, settings)
+    return StoredHybrid(lexical, Dense.load(folder, catalogue, settings), settings)
 
 
 def _reciprocal_ranks(hits: Sequence[Hit]) -> Scores:
-    """1 / (60 + rank), equal scores sharing a rank."""
+    """1 / (60 + rank), rank from 1 on; equal scores share a rank (Cormack et al., SIGIR 2009)."""
     ranks = enumerate(groupby(hits, key=lambda hit: hit.score), 1)
     return {hit.row: 1 / (RRF_CONSTANT + rank) for rank, (_, ties) in ranks for hit in ties}
 
 
 def _shares_of_best(hits: Sequence[Hit]) -> Scores:
-    """The score over the best one; the least that BM25 can give is 0."""
+    """score / best score: the lowest score that BM25 can give is 0."""
     return {hit.row: hit.score / hits[0].score for hit in hits}
 
 
 def _shares_of_best_cosine(hits: Sequence[Hit]) -> Scores:
-    """The same for cosines, whose least is -1."""
+    """(score + 1) / (best score + 1): the lowest cosine is -1."""
     return {hit.row: (hit.score + 1) / (hits[0].score + 1) for hit in hits}
 
 
-BLENDS: Mapping[str, tuple[Callable[[Sequence[Hit]], Scores], ...]] = {
-    "rrf": (_reciprocal_ranks, _reciprocal_ranks),
+FUSIONS: Mapping[HybridFusion, tuple[Callable[[Sequence[Hit]], Scores], ...]] = {
+    "reciprocal-rank": (_reciprocal_ranks, _reciprocal_ranks),
     "weighted": (_shares_of_best, _shares_of_best_cosine),
 }
-"""How scores are made comparable, for words and for meaning. "weighted" scales by the least that a
-score can be and the best that was found (Bruch, Gai and Ingber, ACM TOIS 2023)."""
+"""How lexical and dense scores are made comparable. "weighted" is the theoretical min-max scaling
+of Bruch, Gai and Ingber (ACM TOIS 2023): by the lowest possible score and the best one found."""
+
+SPEC = RetrieverSpec(
+    name="hybrid",
+    label=f"{bm25.SPEC.label} and {dense_retriever.SPEC.label}",
+    settings=HybridSettings,
+    build=_build,
+    load=_load,
+    inputs=dense_retriever.SPEC.inputs,
+)

@@ -1,43 +1,48 @@
-"""Indexes: built from a catalogue, in memory or as an artefact, by their settings.
+"""Indexes: a catalogue and what searches it, in memory or as an artefact.
 
-An index artefact is a catalogue with titles cleaned in one style, and what a retriever needs to
-search it; its configuration is an `IndexSettings`:
+An index artefact is a catalogue with titles cleaned in one style, and whatever its retriever saves.
+Its configuration holds the retriever's settings (retrieval/settings.py):
 
-    catalogue.parquet    item, title                  in row order
-    data.npy, indices.npy, indptr.npy                 BM25: term scores, a column for each word
-    vocabulary.json                                   BM25: word -> column
-    vectors.npy                                       dense: one row a distinct title
-    neighbours.faiss                                  dense, where the search is approximate
+    catalogue.parquet                                 item, title, in row order
+    data.npy, indices.npy, indptr.npy                 bm25, hybrid: term scores, a column a word
+    vocabulary.json                                   bm25, hybrid: word -> column
+    vectors.npy                                       dense, hybrid: one row a distinct title
+    neighbours.faiss                                  dense, hybrid: where search is approximate
+    store.json                                        milvus: where the vectors are
 
-An index by meaning is bound to its encoder by fingerprint (input "encoder").
+An index is bound by fingerprint to its data set and, where it has an encoder, to that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from gloss.artifacts import Artifact, Draft, creating, open_artifact
+from gloss.arrays import Floats
+from gloss.artifacts import Artifact, creating, open_artifact
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.dataset import Dataset
+from gloss.errors import ArtifactError, ConfigError
 from gloss.progress import Progress, silent
-from gloss.retrieval.dense.encoders import Encoder, open_encoder
-from gloss.retrieval.dense.retriever import Dense, TitleVectors
-from gloss.retrieval.hybrid import Hybrid
-from gloss.retrieval.lexical.bm25 import BM25
 from gloss.retrieval.lexical.exact_titles import Exact, ExactFirst
-from gloss.retrieval.retriever import IndexSettings, Retriever
+from gloss.retrieval.retriever import (
+    HasTitleVectors,
+    Retriever,
+    RetrieverSpec,
+    StoredRetriever,
+)
+from gloss.retrieval.settings import IndexSettings
+from gloss.retrieval.specs import retriever_named, settings_from
 
 __all__ = [
     "KIND",
     "Index",
-    "Parts",
     "build_index",
-    "encoder_input",
-    "encoder_of",
+    "index_inputs",
     "load_index",
     "save_index",
     "write_index",
@@ -49,88 +54,47 @@ _CATALOGUE = "catalogue.parquet"
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What an index searches with: words, meaning or both."""
-
-    words: BM25 | None
-    meaning: Dense | None
-
-    @classmethod
-    def built(
-        cls,
-        catalogue: Catalogue,
-        settings: IndexSettings,
-        encoder: Encoder | None,
-        *,
-        grown_from: Parts | None = None,
-        progress: Progress = silent,
-    ) -> Parts:
-        """Index titles; those that an index made alike knows are not encoded again."""
-        old = grown_from.meaning if grown_from else None
-        words = BM25.build(catalogue, settings) if settings.by_words else None
-        if encoder is None:
-            return cls(words, None)
-        vectors = TitleVectors.encoded(
-            catalogue.titles,
-            encoder,
-            settings,
-            known=old.vectors if old else None,
-            progress=progress,
-        )
-        return cls(words, Dense.build(catalogue, vectors, settings, grown_from=old))
-
-    @classmethod
-    def loaded(
-        cls, folder: Path, catalogue: Catalogue, settings: IndexSettings, encoder: Encoder | None
-    ) -> Parts:
-        """Read what `save` wrote."""
-        words = BM25.load(folder, catalogue, settings) if settings.by_words else None
-        return cls(words, Dense.load(folder, catalogue, settings, encoder) if encoder else None)
-
-    def save(self, draft: Draft) -> None:
-        """Write into an index artefact."""
-        for part in (self.words, self.meaning):
-            if part is not None:
-                part.save(draft)
-
-    def retriever(self, catalogue: Catalogue, settings: IndexSettings) -> Retriever:
-        """The parts as one, with exact titles first where the settings say so."""
-        found: Retriever
-        if self.words and self.meaning:
-            found = Hybrid(self.words, self.meaning, blend=settings.blend, weight=settings.weight)
-        else:
-            one = self.words or self.meaning
-            assert one is not None
-            found = one
-        return ExactFirst(Exact(catalogue), found) if settings.exact_first else found
-
-
-@dataclass(frozen=True, slots=True)
 class Index:
-    """An index read from disk, ready to search."""
+    """An index read from disk, ready to search.
+
+    stored: what the spec loaded; retriever: the same, with exact titles first where the settings
+    say so.
+    """
 
     artifact: Artifact
     settings: IndexSettings
     catalogue: Catalogue
+    stored: StoredRetriever
     retriever: Retriever
-    parts: Parts
 
     @property
     def fingerprint(self) -> str:
         """What rankings made with this index are bound to."""
         return self.artifact.fingerprint
 
+    @property
+    def spec(self) -> RetrieverSpec[Any]:
+        """The kind of its retriever."""
+        return retriever_named(self.settings.retriever)
+
+    @property
+    def title_vectors(self) -> Floats | None:
+        """float32 (distinct titles, dimension), in the order of the catalogue's; None without."""
+        return self.stored.title_vectors if isinstance(self.stored, HasTitleVectors) else None
+
 
 def build_index(
     catalogue: Catalogue, settings: IndexSettings, *, progress: Progress = silent
 ) -> Retriever:
-    """A retriever over a catalogue in memory; `settings.title_style` is the caller's to keep.
+    """A retriever over a catalogue in memory, whose titles are cleaned in the settings' style.
 
     progress counts titles that were encoded. Raises InputError when no title holds a word to search
-    for, and what `open_encoder` raises.
+    for, and what the spec's `inputs` raises.
     """
-    parts = Parts.built(catalogue, settings, encoder_of(settings), progress=progress)
-    return parts.retriever(catalogue, settings)
+    stored = retriever_named(settings.retriever).build(
+        catalogue, settings, previous=None, progress=progress
+    )
+    return _with_exact_titles(stored, catalogue, settings)
 
 
 def save_index(
@@ -140,58 +104,65 @@ def save_index(
 
     The summary holds the number of items and the fingerprint of the catalogue.
     """
-    encoder = encoder_of(settings)
-    inputs = {"dataset": dataset.fingerprint, **encoder_input(encoder)}
+    inputs = index_inputs(dataset.fingerprint, settings)
     catalogue = dataset.catalogue(settings.title_style)
-    write_index(
-        path,
-        catalogue,
-        settings,
-        lambda: Parts.built(catalogue, settings, encoder, progress=progress),
-        inputs=inputs,
-    )
+    write_index(path, catalogue, settings, inputs=inputs, progress=progress)
 
 
 def write_index(
     path: Path,
     catalogue: Catalogue,
     settings: IndexSettings,
-    parts: Callable[[], Parts],
     *,
     inputs: Mapping[str, str],
+    previous: StoredRetriever | None = None,
+    progress: Progress = silent,
 ) -> None:
-    """Write a catalogue and its parts, which are made only when the folder is ours, as `path`."""
-    with creating(path, kind=KIND, config=asdict(settings), inputs=inputs) as draft:
+    """Index a catalogue as the artefact `path`. previous: see `Build`."""
+    spec = retriever_named(settings.retriever)
+    with creating(path, kind=KIND, config=settings.model_dump(mode="json"), inputs=inputs) as draft:
         frame = pl.DataFrame(
             {"item": [i.id for i in catalogue], "title": [i.title for i in catalogue]}
         )
         frame.write_parquet(draft.path / _CATALOGUE)
-        parts().save(draft)
+        spec.build(catalogue, settings, previous=previous, progress=progress).save(draft)
         draft.summary.update({"items": len(catalogue), "catalogue": catalogue.fingerprint})
 
 
 def load_index(path: Path) -> Index:
-    """Open the folder that `gloss index` made.
+    """Open an index artefact.
 
-    Raises ArtifactError if it is not whole or its encoder has changed since, and what
-    `open_encoder` raises.
+    Raises ArtifactError if it is not whole, was written by a version with other settings, or its
+    encoder has changed since, and what the spec's `inputs` raises.
     """
     artifact = open_artifact(path, KIND)
-    settings = IndexSettings(**artifact.config)
-    encoder = encoder_of(settings)
-    if encoder:
-        artifact.require_input("encoder", encoder.fingerprint, f"the encoder {settings.encoder}")
+    settings = _settings_of(artifact)
+    spec = retriever_named(settings.retriever)
+    for name, fingerprint in spec.inputs(settings).items():
+        artifact.require_input(name, fingerprint, f"the {name} {getattr(settings, name, '')}")
     frame = pl.read_parquet(artifact.path / _CATALOGUE, glob=False)
     catalogue = Catalogue(Item(item, title) for item, title in frame.iter_rows())
-    parts = Parts.loaded(artifact.path, catalogue, settings, encoder)
-    return Index(artifact, settings, catalogue, parts.retriever(catalogue, settings), parts)
+    stored = spec.load(artifact.path, catalogue, settings)
+    return Index(
+        artifact, settings, catalogue, stored, _with_exact_titles(stored, catalogue, settings)
+    )
 
 
-def encoder_of(settings: IndexSettings) -> Encoder | None:
-    """The encoder that an index needs, if any; nothing is loaded yet. Raises as `open_encoder`."""
-    return open_encoder(settings.encoder) if settings.by_meaning else None
+def index_inputs(dataset: str, settings: IndexSettings) -> dict[str, str]:
+    """What an index of a data set with this fingerprint is bound to."""
+    return {"dataset": dataset, **retriever_named(settings.retriever).inputs(settings)}
 
 
-def encoder_input(encoder: Encoder | None) -> dict[str, str]:
-    """What an index is bound to besides its data."""
-    return {"encoder": encoder.fingerprint} if encoder else {}
+def _settings_of(artifact: Artifact) -> IndexSettings:
+    try:
+        return settings_from(artifact.config)
+    except ConfigError as error:
+        raise ArtifactError(
+            f"{artifact.path} cannot be searched ({error}): make it again with gloss index"
+        ) from None
+
+
+def _with_exact_titles(
+    stored: StoredRetriever, catalogue: Catalogue, settings: IndexSettings
+) -> Retriever:
+    return ExactFirst(Exact(catalogue), stored) if settings.exact_first else stored

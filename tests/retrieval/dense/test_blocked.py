@@ -78,7 +78,7 @@ def test_threads_change_nothing():
 
 @pytest.mark.parametrize("k", [1, 30])
 def test_several_blocks_of_items_are_one_list(monkeypatch, k):
-    monkeypatch.setattr(blocked, "_ITEMS", 512)
+    monkeypatch.setattr(blocked, "_BLOCK_ITEMS", 512)
     items = np.concatenate([vectors(600), vectors(600), vectors(7, seed=2)])
     assert_is_whole(vectors(20, seed=1), items, k)
 

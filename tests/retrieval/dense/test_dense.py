@@ -6,13 +6,11 @@ import pytest
 from gloss.retrieval.dense.encoders import Encoder, Prefixes
 from gloss.retrieval.dense.nearest import Exhaustive
 from gloss.retrieval.dense.retriever import Dense, TitleVectors
-from gloss.retrieval.retriever import IndexSettings
+from gloss.retrieval.settings import DenseSettings
 from gloss.testing.catalogues import TITLES, catalogue_of
 
-FAIR = IndexSettings(retriever="dense", exact_first=False)
-PAPER = IndexSettings(
-    title_style="paper", retriever="dense", marker=True, prefixes=False, exact_first=False
-)
+FAIR = DenseSettings(exact_first=False)
+PAPER = DenseSettings(title_style="paper", marker=True, prefixes=False, exact_first=False)
 CATALOGUE = catalogue_of(TITLES)
 BARE = Prefixes()
 
@@ -37,9 +35,8 @@ def spy(minilm) -> Spy:
     return Spy(minilm)
 
 
-def dense(spy: Spy, settings: IndexSettings = FAIR) -> Dense:
-    vectors = TitleVectors.encoded(CATALOGUE.titles, spy, settings)
-    return Dense.build(CATALOGUE, vectors, settings)
+def dense(spy: Spy, settings: DenseSettings = FAIR) -> Dense:
+    return Dense.build(CATALOGUE, settings, encoder=spy)
 
 
 def test_scores_are_cosines(spy, minilm):

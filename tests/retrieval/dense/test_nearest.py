@@ -19,7 +19,9 @@ VECTORS, QUERIES = np.concatenate([unit(300, 1), unit(300, 1)]), unit(40, 2)
 @pytest.mark.parametrize("k", [1, 7, 600, 1000])
 def test_a_device_finds_what_numpy_finds_equal_products_by_row(k, monkeypatch):
     torch = pytest.importorskip("torch", reason='needs the extra "dense"')
-    monkeypatch.setattr("gloss.retrieval.dense.nearest._SCORES_ON_GPU", 600 * 13)  # several blocks
+    monkeypatch.setattr(
+        "gloss.retrieval.dense.nearest._MAX_SCORES_ON_GPU", 600 * 13
+    )  # several blocks
     device = Exhaustive(VECTORS)
     device._on_gpu = torch.from_numpy(VECTORS)  # the same code, whatever the device
     rows, products = device.search(QUERIES, k)

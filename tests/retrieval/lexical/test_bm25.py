@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from gloss.data.catalogue import Catalogue, Item
 from gloss.errors import ConfigError, InputError
 from gloss.retrieval.lexical.bm25 import BM25, known_words
-from gloss.retrieval.retriever import IndexSettings
+from gloss.retrieval.settings import BM25Settings
 
 TITLES = ("Red kite", "Blue kite with a long tail", "Red ball", "The Of And", "Red kite")
-PAPER = IndexSettings(title_style="paper", marker=True, exact_first=False)
-FAIR = IndexSettings(exact_first=False)
+PAPER = BM25Settings(title_style="paper", marker=True, exact_first=False)
+FAIR = BM25Settings(exact_first=False)
 
 
 def catalogue(titles=TITLES) -> Catalogue:
@@ -92,7 +92,7 @@ def test_a_catalogue_without_words_is_an_error(settings):
 
 def test_unknown_stop_words_are_an_error_that_names_them():
     with pytest.raises(ConfigError, match="stopwords='klingon'"):
-        BM25.build(catalogue(), IndexSettings(stopwords="klingon"))
+        BM25.build(catalogue(), BM25Settings(stopwords="klingon"))
 
 
 @given(st.text(alphabet=st.one_of(st.characters(), st.sampled_from("aAİıßé_0  the'-\u0301\u200d"))))
@@ -141,3 +141,24 @@ few_words = st.lists(st.sampled_from(["red", "kite", "ball", "the", "tea"]), max
 def test_of_a_few_words_bm25s_gives_the_same_lists(titles, texts, settings, k):
     found = BM25.build(catalogue(titles), settings).search(texts, k)
     assert [[hit[1:] for hit in hits] for hits in found] == as_bm25s(titles, texts, settings, k)
+
+
+def test_scores_are_the_formula_of_the_docstring():
+    titles, k1, b = ("red kite red", "tea pot", "kite with a long tail"), 1.2, 0.4
+    settings = BM25Settings(k1=k1, b=b)
+    words = [["red", "kite", "red"], ["tea", "pot"], ["kite", "long", "tail"]]  # no stop words
+    mean = (3 + 2 + 3) / 3
+
+    def idf(holding):
+        return math.log(1 + (3 - holding + 0.5) / (holding + 0.5))
+
+    def term(count, length):
+        return count / (count + k1 * (1 - b + b * length / mean))
+
+    assert [len(each) for each in words] == [3, 2, 3]
+    (hits,) = BM25.build(catalogue(titles), settings).search(["kite red kite"], 3)
+    expected = {
+        0: idf(1) * term(2, 3) + 2 * idf(2) * term(1, 3),
+        2: 2 * idf(2) * term(1, 3),
+    }
+    assert {hit.row: hit.score for hit in hits} == pytest.approx(expected, rel=1e-6)

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from gloss.retrieval.lexical import bm25
 from gloss.retrieval.lexical.bm25 import BM25, COMPILED_FROM
-from gloss.retrieval.retriever import IndexSettings
+from gloss.retrieval.settings import BM25Settings
 from gloss.testing.catalogues import TITLES, catalogue_of
 from gloss.testing.retrievers import RetrieverContract
 
 pytest.importorskip("numba", reason="compiled search needs numba")
 
-PAPER = IndexSettings(title_style="paper", marker=True, exact_first=False)
-FAIR = IndexSettings(exact_first=False)
+PAPER = BM25Settings(title_style="paper", marker=True, exact_first=False)
+FAIR = BM25Settings(exact_first=False)
 SETTINGS = pytest.mark.parametrize("settings", [PAPER, FAIR], ids=["marker", "no marker"])
 
 

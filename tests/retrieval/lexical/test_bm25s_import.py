@@ -12,9 +12,9 @@ import pytest
 SEARCH = """
 from gloss.data.catalogue import Catalogue, Item
 from gloss.retrieval.index import build_index
-from gloss.retrieval.retriever import IndexSettings
+from gloss.retrieval.settings import BM25Settings
 
-retriever = build_index(Catalogue([Item("b1", "Red kite"), Item("b2", "Tea pot")]), IndexSettings())
+retriever = build_index(Catalogue([Item("b1", "Red kite"), Item("b2", "Tea pot")]), BM25Settings())
 assert [hit.item for hit in retriever.search(["a kite"], 1)[0]] == ["b1"]
 """
 

@@ -4,7 +4,8 @@ from gloss.data.catalogue import Catalogue, Item
 from gloss.errors import ConfigError
 from gloss.retrieval.lexical.bm25 import BM25
 from gloss.retrieval.lexical.exact_titles import Exact, ExactFirst
-from gloss.retrieval.retriever import Hit, IndexSettings
+from gloss.retrieval.retriever import Hit
+from gloss.retrieval.settings import BM25Settings
 
 CATALOGUE = Catalogue(
     Item(item, title)
@@ -17,7 +18,7 @@ CATALOGUE = Catalogue(
     ]
 )
 EXACT = Exact(CATALOGUE)
-BOTH = ExactFirst(EXACT, BM25.build(CATALOGUE, IndexSettings()))
+BOTH = ExactFirst(EXACT, BM25.build(CATALOGUE, BM25Settings()))
 
 
 def items(retriever, text, k=9):

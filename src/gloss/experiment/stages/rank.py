@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 from gloss.artifacts import Artifact, fingerprint_of_file, open_artifact
@@ -15,8 +14,8 @@ from gloss.progress import Progress, silent
 from gloss.rankings import files as rankings
 from gloss.retrieval import index as indexing
 from gloss.retrieval.grounding import fuse_all, ground, ungrounded
-from gloss.retrieval.index import load_index, save_index
-from gloss.retrieval.retriever import IndexSettings
+from gloss.retrieval.index import index_inputs, load_index, save_index
+from gloss.retrieval.settings import IndexSettings
 
 __all__ = ["index", "rank"]
 
@@ -25,13 +24,13 @@ def index(
     dataset: Path, out: Path, *, settings: IndexSettings, progress: Progress = silent
 ) -> Artifact:
     """Index the catalogue of a data set: the index at `out`."""
-    encoder = indexing.encoder_input(indexing.encoder_of(settings))
-    inputs = {"dataset": Dataset.load(dataset).fingerprint, **encoder}
+    data = Dataset.load(dataset)
+    inputs = index_inputs(data.fingerprint, settings)
 
     def make() -> None:
-        save_index(Dataset.load(dataset), out, settings, progress=progress)
+        save_index(data, out, settings, progress=progress)
 
-    return made_once(out, indexing.KIND, asdict(settings), inputs, make)
+    return made_once(out, indexing.KIND, settings.model_dump(mode="json"), inputs, make)
 
 
 def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProtocol) -> Artifact:
@@ -48,7 +47,7 @@ def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProto
         "fusion": rule,
         "length": protocol.length,
         "exclude_seen": protocol.exclude_seen,
-        "index": asdict(found.settings),
+        "index": found.artifact.config,
     }
     inputs = {
         "dataset": found.artifact.inputs["dataset"],

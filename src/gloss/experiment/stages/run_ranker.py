@@ -5,7 +5,6 @@ Needs torch where the ranker does, and imports it there.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,7 +50,7 @@ def run_ranker(
         "settings": settings.model_dump(mode="json"),
     }
     if "index" in spec.needs(settings):
-        config["index"] = asdict(sources.index_settings)
+        config["index"] = sources.index_settings.model_dump(mode="json")
     inputs = sources.inputs(spec, settings)
 
     def make() -> None:

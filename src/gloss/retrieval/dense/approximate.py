@@ -1,7 +1,7 @@
-"""Near vectors found without comparing with all of them, by a FAISS index. Knows numbers only.
+"""Approximate nearest neighbours: few vectors are compared, chosen by a FAISS index.
 
-Needs the extra "faiss". An HNSW graph is built by several threads and differs from build to build;
-what it finds differs hardly.
+Knows numbers only. Needs the extra "faiss". An HNSW graph is built by several threads and differs
+from build to build; the neighbours that it finds hardly differ.
 """
 
 from __future__ import annotations
@@ -12,26 +12,29 @@ from typing import Any
 
 import numpy as np
 
+from gloss.arrays import Array, require_positive
 from gloss.errors import InputError, MissingExtraError
-from gloss.retrieval.dense.nearest import Exhaustive, Nearest, require_some
-from gloss.retrieval.retriever import NeighboursName
+from gloss.retrieval.dense.nearest import Exhaustive, Nearest
+from gloss.retrieval.settings import Neighbours
 
 __all__ = ["APPROXIMATE_FROM", "Approximate", "neighbours_of"]
 
 APPROXIMATE_FROM = 200_000
 """Vectors from which "auto" prefers HNSW, where FAISS is installed (docs/log.md)."""
 
-_LINKS = 32
-_BUILD_REACH = 100
-_SEARCH_REACH = 128
-_PROBES = 64
-_TRAINING_ROWS_A_CELL = 64
+_HNSW_LINKS = 32
+"""M of Malkov and Yashunin (TPAMI 2020): neighbours of a vertex of the graph."""
 
-Array = np.ndarray[Any, Any]
+_HNSW_BUILD_CANDIDATES = 100
+_HNSW_SEARCH_CANDIDATES = 128
+"""efConstruction and efSearch of the same paper: vertices that a walk through the graph keeps."""
+
+_IVF_PROBED_CELLS = 64
+_IVF_TRAINING_ROWS_PER_CELL = 64
 
 
 class Approximate:
-    """Compares with a few rows that a FAISS index chooses; equal products stand by row."""
+    """Compares with the few rows that a FAISS index chooses; equal products by row."""
 
     def __init__(self, index: Any) -> None:
         self._index = index
@@ -40,14 +43,14 @@ class Approximate:
         return int(self._index.ntotal)
 
     @classmethod
-    def build(cls, vectors: Array, kind: NeighboursName) -> Approximate:
-        """kind: "hnsw", a graph to walk, or "ivf", cells to look into (cheaper to build)."""
-        made = cls(_hnsw(vectors) if kind == "hnsw" else _ivf(vectors))
-        made.add(vectors)
-        return made
+    def build(cls, vectors: Array, kind: Neighbours) -> Approximate:
+        """kind: "hnsw", a graph that is walked, or "ivf", cells that are probed."""
+        index = cls(_hnsw(vectors) if kind == "hnsw" else _ivf(vectors))
+        index.add(vectors)
+        return index
 
     def add(self, vectors: Array) -> None:
-        """Take in further rows, numbered from where the others end."""
+        """Add further rows, numbered from where the others end."""
         self._index.add(np.ascontiguousarray(vectors))
 
     def save(self, file: Path) -> None:
@@ -61,43 +64,41 @@ class Approximate:
 
     def search(self, queries: Array, k: int) -> tuple[Array, Array]:
         """See `Nearest.search`."""
-        require_some(k)
-        found = self._index.search(
-            np.ascontiguousarray(queries), min(k, len(self)), params=self._reach(k)
-        )
-        products, rows = found
-        order = np.lexsort((rows, -products), axis=1)
+        require_positive(k)
+        products, rows = self._index.search(
+            np.ascontiguousarray(queries), min(k, len(self)), params=self._parameters(k)
+        )  # (queries, k), best first, ties in any order
+        order = np.lexsort((rows, -products), axis=1)  # by product, then row
         return np.take_along_axis(rows, order, 1), np.take_along_axis(products, order, 1)
 
-    def _reach(self, k: int) -> Any:
+    def _parameters(self, k: int) -> Any:
         faiss = _faiss()
         if isinstance(self._index, faiss.IndexHNSW):
-            return faiss.SearchParametersHNSW(efSearch=max(_SEARCH_REACH, 2 * k))
-        return faiss.SearchParametersIVF(nprobe=_PROBES)
+            return faiss.SearchParametersHNSW(efSearch=max(_HNSW_SEARCH_CANDIDATES, 2 * k))
+        return faiss.SearchParametersIVF(nprobe=_IVF_PROBED_CELLS)
 
 
-def neighbours_of(
-    vectors: Array, kind: NeighboursName, *, grown_from: Nearest | None = None
-) -> Nearest:
-    """What searches these vectors. grown_from: what searched the first of them; it is taken over.
+def neighbours_of(vectors: Array, kind: Neighbours, *, previous: Nearest | None = None) -> Nearest:
+    """What searches these vectors.
 
-    Raises MissingExtraError when a FAISS index is asked for and FAISS is not installed.
+    previous: what searched the first of them; a FAISS index is taken over and grows. Raises
+    MissingExtraError when a FAISS index is asked for and FAISS is not installed.
     """
     if kind == "auto":
-        many = len(vectors) >= APPROXIMATE_FROM and find_spec("faiss") is not None
-        kind = "hnsw" if many else "exact"
+        approximate = len(vectors) >= APPROXIMATE_FROM and find_spec("faiss") is not None
+        kind = "hnsw" if approximate else "exact"
     if kind == "exact":
         return Exhaustive(vectors)
-    if isinstance(grown_from, Approximate):
-        grown_from.add(vectors[len(grown_from) :])
-        return grown_from
+    if isinstance(previous, Approximate):
+        previous.add(vectors[len(previous) :])
+        return previous
     return Approximate.build(vectors, kind)
 
 
 def _hnsw(vectors: Array) -> Any:
     faiss = _faiss()
-    index = faiss.IndexHNSWFlat(vectors.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = _BUILD_REACH
+    index = faiss.IndexHNSWFlat(vectors.shape[1], _HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = _HNSW_BUILD_CANDIDATES
     return index
 
 
@@ -108,9 +109,10 @@ def _ivf(vectors: Array) -> Any:
         raise InputError(f"{len(vectors)} titles are too few for {cells} cells: search exactly")
     flat = faiss.IndexFlatIP(vectors.shape[1])
     index = faiss.IndexIVFFlat(flat, vectors.shape[1], cells, faiss.METRIC_INNER_PRODUCT)
-    index.cp.min_points_per_centroid = 1  # few rows a cell are a matter of size, not a mistake
-    drawn = np.random.default_rng(0).permutation(len(vectors))[: _TRAINING_ROWS_A_CELL * cells]
-    index.train(np.ascontiguousarray(vectors[np.sort(drawn)]))
+    index.cp.min_points_per_centroid = 1  # a small catalogue has few rows a cell: no warning
+    sampled = _IVF_TRAINING_ROWS_PER_CELL * cells
+    sample = np.random.default_rng(0).permutation(len(vectors))[:sampled]
+    index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
     return index
 
 

@@ -1,4 +1,4 @@
-"""Sentence encoders: what makes vectors of titles. Knows models by name or folder; no catalogue.
+"""Sentence encoders: from texts to vectors. Knows models by name or folder; no catalogue.
 
 Opening an encoder finds its folder and says what is missing; the model itself, and with it torch
 and sentence-transformers, is loaded when the first text is encoded. A folder is never fetched, and
@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gloss.arrays import Floats
 from gloss.artifacts import fingerprint_of, fingerprint_of_file
 from gloss.errors import ConfigError, InputError, MissingExtraError, pip_line
 from gloss.progress import Progress, silent
@@ -29,24 +30,22 @@ __all__ = [
     "Prefixes",
     "Preset",
     "Role",
-    "Vectors",
     "open_encoder",
 ]
 
 Role = Literal["query", "document"]
-Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 MAX_TOKENS = 256
-"""The published system's; a title of 25 words has fewer."""
+"""Tokens of a text that are read, as in the published system; a title of 25 words has fewer."""
 
-_BATCH_ON_CPU = 32
-_BATCH_ON_GPU = 512
+_BATCH_TEXTS_ON_CPU = 32
+_BATCH_TEXTS_ON_GPU = 512
 _HUB = "hub:"
 _SETTINGS_FILE = "modules.json"
 _PROMPTS_FILE = "config_sentence_transformers.json"
 _WEIGHTS = "model.safetensors"
-_READ = ("*.json", "*.txt", "*.model", "*.safetensors", "*/*.json", "*/*.safetensors")
-"""What is fetched from the hub: neither code nor pickles."""
+_PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors", "*/*.json", "*/*.safetensors")
+"""Files that are fetched from the hub and read: neither code nor pickles."""
 
 _NOT_THE_ENCODER = re.compile(
     r"data_config\.json|manifest\.json|draft\.json|train_script\.\w+|(onnx|openvino)/.*"
@@ -55,7 +54,7 @@ _NOT_THE_ENCODER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Prefixes:
-    """What an encoder was trained to read before a query and before a document."""
+    """The texts that an encoder was trained with before each query and before each document."""
 
     query: str = ""
     document: str = ""
@@ -67,9 +66,9 @@ class Prefixes:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """An encoder by name: where the hub has it, its prefixes, and where PyPI has it.
+    """An encoder that has a name: its repository on the hub, and its prefixes.
 
-    package: the Python package that holds the same files in its folder `model`, if one does.
+    package: the Python package that holds the same files in its folder `model`, if there is one.
     sha256: of its weights, checked before use wherever they come from.
     """
 
@@ -90,12 +89,12 @@ PRESETS: Mapping[str, Preset] = {
     "e5-small-v2": Preset("intfloat/e5-small-v2", _E5),
     "e5-base-v2": Preset("intfloat/e5-base-v2", _E5),
 }
-"""The encoders of the published system. The first needs no download where the extra "minilm" is
+"""The encoders of the published system. The first needs no download if the extra "minilm" is
 installed."""
 
 
 class Encoder:
-    """Texts to vectors of length 1; make one with `open_encoder`."""
+    """Encodes texts as vectors of length 1; make one with `open_encoder`."""
 
     def __init__(self, name: str, folder: Path, preset: Preset | None) -> None:
         self.name = name
@@ -104,8 +103,8 @@ class Encoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over weights, tokenizer and settings: what an index of vectors is bound to."""
-        files = sorted(f for pattern in _READ for f in self.folder.glob(pattern) if f.is_file())
+        """SHA-256 of weights, tokenizer and settings, to which an index of vectors is bound."""
+        files = sorted(f for pattern in _PATTERNS for f in self.folder.glob(pattern) if f.is_file())
         names = [file.relative_to(self.folder).as_posix() for file in files]
         parts = [
             (name, _content_of(file))
@@ -121,7 +120,7 @@ class Encoder:
 
     @cached_property
     def prefixes(self) -> Prefixes:
-        """What the encoder was trained with: the preset's, or what its own settings say."""
+        """The prefixes of the preset or, without one, of the encoder's own settings."""
         if self._preset is not None:
             return self._preset.prefixes
         file = self.folder / _PROMPTS_FILE
@@ -137,30 +136,34 @@ class Encoder:
         role: Role,
         prefixes: bool = True,
         progress: Progress = silent,
-    ) -> Vectors:
-        """float32 (texts, dimension): rows of length 1, fp32 throughout.
+    ) -> Floats:
+        """float32 (texts, dimension): rows of length 1, computed in float32.
 
-        role: which of the encoder's prefixes stands before each text, if `prefixes` is set. Equal
-        texts are encoded once; batches hold texts of similar length. How texts are batched moves
-        the vectors by about 1e-7.
+        role: which of the encoder's prefixes precedes each text, if `prefixes` is set. Equal texts
+        are encoded once; batches hold texts of similar length. Vectors differ by about 1e-7 with
+        the batch that a text is in.
         """
         prefix = self.prefixes.of(role) if prefixes else ""
         longest_first = self._longest_first({prefix + text for text in texts})
-        places = {text: place for place, text in enumerate(longest_first)}
-        vectors = np.empty((len(places), self.dimension), dtype=np.float32)
-        step = _BATCH_ON_CPU if self._model.device.type == "cpu" else _BATCH_ON_GPU
-        for start in range(0, len(places), step):
-            part = slice(start, start + step)
-            vectors[part] = self._batch(longest_first[part])
-            progress(min(part.stop, len(places)), len(places))
-        return vectors[[places[prefix + text] for text in texts]]
+        row_of = {text: row for row, text in enumerate(longest_first)}
+        vectors = np.empty((len(row_of), self.dimension), dtype=np.float32)
+        size = _BATCH_TEXTS_ON_CPU if self._model.device.type == "cpu" else _BATCH_TEXTS_ON_GPU
+        for start in range(0, len(row_of), size):
+            batch = slice(start, start + size)
+            vectors[batch] = self._encode_batch(longest_first[batch])
+            progress(min(batch.stop, len(row_of)), len(row_of))
+        return vectors[[row_of[prefix + text] for text in texts]]
 
     def model(self) -> Any:
-        """The SentenceTransformer of its own, to be trained."""
+        """A SentenceTransformer that nobody else uses, to be trained."""
         return _loaded(self.folder)
 
     def _longest_first(self, texts: Collection[str]) -> list[str]:
-        """By tokens, not letters: batches without padding take three quarters of the time."""
+        """Distinct texts by number of tokens, most first.
+
+        Batches of equal length need no padding and take three quarters of the time; numbers of
+        letters do not sort well enough for that.
+        """
         ordered = sorted(texts)
         if not ordered:
             return []
@@ -168,8 +171,8 @@ class Encoder:
         lengths = {text: len(each) for text, each in zip(ordered, ids, strict=True)}
         return sorted(ordered, key=lambda text: -lengths[text])
 
-    def _batch(self, texts: list[str]) -> Vectors:
-        vectors: Vectors = self._model.encode(
+    def _encode_batch(self, texts: list[str]) -> Floats:
+        vectors: Floats = self._model.encode(
             texts,
             prompt="",
             batch_size=len(texts),
@@ -231,7 +234,7 @@ def _fetched(hub: str, *, extra: str | None = None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(hub, allow_patterns=[*_READ]))
+        return Path(snapshot_download(hub, allow_patterns=[*_PATTERNS]))
     except HFValidationError:
         raise ConfigError(f"{_HUB}{hub} is no name of the hub: write {_HUB}OWNER/NAME") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:

@@ -1,51 +1,65 @@
-"""Search by meaning in a vector store: for catalogues that outgrow a process, or change all day.
+"""Dense search in a vector store: for vectors that outgrow a process, or change all day.
 
-The store is Milvus, by one client: embedded (milvus-lite, a folder on disk) or a server or cluster
-at an address. Needs the extra "store". Knows items and an encoder; no catalogue, so that none has
-to fit into memory.
+The store is Milvus, through one client: embedded (milvus-lite, a folder on disk) or a server or
+cluster at an address. Needs the extra "store". `VectorStore` knows items and an encoder and no
+catalogue; `StoredMilvus` is a store behind the catalogue of an index.
+
+A password or token of a server is read from the environment variable GLOSS_MILVUS_TOKEN and is
+written nowhere.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from gloss.artifacts import fingerprint_of
-from gloss.data.catalogue import Item, ItemId
+from gloss.arrays import require_positive
+from gloss.artifacts import Draft, fingerprint_of
+from gloss.data.catalogue import Catalogue, Item, ItemId
 from gloss.data.titles import clean_title
-from gloss.errors import ArtifactError, InputError, MissingExtraError
+from gloss.errors import ArtifactError, ConfigError, InputError, MissingExtraError
 from gloss.progress import Progress, silent
-from gloss.retrieval.dense.encoders import Encoder
-from gloss.retrieval.dense.nearest import require_some
-from gloss.retrieval.dense.retriever import TitleVectors
-from gloss.retrieval.retriever import Hit, IndexSettings
+from gloss.retrieval.dense.encoders import Encoder, open_encoder
+from gloss.retrieval.dense.retriever import TitleVectors, encoder_fingerprint
+from gloss.retrieval.retriever import Hit, RetrieverSpec, StoredRetriever
+from gloss.retrieval.settings import EncoderSettings, MilvusSettings
 
-__all__ = ["VectorStore"]
+__all__ = ["SPEC", "TOKEN_VARIABLE", "StoredMilvus", "VectorStore"]
+
+TOKEN_VARIABLE = "GLOSS_MILVUS_TOKEN"
 
 _T = TypeVar("_T")
 
-_BATCH = 1000
-_LONGEST_ID = 512
-_MADE_WITH = "gloss"
-_SPARE = 16
-"""Asked for beyond k, so that the tie rule decides who is k-th, not the store."""
+_BATCH_ITEMS = 1000
+_MAX_ID_BYTES = 512
+_MAX_TITLE_BYTES = 65_535
+_SPARE_HITS = 16
+"""Hits asked for beyond k, so that our tie rule decides which item is k-th, not the store."""
+
+_FINGERPRINT_PROPERTY = "gloss"
+"""The property of a collection that holds the fingerprint of its encoder and settings."""
+
+_STORE_FILE = "store.json"
 
 
 class VectorStore:
-    """A retriever by meaning whose vectors live in Milvus; make one with `open`."""
+    """A dense retriever whose vectors are in Milvus; make one with `open`."""
 
     def __init__(
-        self, client: Any, collection: str, encoder: Encoder, settings: IndexSettings
+        self, client: Any, collection: str, encoder: Encoder, settings: EncoderSettings
     ) -> None:
         self._client = client
         self._collection = collection
         self._settings = settings
-        self._texts = TitleVectors(
+        self._vectors = TitleVectors(
             (), np.zeros((0, encoder.dimension), dtype=np.float32), encoder, settings
         )
 
@@ -55,31 +69,39 @@ class VectorStore:
         address: str,
         collection: str,
         encoder: Encoder,
-        settings: IndexSettings,
+        settings: EncoderSettings,
         *,
+        create: bool = True,
         token: str = "",
     ) -> VectorStore:
-        """Open a collection, made if it is not there.
+        """Open a collection.
 
         address: "http://HOST:19530" of a server or cluster, or a folder "NAME.db" of one's own.
-        settings: how titles and texts are written (title_style, marker, prefixes). Raises
-        InputError when the store cannot be reached, ArtifactError when the collection was filled by
-        another encoder or with other settings, MissingExtraError without the client.
+        settings: how titles and queries are written (title_style, marker, prefixes). create:
+        whether a missing collection is made. Raises InputError when the store cannot be reached,
+        ArtifactError when the collection is missing or was filled by another encoder or with other
+        settings, MissingExtraError without the client.
         """
-        if find_spec("pymilvus") is None:
-            raise MissingExtraError("the vector store", "store")
-        pymilvus = import_module("pymilvus")
+        pymilvus = _pymilvus()
         written = (settings.title_style, str(settings.marker), str(settings.prefixes))
-        made_with = fingerprint_of(encoder.fingerprint, *written)
+        fingerprint = fingerprint_of(encoder.fingerprint, *written)
         try:
             client = pymilvus.MilvusClient(uri=address, token=token)
-            if not client.has_collection(collection):
-                _create(client, collection, encoder.dimension, made_with)
-            client.load_collection(collection)
+            exists = client.has_collection(collection)
+            if not exists and create:
+                _create(client, collection, encoder.dimension, fingerprint)
+            if exists or create:
+                client.load_collection(collection)
         except pymilvus.MilvusException as error:
             reason = " ".join(error.message.split())
             raise InputError(f"the vector store {address} cannot be opened: {reason}") from error
-        if client.describe_collection(collection)["properties"].get(_MADE_WITH) != made_with:
+        if not exists and not create:
+            client.close()
+            raise ArtifactError(
+                f"{address} holds no collection {collection}: make the index again with gloss index"
+            )
+        properties = client.describe_collection(collection)["properties"]
+        if properties.get(_FINGERPRINT_PROPERTY) != fingerprint:
             raise ArtifactError(
                 f"{collection} in {address} was filled by another encoder or with other settings: "
                 "name another collection"
@@ -93,68 +115,166 @@ class VectorStore:
         return int(row["count(*)"])
 
     def upsert(self, items: Iterable[Item], *, row: int, progress: Progress = silent) -> None:
-        """Put items in, or in the place of those with their ids; they are found at once.
+        """Add items, or replace those with the same ids; they are found at once.
 
-        row: the first one's number, the others' follow; what decides between equal scores.
+        row: of the first item, the others' follow. Of equal scores the lower row comes first.
         """
         done = 0
-        for part in _batches(items):
-            titles = [clean_title(item.title, self._settings.title_style) for item in part]
+        for batch in _batches(items):
+            titles = [clean_title(item.title, self._settings.title_style) for item in batch]
+            vectors = self._vectors.of_documents(titles)
             self._client.upsert(
                 self._collection,
                 [
                     {"item": item.id, "title": title, "row": row + done + place, "vector": vector}
                     for place, (item, title, vector) in enumerate(
-                        zip(part, titles, self._texts.of_documents(titles), strict=True)
+                        zip(batch, titles, vectors, strict=True)
                     )
                 ],
             )
-            done += len(part)
+            done += len(batch)
             progress(done, None)
 
     def delete(self, items: Iterable[ItemId]) -> None:
-        """Take items out; those that are not there are no matter."""
-        for part in _batches(items):
-            self._client.delete(self._collection, ids=list(part))
+        """Remove items. Missing ids are ignored."""
+        for batch in _batches(items):
+            self._client.delete(self._collection, ids=batch)
+
+    def clear(self) -> None:
+        """Remove all items."""
+        self._client.delete(self._collection, filter="row >= 0")
 
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
         """See `Retriever.search`; scores are cosines, as with `Dense`.
 
-        Of more than 16 items that tie for the last place, the store chooses.
+        If more than 16 items tie for the last place, the store chooses among them.
         """
-        require_some(k)
+        require_positive(k)
         distinct = [text for text in dict.fromkeys(texts) if text.strip()]
-        found: dict[str, tuple[Hit, ...]] = {}
-        for part in _batches(distinct):
+        hits: dict[str, tuple[Hit, ...]] = {}
+        for batch in _batches(distinct):
             answers = self._client.search(
                 self._collection,
-                data=list(self._texts.of_queries(part)),
-                limit=k + _SPARE,
+                data=list(self._vectors.of_queries(batch)),
+                limit=k + _SPARE_HITS,
                 output_fields=["row"],
                 search_params={"metric_type": "IP"},
                 consistency_level="Strong",
             )
-            found |= {text: _hits(each, k) for text, each in zip(part, answers, strict=True)}
-        return [found.get(text, ()) for text in texts]
+            hits |= {text: _hits(each, k) for text, each in zip(batch, answers, strict=True)}
+        return [hits.get(text, ()) for text in texts]
 
     def close(self) -> None:
-        """Let go of the connection, or of the folder."""
+        """Release the connection or the folder."""
         self._client.close()
+
+
+class StoredMilvus:
+    """A vector store that is searched for the items of a catalogue.
+
+    The store changes in place, and before the index that was changed is written; so it may hold
+    items that this catalogue does not know. They are left out, and a hit's row is the catalogue's.
+    """
+
+    def __init__(
+        self, store: VectorStore, catalogue: Catalogue, collection: str, next_row: int
+    ) -> None:
+        """next_row: of the next item that is added, above those of all that are there."""
+        self.store = store
+        self._catalogue = catalogue
+        self._collection = collection
+        self._next_row = next_row
+
+    @classmethod
+    def build(
+        cls,
+        catalogue: Catalogue,
+        settings: MilvusSettings,
+        *,
+        previous: StoredRetriever | None,
+        progress: Progress,
+    ) -> StoredMilvus:
+        """Fill a collection with a catalogue, or change the previous index's by the difference."""
+        if isinstance(previous, StoredMilvus):
+            return previous.changed(catalogue, progress)
+        collection = settings.collection or f"gloss_{catalogue.fingerprint[:16]}"
+        store = _opened(settings, collection, create=True)
+        store.clear()
+        store.upsert(catalogue, row=0, progress=progress)
+        return cls(store, catalogue, collection, len(catalogue))
+
+    def changed(self, catalogue: Catalogue, progress: Progress) -> StoredMilvus:
+        """Remove and add, in the store, what makes it hold this catalogue."""
+        self.store.delete(item.id for item in self._catalogue if item.id not in catalogue)
+        new = [item for item in catalogue if item.id not in self._catalogue]
+        self.store.upsert(new, row=self._next_row, progress=progress)
+        return StoredMilvus(self.store, catalogue, self._collection, self._next_row + len(new))
+
+    def save(self, draft: Draft) -> None:
+        """Write where the vectors are; the address is in the index's settings."""
+        draft.write_json(_STORE_FILE, {"collection": self._collection, "next_row": self._next_row})
+
+    @classmethod
+    def load(cls, folder: Path, catalogue: Catalogue, settings: MilvusSettings) -> StoredMilvus:
+        """Open the store that `save` wrote down."""
+        saved = json.loads((folder / _STORE_FILE).read_bytes())
+        store = _opened(settings, saved["collection"], create=False)
+        return cls(store, catalogue, saved["collection"], saved["next_row"])
+
+    def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
+        """See `Retriever.search`; scores are cosines."""
+        # Items that only the store knows may stand before the k-th.
+        unknown = max(0, len(self.store) - len(self._catalogue))
+        return [self._known(hits)[:k] for hits in self.store.search(texts, k + unknown)]
+
+    def _known(self, hits: Iterable[Hit]) -> tuple[Hit, ...]:
+        known = (hit for hit in hits if hit.item in self._catalogue)
+        # The rows of both ascend alike, so that the order is final.
+        return tuple(Hit(hit.item, self._catalogue.row(hit.item), hit.score) for hit in known)
+
+
+def _opened(settings: MilvusSettings, collection: str, *, create: bool) -> VectorStore:
+    address = _address(settings)
+    encoder = open_encoder(settings.encoder)
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    return VectorStore.open(address, collection, encoder, settings, create=create, token=token)
+
+
+def _address(settings: MilvusSettings) -> str:
+    if settings.address is None:
+        raise ConfigError(
+            "the retriever 'milvus' needs an address: http://HOST:19530 of a server, or a folder "
+            "NAME.db"
+        )
+    return settings.address
+
+
+def _inputs(settings: MilvusSettings) -> Mapping[str, str]:
+    """The encoder; what else a store needs is asked for as early."""
+    _address(settings)
+    _pymilvus()
+    return encoder_fingerprint(settings)
+
+
+def _pymilvus() -> Any:
+    if find_spec("pymilvus") is None:
+        raise MissingExtraError("the vector store", "store")
+    return import_module("pymilvus")
 
 
 def _batches(values: Iterable[_T]) -> Iterator[list[_T]]:
     rest = iter(values)
-    while part := list(islice(rest, _BATCH)):
-        yield part
+    while batch := list(islice(rest, _BATCH_ITEMS)):
+        yield batch
 
 
-def _create(client: Any, collection: str, dimension: int, made_with: str) -> None:
-    kinds = import_module("pymilvus").DataType
+def _create(client: Any, collection: str, dimension: int, fingerprint: str) -> None:
+    types = import_module("pymilvus").DataType
     schema = client.create_schema(auto_id=False)
-    schema.add_field("item", kinds.VARCHAR, is_primary=True, max_length=_LONGEST_ID)
-    schema.add_field("title", kinds.VARCHAR, max_length=65_535)
-    schema.add_field("row", kinds.INT64)
-    schema.add_field("vector", kinds.FLOAT_VECTOR, dim=dimension)
+    schema.add_field("item", types.VARCHAR, is_primary=True, max_length=_MAX_ID_BYTES)
+    schema.add_field("title", types.VARCHAR, max_length=_MAX_TITLE_BYTES)
+    schema.add_field("row", types.INT64)
+    schema.add_field("vector", types.FLOAT_VECTOR, dim=dimension)
     index = client.prepare_index_params()
     index.add_index("vector", index_type="AUTOINDEX", metric_type="IP")
     client.create_collection(
@@ -162,7 +282,7 @@ def _create(client: Any, collection: str, dimension: int, made_with: str) -> Non
         schema=schema,
         index_params=index,
         consistency_level="Strong",
-        properties={_MADE_WITH: made_with},
+        properties={_FINGERPRINT_PROPERTY: fingerprint},
     )
 
 
@@ -170,3 +290,15 @@ def _hits(answer: Iterable[Mapping[str, Any]], k: int) -> tuple[Hit, ...]:
     hits = (Hit(each["item"], each["entity"]["row"], float(each["distance"])) for each in answer)
     best = sorted((hit for hit in hits if hit.score > 0), key=lambda hit: (-hit.score, hit.row))
     return tuple(best[:k])
+
+
+SPEC = RetrieverSpec(
+    name="milvus",
+    label="{encoder} in Milvus",
+    settings=MilvusSettings,
+    build=StoredMilvus.build,
+    load=StoredMilvus.load,
+    inputs=_inputs,
+    published_fusion="last",
+    in_place=True,
+)

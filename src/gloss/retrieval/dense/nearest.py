@@ -1,6 +1,6 @@
-"""The vectors nearest to others, by comparing with every one of them. Knows numbers only.
+"""Exact nearest neighbours: every vector is compared. Knows numbers only.
 
-On a CUDA device one product runs there (torch); else `top_products` on the CPU.
+On a CUDA device the product runs there (torch); otherwise on the CPU (`top_products`).
 """
 
 from __future__ import annotations
@@ -10,34 +10,33 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gloss.errors import ConfigError
+from gloss.arrays import Array, require_positive
 from gloss.retrieval.dense.blocked import top_products
 
-__all__ = ["Exhaustive", "Nearest", "require_some"]
+__all__ = ["Exhaustive", "Nearest"]
 
-Array = np.ndarray[Any, Any]
+_MAX_SCORES_ON_GPU = 1 << 28
+"""Scores that exist at a time: 1 GiB of float32."""
 
-_SCORES_ON_GPU = 1 << 28
-"""Scores that exist at a time: 1 GiB."""
-
-_DOUBT = 1e-5
-"""More than the product of two unit vectors can differ by, however its terms are added."""
+_MAX_PRODUCT_ERROR = 1e-5
+"""More than a product of unit vectors can be off by, in whatever order its terms are added."""
 
 
 class Nearest(Protocol):
-    """Finds rows of a matrix of unit vectors."""
+    """Finds the rows of a matrix of unit vectors with the largest inner products (cosines)."""
 
     def search(self, queries: Array, k: int) -> tuple[Array, Array]:
-        """For each query (float32, (n, dimension)) the rows of largest inner product, best first.
+        """For each query the `k` rows of largest inner product, best first, equal ones by row.
 
-        Gives rows, int64 (n, at most k), and their products. Where fewer were found the rest of a
-        row has products of 0 or less. Raises ConfigError when `k` is below 1.
+        queries: float32 (queries, dimension). Returns rows, int64 (queries, at most k), and their
+        products, float32. Where fewer were found, the rest of a line has products of 0 or less.
+        Raises ConfigError when `k` is below 1.
         """
         ...
 
 
 class Exhaustive:
-    """Compares with every row; equal products stand by row."""
+    """Compares with every row."""
 
     def __init__(self, vectors: Array) -> None:
         """vectors: float32 (rows, dimension), of length 1."""
@@ -46,29 +45,27 @@ class Exhaustive:
 
     def search(self, queries: Array, k: int) -> tuple[Array, Array]:
         """See `Nearest.search`."""
-        require_some(k)
+        require_positive(k)
         if self._on_gpu is None:
             return top_products(queries, self._vectors, k)
-        step = max(1, _SCORES_ON_GPU // len(self._vectors))
+        step = max(1, _MAX_SCORES_ON_GPU // len(self._vectors))
         blocks = [self._block(queries[n : n + step], k) for n in range(0, len(queries), step)]
         rows, products = zip(*blocks, strict=True)
         return np.concatenate(rows), np.concatenate(products)
 
     def _block(self, queries: Array, k: int) -> tuple[Array, Array]:
-        """What may be among the best is found on the device, and compared on the CPU."""
+        """The device finds pairs that may be among the best; the CPU orders these.
+
+        A product on the device is rounded in an order that depends on the batch. Ties are decided
+        by products that are summed in one fixed order, as in `top_products`.
+        """
         k = min(k, len(self._vectors))
-        query, row = _candidates(self._on_gpu, queries, k)
+        query, row = _candidates(self._on_gpu, queries, k)  # (pairs,), at least k for each query
         product = np.einsum("ij,ij->i", queries[query], self._vectors[row])
-        order = np.lexsort((row, -product, query))
+        order = np.lexsort((row, -product, query))  # by query, then product, then row
         starts = np.searchsorted(query[order], np.arange(len(queries)))
-        best = order[starts[:, None] + np.arange(k)]
+        best = order[starts[:, None] + np.arange(k)]  # (queries, k)
         return row[best], product[best]
-
-
-def require_some(k: int) -> None:
-    """Raise ConfigError when `k` is below 1."""
-    if k < 1:
-        raise ConfigError(f"the number of items to find must be at least 1, not {k}")
 
 
 def _on_gpu(vectors: Array) -> Any:
@@ -81,10 +78,10 @@ def _on_gpu(vectors: Array) -> Any:
 
 
 def _candidates(vectors: Any, queries: Array, k: int) -> tuple[Array, Array]:
-    """(query, row) of at least the `k` best of each query, in the order of the queries."""
+    """(query, row) of the `k` best of each query and of whatever is within the error of these."""
     import torch
 
     scores = torch.from_numpy(np.ascontiguousarray(queries)).to(vectors.device) @ vectors.T
     kth = scores.topk(k, dim=1).values[:, -1:]
-    query, row = torch.nonzero(scores >= kth - _DOUBT, as_tuple=True)
+    query, row = torch.nonzero(scores >= kth - _MAX_PRODUCT_ERROR, as_tuple=True)
     return query.cpu().numpy(), row.cpu().numpy()

@@ -1,11 +1,14 @@
-"""Look-up by the whole title, alone and before another retriever. Knows catalogues; no users."""
+"""Exact titles: look-up by the whole title, alone and before another retriever.
+
+Knows catalogues; no users.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gloss.arrays import require_positive
 from gloss.data.catalogue import Catalogue
-from gloss.errors import ConfigError
 from gloss.retrieval.retriever import Hit, Retriever
 
 __all__ = ["Exact", "ExactFirst"]
@@ -19,8 +22,7 @@ class Exact:
 
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
         """See `Retriever.search`."""
-        if k < 1:
-            raise ConfigError(f"the number of items to find must be at least 1, not {k}")
+        require_positive(k)
         return [self._hits(text, k) for text in texts]
 
     def _hits(self, text: str, k: int) -> tuple[Hit, ...]:
@@ -29,10 +31,10 @@ class Exact:
 
 
 class ExactFirst:
-    """Items with exactly the text as their title, then what another retriever finds.
+    """Items whose title equals the text, then the hits of another retriever.
 
-    An exact item scores 1 more than the best that the other retriever found (1 where it found
-    nothing), so that order and scores agree; the others keep their scores. No item comes twice.
+    An exact item scores 1 more than the other retriever's best hit (1 if there is none), so that
+    order and scores agree; the other hits keep their scores. No item comes twice.
     """
 
     def __init__(self, exact: Exact, other: Retriever) -> None:
@@ -55,6 +57,7 @@ def _joined(exact: tuple[Hit, ...], other: tuple[Hit, ...]) -> tuple[Hit, ...]:
     lifted = tuple([Hit(item, row, best + score) for item, row, score in exact])
     rows = [hit.row for hit in exact]
     first = len(exact)
-    if [hit.row for hit in other[:first]] == rows:  # nearly always: spares a look at all the rest
+    # Nearly always the other retriever ranks the exact items first: then nothing need be searched.
+    if [hit.row for hit in other[:first]] == rows:
         return lifted + other[first:]
     return lifted + tuple([hit for hit in other if hit.row not in rows])
