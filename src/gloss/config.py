@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -45,6 +46,21 @@ __all__ = [
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _folder_name(name: str) -> str:
+    """The name, if it can only be that of a folder below the one that it is looked for in."""
+    is_plain = name.isprintable() and not name.startswith(".") and not {"/", "\\"} & set(name)
+    if not name.strip() or not is_plain or len(name.encode()) > _LONGEST_NAME:
+        raise ValueError(
+            f"{name!r} is no plain folder name: no slashes, no control characters, no dot at the "
+            f"beginning, at most {_LONGEST_NAME} bytes"
+        )
+    return name
+
+
+_LONGEST_NAME = 200
+FolderName = Annotated[str, AfterValidator(_folder_name)]
 
 
 class _Settings(BaseModel):
@@ -346,9 +362,10 @@ TrainingSettings = Training | LoraTraining
 
 
 class Experiment(_Settings):
-    """Everything that `gloss run` needs to know. The model's recipe says what `training` holds."""
+    """Everything that `gloss run` needs to know. name: of the run's folder; the model's recipe says
+    what `training` holds."""
 
-    name: str
+    name: FolderName
     seed: Seed = 0
     protocol: Literal["fair", "paper"] = "fair"
     data: Annotated[ShopData | AmazonData | TableData, Field(discriminator="source")]

@@ -136,7 +136,8 @@ def _asked(part: Artifact, sources: Sources) -> Asked:
 
 def _blending(made: Artifact, data: Dataset) -> Blending:
     if made.config["fusion"] == "trees":
-        text = (made.path / boosting.FILE).read_text("utf-8")
+        with made.reading():
+            text = made.file(boosting.FILE).read_text("utf-8")
         trees = boosting.Trees(text, made.summary["fitted on users"])
         return partial(boosting.blend, trees=trees, popularity=times_bought(data.train()))
     if made.config["fusion"] == "rank":

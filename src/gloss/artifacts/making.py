@@ -79,14 +79,13 @@ class Draft:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomic(self.path / name, text.encode())
 
-    def finish(self, part: str, names: Iterable[str] | None = None) -> None:
-        """Record that a part of the work is done, with the checksums of its files.
+    def names(self) -> list[str]:
+        """The files that will be part of the artefact, of those that are there, sorted."""
+        return _content(self.path, self._scratch)
 
-        names: without them, every file that is of no other part and is not scratch.
-        """
-        others = {name for known in self._parts.values() for name in known}
-        wanted = _content(self.path, self._scratch) if names is None else names
-        files = {name: listed_as(self.path / name) for name in wanted if name not in others}
+    def finish(self, part: str, names: Iterable[str]) -> None:
+        """Record that a part of the work is done, with the checksums of its files."""
+        files = {name: listed_as(self.path / name) for name in names}
         self._parts[part] = files
         row = {"part": part, "files": {name: asdict(each) for name, each in files.items()}}
         with (self.path / _PARTS).open("ab") as file:

@@ -72,7 +72,10 @@ def baseline(
     ] = None,
     networks: Annotated[
         Path | None,
-        typer.Option(help="sasrec: where the networks are or will be (default: OUT-networks)."),
+        typer.Option(
+            help="sasrec: where the networks are or will be (default: OUT-networks); others that "
+            "stand there are not replaced."
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="sasrec: seed of the training (0).")
@@ -148,6 +151,8 @@ def _signal(name: str, data: Path, out: Path, typed: dict[str, Any], **asked: An
             titles=asked["protocol"].title_style,
             seed=typed.get("seed", 0),
             index=typed.get("index"),
+            # What is named may be a run's; OUT-networks is this command's own.
+            replace="networks" not in typed,
             progress=asked["progress"],
         )
     encoder = Path(typed["encoder"]) if "encoder" in typed else None

@@ -120,7 +120,9 @@ class Sources:
 
             return partial(sasrec, self._ensemble(), catalogue=self.catalogue)
         if name == "tuned":
-            return partial(expected_next, read_taught(self.taught.path), catalogue=self.catalogue)
+            with self.taught.reading(), self.taught.folder() as folder:
+                learned = read_taught(folder)
+            return partial(expected_next, learned, catalogue=self.catalogue)
         told: dict[str, Any] = {"catalogue": self.catalogue, "settings": settings}
         if name == "words":
             return partial(common_words, weigh_words(self.catalogue), **told)
@@ -188,17 +190,18 @@ class Sources:
         trained = self._trained
         fields = {k: v for k, v in trained.config.items() if k in SASRec.model_fields}
         settings = SASRec(**fields)
-        return Ensemble(
-            [
-                load_network(
-                    trained.path / network_file(number),
-                    self.catalogue,
-                    vectors=self.vectors if settings.text else None,
-                    settings=settings,
-                )
-                for number in range(settings.networks)
-            ]
-        )
+        with trained.reading():
+            return Ensemble(
+                [
+                    load_network(
+                        trained.file(network_file(number)),
+                        self.catalogue,
+                        vectors=self.vectors if settings.text else None,
+                        settings=settings,
+                    )
+                    for number in range(settings.networks)
+                ]
+            )
 
     def _require_same_data(self, artifact: Artifact) -> None:
         artifact.require_input(

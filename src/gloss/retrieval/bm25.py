@@ -14,13 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, pairwise
-from pathlib import Path
 from typing import Any
 
 import bm25s
 import numpy as np
 
-from gloss.artifacts import Draft
+from gloss.artifacts import Artifact, Draft
 from gloss.data.catalogue import Catalogue
 from gloss.errors import ConfigError, InputError
 from gloss.retrieval.index import Hit, IndexSettings
@@ -118,10 +117,12 @@ class BM25:
         draft.write_json(_VOCABULARY, self._matrix.vocabulary)
 
     @classmethod
-    def load(cls, folder: Path, catalogue: Catalogue, settings: IndexSettings) -> BM25:
+    def load(cls, artifact: Artifact, catalogue: Catalogue, settings: IndexSettings) -> BM25:
         """Read what `save` wrote."""
-        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
-        vocabulary = json.loads((folder / _VOCABULARY).read_bytes())
+        arrays = {
+            name: np.load(artifact.file(f"{name}.npy"), allow_pickle=False) for name in _ARRAYS
+        }
+        vocabulary = json.loads(artifact.file(_VOCABULARY).read_bytes())
         return cls(catalogue, _Matrix.of(arrays, vocabulary), settings)
 
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:

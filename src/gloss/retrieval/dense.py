@@ -8,11 +8,10 @@ written alike.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from gloss.artifacts import Draft
+from gloss.artifacts import Artifact, Draft
 from gloss.data.catalogue import Catalogue
 from gloss.progress import Progress, silent
 from gloss.retrieval.approximate import Approximate, neighbours_of
@@ -128,12 +127,13 @@ class Dense:
 
     @classmethod
     def load(
-        cls, folder: Path, catalogue: Catalogue, settings: IndexSettings, encoder: Encoder
+        cls, artifact: Artifact, catalogue: Catalogue, settings: IndexSettings, encoder: Encoder
     ) -> Dense:
         """Read what `save` wrote."""
-        vectors = np.load(folder / _VECTORS, allow_pickle=False)
-        file = folder / _NEIGHBOURS
-        nearest = Approximate.load(file) if file.is_file() else Exhaustive(vectors)
+        vectors = np.load(artifact.file(_VECTORS), allow_pickle=False)
+        nearest: Nearest = Exhaustive(vectors)
+        if _NEIGHBOURS in artifact.files:
+            nearest = Approximate.load(artifact.file(_NEIGHBOURS))
         return cls(catalogue, TitleVectors(catalogue.titles, vectors, encoder, settings), nearest)
 
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:

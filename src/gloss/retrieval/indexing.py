@@ -20,7 +20,7 @@ from pathlib import Path
 
 import polars as pl
 
-from gloss.artifacts import Artifact, Draft, creating, open_artifact
+from gloss.artifacts import Artifact, Draft, creating, finish_draft, read_artifact
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.dataset import Dataset
 from gloss.progress import Progress, silent
@@ -81,11 +81,15 @@ class Parts:
 
     @classmethod
     def loaded(
-        cls, folder: Path, catalogue: Catalogue, settings: IndexSettings, encoder: Encoder | None
+        cls,
+        artifact: Artifact,
+        catalogue: Catalogue,
+        settings: IndexSettings,
+        encoder: Encoder | None,
     ) -> Parts:
         """Read what `save` wrote."""
-        words = BM25.load(folder, catalogue, settings) if settings.by_words else None
-        return cls(words, Dense.load(folder, catalogue, settings, encoder) if encoder else None)
+        words = BM25.load(artifact, catalogue, settings) if settings.by_words else None
+        return cls(words, Dense.load(artifact, catalogue, settings, encoder) if encoder else None)
 
     def save(self, draft: Draft) -> None:
         """Write into an index artefact."""
@@ -161,6 +165,8 @@ def write_index(
     inputs: Mapping[str, str],
 ) -> None:
     """Write a catalogue and its parts, which are made only when the folder is ours, as `path`."""
+    if finish_draft(path, kind=KIND, config=asdict(settings), inputs=inputs):
+        return
     with creating(path, kind=KIND, config=asdict(settings), inputs=inputs) as draft:
         frame = pl.DataFrame(
             {"item": [i.id for i in catalogue], "title": [i.title for i in catalogue]}
@@ -173,17 +179,20 @@ def write_index(
 def load_index(path: Path) -> Index:
     """Open the folder that `gloss index` made.
 
-    Raises ArtifactError if it is not whole or its encoder has changed since, and what
-    `open_encoder` raises.
+    Raises ArtifactError if it is not whole or its encoder has changed since, BeingReplacedError
+    while it is changed again and again, and what `open_encoder` raises.
     """
-    artifact = open_artifact(path, KIND)
+    return read_artifact(path, KIND, _index_in)
+
+
+def _index_in(artifact: Artifact) -> Index:
     settings = IndexSettings(**artifact.config)
     encoder = encoder_of(settings)
     if encoder:
         artifact.require_input("encoder", encoder.fingerprint, f"the encoder {settings.encoder}")
-    frame = pl.read_parquet(artifact.path / _CATALOGUE, glob=False)
+    frame = pl.read_parquet(artifact.file(_CATALOGUE), glob=False)
     catalogue = Catalogue(Item(item, title) for item, title in frame.iter_rows())
-    parts = Parts.loaded(artifact.path, catalogue, settings, encoder)
+    parts = Parts.loaded(artifact, catalogue, settings, encoder)
     return Index(artifact, settings, catalogue, parts.retriever(catalogue, settings), parts)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from gloss.artifacts import Artifact, creating, open_artifact, write_atomic
+from gloss.artifacts import Artifact, creating, read_artifact, write_atomic
 from gloss.retrieval.fusion import Ranking
 from gloss.retrieval.lists import COLUMNS, Lists
 
@@ -51,13 +51,16 @@ def save_rankings(
 
 def load_rankings(path: Path) -> tuple[Artifact, Lists]:
     """Open the folder that `gloss rank` or `gloss baseline` made; ArtifactError if not whole."""
-    artifact = open_artifact(path, KIND)
-    frame = pl.read_parquet(artifact.path / _FILE, glob=False)
+    return read_artifact(path, KIND, lambda artifact: (artifact, _lists_in(artifact)))
+
+
+def _lists_in(artifact: Artifact) -> Lists:
+    frame = pl.read_parquet(artifact.file(_FILE), glob=False)
     lengths = frame["items"].list.len().to_numpy().astype("int64")
     # An empty list would be an entry of nulls.
     filled = frame.filter(pl.Series(lengths > 0))
     entries = pl.DataFrame({name: filled[name].explode() for name in COLUMNS}, schema=COLUMNS)
-    return artifact, Lists(tuple(frame["user"].to_list()), lengths, entries)
+    return Lists(tuple(frame["user"].to_list()), lengths, entries)
 
 
 def _frame(lists: Lists) -> pl.DataFrame:

@@ -59,4 +59,4 @@ def tune(
                 progress=progress,
             )
 
-    return made_once(out, TAUGHT, config, inputs, make)
+    return made_once(out, TAUGHT, config, inputs, make, is_work=True)

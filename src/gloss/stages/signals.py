@@ -28,7 +28,7 @@ from gloss.evaluation.signals import (
 from gloss.progress import Progress, silent
 from gloss.retrieval import rankings
 from gloss.retrieval.lists import Lists
-from gloss.stages.making import made_once
+from gloss.stages.making import made_once, require_not_replaced
 
 __all__ = ["SIGNALS", "fuse", "needs_vectors", "signal", "train_sasrec"]
 
@@ -48,11 +48,13 @@ def train_sasrec(
     titles: TitleStyle,
     seed: int,
     index: Path | None = None,
+    replace: bool = True,
     progress: Progress = silent,
 ) -> Artifact:
     """Train SASRec on a data set, `settings.networks` times: the networks at `out`.
 
-    index: an index by meaning, whose title vectors are read, as `settings.text` requires.
+    index: an index by meaning, whose title vectors are read, as `settings.text` requires. replace:
+    whether networks of other settings or data that stand at `out` may go; InputError if not.
     """
     require_extra("SASRec", "train", "torch", "safetensors")
     from gloss.evaluation.baselines.sasrec import (
@@ -67,6 +69,8 @@ def train_sasrec(
     if settings.text:
         inputs["index"] = sources.meaning.fingerprint
     config = {"titles": titles, "seed": seed, **settings.model_dump(mode="json")}
+    if not replace:
+        require_not_replaced(out, SASREC, config, inputs, "trained networks")
 
     def make() -> None:
         with creating(
@@ -74,7 +78,7 @@ def train_sasrec(
         ) as draft:
             (draft.path / _CHECKPOINTS).mkdir(exist_ok=True)
             for number in range(settings.networks):
-                if (draft.path / network_file(number)).is_file():
+                if draft.is_finished(network_file(number)):
                     continue
                 network, losses = train_network(
                     data.train(),
@@ -89,9 +93,11 @@ def train_sasrec(
                 whole = draft.path / _CHECKPOINTS / network_file(number)
                 save_network(network, whole)
                 whole.replace(draft.path / network_file(number))
+                names = [network_file(number), f"losses-{number}.jsonl"]
+                draft.finish(network_file(number), names)
             draft.summary["parameters"] = count_parameters(draft.path / network_file(0))
 
-    return made_once(out, SASREC, config, inputs, make)
+    return made_once(out, SASREC, config, inputs, make, is_work=True)
 
 
 def signal(
