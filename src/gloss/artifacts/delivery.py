@@ -17,9 +17,9 @@ Only what a manifest lists is ever removed, and only a folder that holds nothing
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
@@ -69,6 +69,11 @@ class Place:
     damaged: Path
     moves: bool
     """Whether the folder can be replaced as a whole."""
+
+    @property
+    def traces(self) -> tuple[Path, ...]:
+        """What is gone again when the work is done."""
+        return self.draft, self.lock, self.old
 
     @classmethod
     def beside(cls, path: Path) -> Place:
@@ -157,8 +162,9 @@ def deliver(place: Place, kind: str) -> None:
 def was_cut_off(path: Path) -> bool:
     """Whether a process left something behind, or is at work, that makes or replaces `path`."""
     path = _without_links(path)
-    left = (Place.beside(path), Place.inside(path))
-    return (path / NOTE).is_file() or any(p.draft.is_dir() or p.old.is_dir() for p in left)
+    beside, inside = Place.beside(path), Place.inside(path)
+    left = (path / NOTE, _trial_of(path), *(p for each in (beside, inside) for p in each.traces))
+    return any(each.exists() for each in left)
 
 
 def settle(place: Place) -> None:
@@ -239,7 +245,7 @@ def _is_worked_in(path: Path) -> bool:
 
 def _can_be_renamed_over(path: Path) -> bool:
     """Whether the system lets a folder take another one's place here: an empty one tries."""
-    trial = path.parent / f".{path.name}.trial-{os.getpid()}"
+    trial = _trial_of(path)
     try:
         trial.mkdir(exist_ok=True)
     except OSError:
@@ -247,10 +253,17 @@ def _can_be_renamed_over(path: Path) -> bool:
     try:
         shutil.copymode(path, trial)
         trial.rename(path)
+    except FileNotFoundError:
+        return _can_be_renamed_over(path)  # somebody else tried at the same time
     except OSError as error:
-        trial.rmdir()
+        with suppress(FileNotFoundError):
+            trial.rmdir()
         return error.errno in (errno.ENOTEMPTY, errno.EEXIST)
     return True  # an empty folder was there, and is there again
+
+
+def _trial_of(path: Path) -> Path:
+    return path.parent / f".{path.name}.trial"
 
 
 def _is_own(name: str) -> bool:
@@ -265,6 +278,8 @@ def _some(names: Collection[str]) -> str:
 def _replace(place: Place) -> None:
     """Let draft and folder change places at once, or in two steps where the system cannot."""
     path, draft = place.path, place.draft
+    if path.is_dir():
+        shutil.copymode(path, draft)
     if not path.is_dir() or not any(path.iterdir()):
         draft.rename(path)
         gone = None

@@ -150,6 +150,8 @@ def finish_draft(
     with _place_for(path, work) as place:
         note = _note_in(place.draft)
         if not work.is_noted(note) or not isinstance(note.get("complete"), dict):
+            if not any(place.draft.iterdir()):
+                place.draft.rmdir()
             return False
         if not (place.draft / MANIFEST).is_file():
             _seal(place, work, note["complete"])
