@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +31,33 @@ def make_artifact(path: Path, text: str = "kites") -> Artifact:
 def make() -> Make:
     """Makes an artefact of the kind "thing"."""
     return make_artifact
+
+
+@pytest.fixture(scope="session")
+def write() -> Iterator[Callable[..., bool]]:
+    """Writes a version in a process of its own, killed before its n-th change of the file system;
+    whether it was. Three files say the same."""
+    script = Path(__file__).with_name("writer.py")
+    search = os.pathsep.join([str(script.parent.parent), os.environ.get("PYTHONPATH", "")])
+    with subprocess.Popen(
+        [sys.executable, script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": search},
+    ) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+
+        def call(out: Path, text: str, way: str = "exchange", *, kill_at: int = 0) -> bool:
+            writer.stdin.write(json.dumps([str(out), text, way, kill_at]) + "\n")
+            writer.stdin.flush()
+            ended = int(writer.stdout.readline())
+            assert ended in (0, -9), ended
+            return ended == -9
+
+        yield call
+        writer.stdin.close()
 
 
 def mounted(*arguments: str) -> None:

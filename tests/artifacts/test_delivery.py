@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -151,45 +150,6 @@ def test_between_two_renames_a_reader_is_told_to_try_again(between_renames):
     assert open_artifact(between_renames, "thing").config == {"text": "kites"}
 
 
-WRITES = """
-import os, signal, sys
-from pathlib import Path
-from gloss.artifacts import creating, delivery, finish_draft
-
-out, text, moment, way = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
-if way == "two renames":
-    delivery.exchange = lambda *_: False
-events = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"}
-
-def hook(event, arguments):
-    global moment
-    if event in events or event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-        moment -= 1
-        if not moment:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-work = {"kind": "thing", "config": {"text": text}, "inputs": {}}
-sys.addaudithook(hook)
-if not finish_draft(out, **work):
-    with creating(out, **work, scratch=("checkpoints",)) as draft:
-        (draft.path / "checkpoints").mkdir(exist_ok=True)
-        if not draft.is_finished("one.json"):
-            draft.write_json("one.json", text)
-            draft.finish("one.json", ["one.json"])
-        (draft.path / "deep").mkdir(exist_ok=True)
-        draft.write_json("deep/two.json", text)
-        draft.write_json(f"of-{text}.json", text)
-"""
-
-
-def killed_write(out: Path, text: str, moment: int, way: str) -> bool:
-    """Write a version, killed before its n-th change of the file system; whether it was."""
-    command = [sys.executable, "-c", WRITES, str(out), text, str(moment), way]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode in (0, -9), ended.stderr
-    return ended.returncode == -9
-
-
 def says(out: Path) -> str:
     """The one thing that all files of a version say."""
     made = open_artifact(out, "thing")
@@ -201,16 +161,16 @@ def says(out: Path) -> str:
 
 @pytest.mark.parametrize("way", ["exchange", "two renames", "file by file"])
 def test_killed_before_any_change_the_old_version_stands_or_the_new_and_the_next_call_ends(
-    request, tmp_path, make, files_of, way
+    request, tmp_path, make, write, files_of, way
 ):
     out = request.getfixturevalue("volume") if way == "file by file" else tmp_path / "thing"
     make(out)
     undisturbed = files_of(make(tmp_path / "undisturbed" / "balls", "balls").path)
     met = set()
     for moment in range(1, 60):
-        killed = killed_write(out, "balls", moment, way)
+        killed = write(out, "balls", way, kill_at=moment)
         met.add(says(out))
-        assert not killed_write(out, "balls", 10**6, way)
+        assert not write(out, "balls", way)
         assert says(out) == "balls"
         assert files_of(out) == undisturbed
         assert not hidden(tmp_path)
@@ -222,12 +182,12 @@ def test_killed_before_any_change_the_old_version_stands_or_the_new_and_the_next
 
 
 @pytest.mark.parametrize("way", ["exchange", "file by file"])
-def test_after_a_kill_other_work_goes_through_too(request, tmp_path, make, way):
+def test_after_a_kill_other_work_goes_through_too(request, tmp_path, make, write, way):
     out = request.getfixturevalue("volume") if way == "file by file" else tmp_path / "thing"
     make(out)
     for moment in range(1, 60):
-        killed = killed_write(out, "balls", moment, way)
-        assert not killed_write(out, "caps", 10**6, way)
+        killed = write(out, "balls", way, kill_at=moment)
+        assert not write(out, "caps", way)
         assert says(out) == "caps"
         assert not hidden(tmp_path)
         if not killed:
