@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gloss.artifacts import MANIFEST, creating, open_artifact, set_aside
+from gloss.artifacts import MANIFEST, creating, finish_draft, open_artifact, set_aside
 from gloss.errors import ArtifactError
 
 FOREIGN = [
@@ -47,17 +47,17 @@ def test_what_a_user_has_put_into_an_artefact_is_named_and_kept(tmp_path, make, 
 
 def test_a_note_that_comes_while_the_work_is_done_stays_and_so_does_the_work(tmp_path, make):
     path = make(tmp_path / "thing").path
-    with (
-        pytest.raises(ArtifactError, match=r"notes\.txt"),
-        creating(path, kind="thing", config={"text": "balls"}, inputs={}) as draft,
-    ):
-        draft.write_json("one.json", "balls")
-        (path / "notes.txt").write_text("mine")
+
+    def work() -> None:
+        with creating(path, kind="thing", config={"text": "balls"}, inputs={}) as draft:
+            draft.write_json("one.json", "balls")
+            (path / "notes.txt").write_text("mine")
+
+    with pytest.raises(ArtifactError, match=r"notes\.txt"):
+        work()
     assert (path / "notes.txt").read_text() == "mine"
     assert open_artifact(path, "thing").config == {"text": "kites"}
     (path / "notes.txt").rename(tmp_path / "notes.txt")
-    from gloss.artifacts import finish_draft
-
     assert finish_draft(path, kind="thing", config={"text": "balls"}, inputs={})
     assert open_artifact(path, "thing").config == {"text": "balls"}
 

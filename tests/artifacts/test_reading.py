@@ -42,9 +42,9 @@ def test_libraries_that_look_around_are_shown_what_is_listed(tmp_path, make):
 
 def test_what_is_read_while_it_is_replaced_is_an_error_to_try_again(tmp_path, make):
     made = make(tmp_path / "thing")
-    with pytest.raises(BeingReplacedError, match="was replaced while it was read: try again"):
-        with made.reading():
-            make(made.path, "balls")
+    replaced = "was replaced while it was read: try again"
+    with pytest.raises(BeingReplacedError, match=replaced), made.reading():
+        make(made.path, "balls")
     with pytest.raises(BeingReplacedError), made.reading():
         made.file("of-kites.json").read_bytes()  # gone, and that is why
 

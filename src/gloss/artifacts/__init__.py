@@ -11,7 +11,7 @@ times and no paths, so equal work gives equal bytes.
 This package knows nothing of what the files mean.
 """
 
-from gloss.artifacts.delivery import draft_of, set_aside
+from gloss.artifacts.delivery import draft_of, require_deliverable, set_aside
 from gloss.artifacts.files import fingerprint_of, fingerprint_of_file, locked, write_atomic
 from gloss.artifacts.making import Draft, creating, finish_draft
 from gloss.artifacts.manifest import MANIFEST, listing_in
@@ -38,6 +38,7 @@ __all__ = [
     "locked",
     "open_artifact",
     "read_artifact",
+    "require_deliverable",
     "set_aside",
     "write_atomic",
 ]

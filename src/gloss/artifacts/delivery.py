@@ -17,6 +17,7 @@ Only what a manifest lists is ever removed, and only a folder that holds nothing
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Collection
 from contextlib import suppress
@@ -42,6 +43,7 @@ __all__ = [
     "draft_of",
     "place_of",
     "recover",
+    "require_deliverable",
     "require_ours",
     "set_aside",
     "settle",
@@ -140,6 +142,17 @@ def require_ours(path: Path, kind: str) -> None:
         f"{path} holds what gloss did not write: move it away or name another folder "
         f"({_some(foreign)})"
     )
+
+
+def require_deliverable(path: Path, kind: str) -> None:
+    """Raise ArtifactError, before any work is done, if its artefact could not be put at `path`."""
+    if was_cut_off(path):
+        return  # what lies there is for `settle` to say
+    require_ours(path, kind)
+    place = place_of(path)
+    there = next(each for each in (place.path, *place.path.absolute().parents) if each.exists())
+    if place.moves and not place.path.exists() and not os.access(there, os.W_OK | os.X_OK):
+        raise ArtifactError(f"cannot write {path}: nothing may be written to {there}")
 
 
 def deliver(place: Place, kind: str) -> None:

@@ -14,6 +14,7 @@ from gloss.artifacts import (
     finish_draft,
     listing_in,
     open_artifact,
+    require_deliverable,
     set_aside,
 )
 from gloss.errors import ArtifactError, BeingReplacedError, InputError
@@ -41,6 +42,7 @@ def made_once(
     finish_draft(out, kind=kind, config=config, inputs=inputs)
     found = find_current(out, kind=kind, config=config, inputs=inputs)
     if found is None:
+        require_deliverable(out, kind)
         _tell_of_damage(out, kind, is_work=is_work)
         make()
         found = open_artifact(out, kind)
