@@ -193,16 +193,17 @@ def _note_in(draft: Path) -> Json:
 
 def _keep_only_if_noted(draft: Path, work: _Work) -> None:
     note = _note_in(draft)
-    if not work.is_noted(note):
+    others = [] if work.is_noted(note) else [p for p in draft.iterdir() if p.name != NOTE]
+    if others:
         # A note that is of nothing, until what the old one was of is gone: neither may go on with
         # half of it.
         write_atomic(draft / NOTE, b"{}\n")
-        for child in draft.iterdir():
-            if child.name != NOTE:
-                _remove(child)
+        for child in others:
+            _remove(child)
     if not work.is_noted(note) or "complete" in note:
         write_atomic(draft / NOTE, to_json(asdict(work)))
-    (draft / MANIFEST).unlink(missing_ok=True)
+    if (draft / MANIFEST).is_file():
+        (draft / MANIFEST).unlink()
 
 
 def _parts_in(draft: Path) -> dict[str, dict[str, Listed]]:
