@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+hypothesis.settings.register_profile("busy", deadline=None)  # shared machines pause at will
+hypothesis.settings.load_profile("busy")
 pytest.register_assert_rewrite("gloss.testing")  # before it is imported
 
 from gloss.data.catalogue import Catalogue

@@ -148,7 +148,7 @@ def _be(call: dict[str, Any]) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (call["largest_file"],) * 2)
     sys.argv = ["gloss", *call["arguments"]]
     if call["kill_at_write"]:
-        sys.addaudithook(_killer(call["kill_at_write"]))
+        sys.addaudithook(killer(call["kill_at_write"]))
     code = 0
     try:
         sys.modules["gloss.cli.main"].main()
@@ -163,7 +163,8 @@ def _be(call: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def _killer(moment: int) -> Any:
+def killer(moment: int) -> Any:
+    """An audit hook that kills this process before its n-th change of the file system."""
     left = moment
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:

@@ -162,8 +162,8 @@ def test_no_bit_of_a_manifest_can_flip_and_raise_anything_but_our_error(tmp_path
 
 def test_another_schema_is_an_error_that_names_it(tmp_path):
     manifest = make(tmp_path / "model").path / MANIFEST
-    manifest.write_text(manifest.read_text().replace('"schema": 1', '"schema": 2'))
-    with pytest.raises(ArtifactError, match="has schema 2; this version reads 1"):
+    manifest.write_text(manifest.read_text().replace('"schema": 2', '"schema": 3'))
+    with pytest.raises(ArtifactError, match="has schema 3; this version reads 2"):
         open_artifact(tmp_path / "model", "model")
 
 

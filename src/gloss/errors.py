@@ -6,6 +6,7 @@ GlossError
 │   └── MissingExtraError a part of the package that is not installed was asked for
 ├── InputError            a file of the user's is absent, damaged or something else: exit code 1
 └── ArtifactError         an artefact is damaged, or was made from something else: exit code 1
+    └── BeingReplacedError   another process has put a new version in its place: try again
 
 Below the tree stand the pieces that messages are made of.
 """
@@ -19,6 +20,7 @@ from importlib import import_module
 
 __all__ = [
     "ArtifactError",
+    "BeingReplacedError",
     "ConfigError",
     "GlossError",
     "InputError",
@@ -64,6 +66,10 @@ class InputError(GlossError):
 
 class ArtifactError(GlossError):
     """An artefact is damaged, unfinished, of another kind, or was made from something else."""
+
+
+class BeingReplacedError(ArtifactError):
+    """An artefact was replaced by another process while it was read; trying again helps."""
 
 
 def require_extra(purpose: str, extra: str, *packages: str) -> None:

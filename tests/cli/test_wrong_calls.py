@@ -298,7 +298,7 @@ def test_a_folder_that_holds_something_else_is_named(gloss, run, tmp_path):
 def test_a_folder_that_is_no_run_is_named(gloss, run, tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere", run.model):
         failed = gloss("recommend", "-m", folder, "--history", "Kite")
-        assert failed.error == f"{folder} is not a run folder: it has no config.yaml"
+        assert failed.error == f"{folder} is not a run folder: it has no gloss-run.yaml"
 
 
 @pytest.mark.parametrize("given", [(), ("--history", "Kite", "--histories", "a.jsonl")])
@@ -350,7 +350,7 @@ def test_what_cannot_be_reported_on_is_named(gloss, run, tmp_path):
 
 
 def test_a_run_that_was_only_begun_says_what_to_do(gloss, run, tmp_path):
-    shutil.copy(run.config, tmp_path / "config.yaml")
+    shutil.copy(run.config, tmp_path / run.config.name)
     failed = gloss("report", tmp_path, "-o", tmp_path / "report.html")
     assert "has no evaluation yet: finish it with `gloss run`" in failed.error
     assert "does not exist" in gloss("recommend", "-m", tmp_path, "--history", "Kite").error

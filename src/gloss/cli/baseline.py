@@ -85,7 +85,7 @@ def baseline(
         Path | None,
         typer.Option(
             help="For rankers that are trained: what was trained, or where it will be (default: "
-            "OUT-trained)."
+            "OUT-trained); what else stands there is not replaced."
         ),
     ] = None,
     seed: Annotated[

@@ -179,7 +179,8 @@ class Dataset:
         return tuple(History(user, tuple(items)) for user, items in self._read(name).iter_rows())
 
     def _read(self, name: str) -> pl.DataFrame:
-        return pl.read_parquet(self.path / f"{name}.parquet", glob=False)
+        with self.artifact.reading():
+            return pl.read_parquet(self.artifact.file(f"{name}.parquet"), glob=False)
 
 
 def _one_title_each(items: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from gloss.artifacts import open_artifact
+from gloss.artifacts import Artifact, read_artifact
 from gloss.data.catalogue import ItemId
 from gloss.data.histories import UserId
 from gloss.errors import InputError
@@ -57,8 +57,7 @@ def read_generations(path: Path) -> tuple[Generation, ...]:
     path = Path(path)
     if path.is_file():
         return read_research_file(path)
-    folder = open_artifact(path, KIND).path
-    return tuple(_read_shards(sorted(folder.glob(SHARDS))))
+    return read_artifact(path, KIND, _read_shards)
 
 
 def read_research_file(path: Path) -> tuple[Generation, ...]:
@@ -81,7 +80,11 @@ def to_row(generation: Generation) -> dict[str, Any]:
     }
 
 
-def _read_shards(shards: Iterable[Path]) -> Iterator[Generation]:
+def _read_shards(artifact: Artifact) -> tuple[Generation, ...]:
+    return tuple(_read_lines(map(artifact.file, artifact.matching(SHARDS))))
+
+
+def _read_lines(shards: Iterable[Path]) -> Iterator[Generation]:
     for shard in shards:
         with shard.open(encoding="utf-8") as lines:
             for line in lines:

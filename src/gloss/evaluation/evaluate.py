@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gloss.artifacts import Artifact, creating, open_artifact
+from gloss.artifacts import Artifact, creating, read_artifact
 from gloss.data.histories import Example, UserId
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation.metrics import Floats, all_metrics, target_ranks
@@ -158,16 +158,20 @@ def save_evaluation(
 
 def read_figures(artifact: Artifact) -> dict[str, Any]:
     """What `save_evaluation` wrote: "protocol", "overall" and "segments" as `figures`, "beyond"."""
-    document: dict[str, Any] = json.loads((artifact.path / _METRICS).read_bytes())
+    with artifact.reading():
+        document: dict[str, Any] = json.loads(artifact.file(_METRICS).read_bytes())
     return document
 
 
 def load_evaluation(path: Path) -> tuple[Artifact, Evaluation]:
     """Open the folder that `gloss evaluate` made; ArtifactError if it is not whole."""
-    artifact = open_artifact(path, KIND)
-    frame = pl.read_parquet(artifact.path / _PER_USER, glob=False)
+    return read_artifact(path, KIND, lambda artifact: (artifact, _evaluation_in(artifact)))
+
+
+def _evaluation_in(artifact: Artifact) -> Evaluation:
+    frame = pl.read_parquet(artifact.file(_PER_USER), glob=False)
     values = {metric: frame[metric].to_numpy() for metric in frame.columns if metric != "user"}
-    return artifact, Evaluation(artifact.config["protocol"], tuple(frame["user"]), values)
+    return Evaluation(artifact.config["protocol"], tuple(frame["user"]), values)
 
 
 def _check_users(ranked: Sequence[UserId], examples: Sequence[Example]) -> None:

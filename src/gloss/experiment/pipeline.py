@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from gloss.artifacts import write_atomic
+from gloss.artifacts import locked, write_atomic
 from gloss.config import Settings
 from gloss.data.dataset import Dataset, SplitName
 from gloss.data.splits import SplitRule
@@ -56,10 +56,15 @@ def quietly(_stage: str) -> Iterator[Progress]:
 def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> Report:
     """Do every stage of an experiment that is not done yet; returns the report it ends with.
 
-    Raises InputError if `out` holds something that is not a run, ConfigError for settings that do
-    not fit together.
+    Raises InputError if `out` holds something that is not a run, ArtifactError if another process
+    is at work on it, ConfigError for settings that do not fit together.
     """
-    work = _begin(experiment, out, announce)
+    with _begun(experiment, out, announce) as work:
+        return _all_stages(work)
+
+
+def _all_stages(work: _Work) -> Report:
+    experiment, announce = work.experiment, work.announce
     work.prepare()
     work.train()
     work.generate("test")
@@ -101,7 +106,12 @@ def run_rankers(
     """
     if not experiment.rankers.use:
         raise ConfigError("rankers.use names no ranker: there is nothing to do")
-    work = _begin(experiment, out, announce)
+    with _begun(experiment, out, announce) as work:
+        return _all_rankers(work)
+
+
+def _all_rankers(work: _Work) -> dict[str, Path]:
+    experiment, announce = work.experiment, work.announce
     work.prepare()
     shifted_run = work.shifted_run()
     if shifted_run is not work:
@@ -351,28 +361,30 @@ class _Work:
             )
 
 
-def _begin(experiment: Experiment, out: Path, announce: Announce) -> _Work:
-    """Check what can be checked before anything is done, and take the folder."""
+@contextmanager
+def _begun(experiment: Experiment, out: Path, announce: Announce) -> Iterator[_Work]:
+    """Check what can be checked before anything is done, and hold the folder until all is."""
     protocol = protocol_of(experiment)
     require_measurable(protocol.cutoffs, length=protocol.length)
     _bounds_of(experiment)
     _require_parts(experiment, protocol)
-    return _Work(experiment, _claim(out, experiment), protocol, announce)
-
-
-def _claim(out: Path, experiment: Experiment) -> RunFolder:
     folder = RunFolder(Path(out))
-    if out.is_file() or (out.is_dir() and not folder.config.is_file() and not _is_bare(out)):
-        raise InputError(f"{out} holds something that is not a run: name a new folder")
-    out.mkdir(parents=True, exist_ok=True)
-    settings = experiment.model_dump(mode="json")
-    write_atomic(folder.config, yaml.safe_dump(settings, sort_keys=False).encode())
-    return folder
+    _require_a_run(folder)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with locked(folder.lock, f"another process is at work on the run {out}"):
+        _require_a_run(folder)
+        settings = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
+        write_atomic(folder.config, settings.encode())
+        yield _Work(experiment, folder, protocol, announce)
 
 
-def _is_bare(folder: Path) -> bool:
-    """Whether nothing is there, but for what a run leaves that is killed at its first write."""
-    return all(path.name == ".config.yaml.tmp" for path in folder.iterdir())
+def _require_a_run(folder: RunFolder) -> None:
+    """Raise InputError unless nothing is there but a run, or what one leaves that is killed at its
+    first writes."""
+    path, first = folder.path, {folder.lock.name, f".{folder.config.name}.tmp"}
+    is_bare = not path.exists() or (path.is_dir() and {p.name for p in path.iterdir()} <= first)
+    if not is_bare and not folder.config.is_file():
+        raise InputError(f"{path} holds something that is not a run: name a new folder")
 
 
 def _limit(experiment: Experiment, split: SplitName) -> int | None:

@@ -1,6 +1,6 @@
 """Where things lie in a run folder. Knows names only.
 
-config.yaml                              the settings, resolved
+gloss-run.yaml                           the settings, resolved; it makes a folder a run
 data/ model/ generations/ index/         one artefact a stage; validation-generations/ to fuse
 rankings/{gloss,last-item,popularity}/   lists of items
 vectors/ rankers/…/                      vectors of titles, and what each ranker is trained to
@@ -23,7 +23,10 @@ from gloss.errors import InputError
 if TYPE_CHECKING:
     from gloss.data.dataset import SplitName
 
-__all__ = ["FUSED", "OURS", "RANKERS", "RunFolder", "evaluation_at"]
+__all__ = ["FUSED", "OURS", "RANKERS", "SETTINGS", "RunFolder", "evaluation_at"]
+
+SETTINGS = "gloss-run.yaml"
+"""The file that makes a folder a run; nobody's own settings are called that."""
 
 OURS = "gloss"
 """The name of the language model's own ranking and evaluation."""
@@ -44,13 +47,18 @@ class RunFolder:
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """The run at `path`; InputError if no run was ever begun there."""
-        if not (Path(path) / "config.yaml").is_file():
-            raise InputError(f"{path} is not a run folder: it has no config.yaml")
+        if not (Path(path) / SETTINGS).is_file():
+            raise InputError(f"{path} is not a run folder: it has no {SETTINGS}")
         return cls(Path(path))
 
     @property
     def config(self) -> Path:
-        return self.path / "config.yaml"
+        return self.path / SETTINGS
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that is at work on the run."""
+        return self.path / ".gloss.lock"
 
     @property
     def data(self) -> Path:

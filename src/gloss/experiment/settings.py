@@ -196,7 +196,7 @@ class Experiment(Settings):
     @field_validator("name")
     @classmethod
     def _name_is_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(r"[^./][^/]{0,99}", name) or not name.isprintable():
+        if not re.fullmatch(r"[^./][^/]{0,99}", name) or not (name.isprintable() and name.strip()):
             raise ValueError("must be 1 to 100 printable characters without '/' or a leading '.'")
         return name
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import torch
 
-from gloss.artifacts import MANIFEST, Artifact, Draft, open_artifact
+from gloss.artifacts import MANIFEST, Artifact, Draft, listing_in, open_artifact
 from gloss.config import AS_IT_IS, Loading
 from gloss.errors import ArtifactError, InputError
 from gloss.language.bases import Base, find_base
@@ -86,15 +87,8 @@ def model_artifact(path: Path) -> Artifact | None:
     Raises InputError if there is no model at `path` at all; a missing folder never turns into a
     download of something else.
     """
-    path = Path(path)
-    if not (path / "config.json").is_file() and not (path / ADAPTER_CONFIG).is_file():
-        raise InputError(f"{path} is not a model folder: it has no config.json")
-    if not (path / MANIFEST).is_file():
-        return None
-    if _is_pulled(path):
-        open_artifact(path, BASE_KIND)
-        return None
-    return open_artifact(path, KIND)
+    found = _opened(Path(path))
+    return found if found and found.kind == KIND else None
 
 
 def base_of(path: Path, base: Path | None = None) -> Base | None:
@@ -102,7 +96,7 @@ def base_of(path: Path, base: Path | None = None) -> Base | None:
 
     None if `path` holds a whole model. Raises ArtifactError if our adapter was trained on another.
     """
-    if not (path / ADAPTER_CONFIG).is_file():
+    if not _has(path, ADAPTER_CONFIG):
         return None
     if base is not None:
         return find_base(f"{base}" if base.is_absolute() else f"./{base}")
@@ -127,8 +121,13 @@ def load_language_model(
     bits, which a merge would round. A folder without `prompt.json` gets the published system's
     template. Raises InputError or ArtifactError naming what is missing or damaged.
     """
-    path = Path(path)
-    artifact = model_artifact(path)
+    with _as_listed(Path(path)) as (folder, artifact):
+        return _loaded(folder, artifact, device=device, loading=loading)
+
+
+def _loaded(
+    path: Path, artifact: Artifact | None, *, device: str | None, loading: Loading
+) -> LanguageModel:
     base = base_of(path, loading.base)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if base is None:
@@ -152,18 +151,20 @@ def load_networks(
 ) -> tuple[LanguageModel, ...]:
     """Load every network of a model folder, as `load_language_model` does the first: one, but in an
     ensemble that was trained from zero."""
-    first = load_language_model(path, device=device, loading=loading)
-    where = str(first.model.device)
-    others = [
-        load_base(folder, quantization=loading.quantization, device=where)
-        for folder in _further_networks(Path(path))
-    ]
+    with _as_listed(Path(path)) as (folder, artifact):
+        first = _loaded(folder, artifact, device=device, loading=loading)
+        where = str(first.model.device)
+        others = [
+            load_base(each, quantization=loading.quantization, device=where)
+            for each in _further_networks(folder)
+        ]
     return (first, *(replace(first, model=model.eval()) for model in others))
 
 
 def _further_networks(folder: Path) -> Iterator[Path]:
-    """By what is there: a folder that was pulled has no manifest that counts them."""
-    return takewhile(Path.is_dir, (_network_folder(folder, number) for number in count(1)))
+    """By what is there: a folder that was pulled has no summary that counts them."""
+    numbers = takewhile(lambda n: _has(folder, f"network-{n}/config.json"), count(1))
+    return (_network_folder(folder, number) for number in numbers)
 
 
 def _network_folder(folder: Path, number: int) -> Path:
@@ -182,21 +183,43 @@ def _require_its_base(adapter: Artifact, base: Base) -> None:
 
 
 def _has_tokenizer(folder: Path) -> bool:
-    return (folder / "tokenizer.json").is_file() or (folder / "tokenizer.model").is_file()
+    return _has(folder, "tokenizer.json") or _has(folder, "tokenizer.model")
 
 
-def _is_pulled(path: Path) -> bool:
-    try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-    except ValueError:
-        return False
-    return isinstance(manifest, dict) and manifest.get("kind") == BASE_KIND
+def _has(folder: Path, name: str) -> bool:
+    """Whether a model folder holds a file; of a folder with a manifest, one that it lists."""
+    listing = listing_in(folder)
+    return (folder / name).is_file() and (listing is None or name in listing.names)
+
+
+def _opened(path: Path) -> Artifact | None:
+    """The model folder that we have made or pulled, checked; None for one of another origin."""
+    if not _has(path, "config.json") and not _has(path, ADAPTER_CONFIG):
+        raise InputError(f"{path} is not a model folder: it has no config.json")
+    if not (path / MANIFEST).is_file():
+        return None
+    listing = listing_in(path)
+    return open_artifact(path, BASE_KIND if listing and listing.kind == BASE_KIND else KIND)
+
+
+@contextmanager
+def _as_listed(path: Path) -> Iterator[tuple[Path, Artifact | None]]:
+    """A model folder to load from, without what its manifest does not list, and our manifest.
+
+    What is loaded in the block is of one version.
+    """
+    found = _opened(path)
+    if found is None:
+        yield path, None
+        return
+    with found.reading(), found.folder() as folder:
+        yield folder, found if found.kind == KIND else None
 
 
 def template_of(folder: Path) -> PromptTemplate:
     """The template of a model folder; the published one if it holds none."""
     file = folder / _TEMPLATE
-    if not file.is_file():
+    if not _has(folder, _TEMPLATE):
         return PAPER_TEMPLATE
     try:
         return PromptTemplate(**json.loads(file.read_bytes()))

@@ -18,7 +18,7 @@ from typing import Any
 
 import polars as pl
 
-from gloss.artifacts import Artifact, creating, open_artifact, write_atomic
+from gloss.artifacts import Artifact, creating, read_artifact, write_atomic
 from gloss.rankings.ranking import Ranking
 from gloss.rankings.table import COLUMNS, RankingTable
 
@@ -55,13 +55,16 @@ def save_rankings(
 
 def load_rankings(path: Path) -> tuple[Artifact, RankingTable]:
     """Open an artefact made by `save_rankings`. Raises ArtifactError if it is not whole."""
-    artifact = open_artifact(path, KIND)
-    frame = pl.read_parquet(artifact.path / _FILE, glob=False)
+    return read_artifact(path, KIND, lambda artifact: (artifact, _table_in(artifact)))
+
+
+def _table_in(artifact: Artifact) -> RankingTable:
+    frame = pl.read_parquet(artifact.file(_FILE), glob=False)
     lengths = frame["items"].list.len().to_numpy().astype("int64")
     # Exploding an empty list would make an entry of nulls.
     filled = frame.filter(pl.Series(lengths > 0))
     entries = pl.DataFrame({name: filled[name].explode() for name in COLUMNS}, schema=COLUMNS)
-    return artifact, RankingTable(tuple(frame["user"].to_list()), lengths, entries)
+    return RankingTable(tuple(frame["user"].to_list()), lengths, entries)
 
 
 def _one_row_a_user(table: RankingTable) -> pl.DataFrame:

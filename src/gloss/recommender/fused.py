@@ -80,13 +80,15 @@ class Fusion:
         fused = open_artifact(folder.ranking(FUSED), rankings.KIND)
         data = Dataset.load(folder.data)
         ours, *others = _parts(folder, fused)
+        with fused.reading(), fused.folder() as files:
+            rule = rule_named(fused.config["fusion"]).load(files)
         sources = _sources(folder, data, style, others)
         return cls(
             sources.catalogue,
             offered,
             _grounded(ours),
             tuple(_rebuilt(each, sources) for each in others),
-            rule_named(fused.config["fusion"]).load(fused.path),
+            rule,
             times_bought(data.train()),
         )
 

@@ -46,6 +46,7 @@ from gloss.report.tables import (
 )
 
 __all__ = [
+    "GENERATOR",
     "BeyondAccuracy",
     "PairedTest",
     "Report",
@@ -56,6 +57,9 @@ __all__ = [
     "Suggestion",
     "render_reports",
 ]
+
+GENERATOR = '<meta name="generator" content="GLoSS">'
+"""What a page begins with that we have written, and may write again."""
 
 _HISTORY_SHOWN = 8
 _TICKS_SHOWN = 10
@@ -115,6 +119,7 @@ def render_reports(reports: Sequence[Report], *, title: str, command: str = "") 
         .render(
             title=title,
             command=command,
+            generator=Markup(GENERATOR),
             css=Markup(_template("page.css")),
             parts=[_part(report, f"p{place}") for place, report in enumerate(reports, 1)],
             grid=grid_table(reports),

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 
 from gloss.arrays import Floats, require_positive
-from gloss.artifacts import Draft
+from gloss.artifacts import Artifact, Draft
 from gloss.data.catalogue import Catalogue
 from gloss.errors import ConfigError
 from gloss.progress import Progress
@@ -115,9 +114,9 @@ def _build(
     return StoredHybrid(lexical, dense, settings)
 
 
-def _load(folder: Path, catalogue: Catalogue, settings: HybridSettings) -> StoredHybrid:
-    lexical = BM25.load(folder, catalogue, settings)
-    return StoredHybrid(lexical, Dense.load(folder, catalogue, settings), settings)
+def _load(artifact: Artifact, catalogue: Catalogue, settings: HybridSettings) -> StoredHybrid:
+    lexical = BM25.load(artifact, catalogue, settings)
+    return StoredHybrid(lexical, Dense.load(artifact, catalogue, settings), settings)
 
 
 def _reciprocal_ranks(hits: Sequence[Hit]) -> Scores:

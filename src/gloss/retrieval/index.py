@@ -23,7 +23,7 @@ from typing import Any
 import polars as pl
 
 from gloss.arrays import Floats
-from gloss.artifacts import Artifact, creating, open_artifact
+from gloss.artifacts import Artifact, creating, finish_draft, read_artifact
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.dataset import Dataset
 from gloss.errors import ArtifactError, ConfigError
@@ -119,8 +119,10 @@ def write_index(
     progress: Progress = silent,
 ) -> None:
     """Index a catalogue as the artefact `path`. previous: see `Build`."""
-    spec = retriever_named(settings.retriever)
-    with creating(path, kind=KIND, config=settings.model_dump(mode="json"), inputs=inputs) as draft:
+    spec, config = retriever_named(settings.retriever), settings.model_dump(mode="json")
+    if finish_draft(path, kind=KIND, config=config, inputs=inputs):
+        return
+    with creating(path, kind=KIND, config=config, inputs=inputs) as draft:
         frame = pl.DataFrame(
             {"item": [i.id for i in catalogue], "title": [i.title for i in catalogue]}
         )
@@ -133,16 +135,20 @@ def load_index(path: Path) -> Index:
     """Open an index artefact.
 
     Raises ArtifactError if it is not whole, was written by a version with other settings, or its
-    encoder has changed since, and what the spec's `inputs` raises.
+    encoder has changed since, BeingReplacedError while it is changed again and again, and what the
+    spec's `inputs` raises.
     """
-    artifact = open_artifact(path, KIND)
+    return read_artifact(path, KIND, _index_in)
+
+
+def _index_in(artifact: Artifact) -> Index:
     settings = _settings_of(artifact)
     spec = retriever_named(settings.retriever)
     for name, fingerprint in spec.inputs(settings).items():
         artifact.require_input(name, fingerprint, f"the {name} {getattr(settings, name, '')}")
-    frame = pl.read_parquet(artifact.path / _CATALOGUE, glob=False)
+    frame = pl.read_parquet(artifact.file(_CATALOGUE), glob=False)
     catalogue = Catalogue(Item(item, title) for item, title in frame.iter_rows())
-    stored = spec.load(artifact.path, catalogue, settings)
+    stored = spec.load(artifact, catalogue, settings)
     return Index(
         artifact, settings, catalogue, stored, _with_exact_titles(stored, catalogue, settings)
     )

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from gloss.arrays import Floats
-from gloss.artifacts import Draft
+from gloss.artifacts import Artifact, Draft
 from gloss.config import TitleFusion
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.progress import Progress
@@ -111,7 +110,7 @@ class RetrieverSpec(Generic[S]):
 
     name: in commands, settings and manifests. label: in reports; "{encoder}" stands for the name of
     the encoder. settings: its fields are the retriever's part of the `index` section. build: makes
-    it from a catalogue. load: reads what `save` wrote from the folder of an index. inputs:
+    it from a catalogue. load: reads what `save` wrote from an index artefact. inputs:
     fingerprints, by name, of what an index is bound to besides its data set; raises a GlossError
     if anything that the retriever needs is missing. published_fusion: how PAPER fuses the items of
     a user's titles. in_place: whether its items are kept outside of the index's folder, and are
@@ -122,7 +121,7 @@ class RetrieverSpec(Generic[S]):
     label: str
     settings: type[S]
     build: Build[S]
-    load: Callable[[Path, Catalogue, S], StoredRetriever]
+    load: Callable[[Artifact, Catalogue, S], StoredRetriever]
     inputs: Callable[[S], Mapping[str, str]] = _no_inputs
     published_fusion: TitleFusion = "best-score"
     in_place: bool = False

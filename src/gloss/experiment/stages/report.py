@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from gloss.artifacts import MANIFEST, Artifact, open_artifact, write_atomic
+from gloss.artifacts import MANIFEST, Artifact, creating, open_artifact, write_atomic
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation import evaluate as evaluations
@@ -17,10 +17,15 @@ from gloss.experiment.settings import Experiment
 from gloss.report.assemble import assemble, draw_samples
 from gloss.report.content import Report, Sample
 from gloss.report.names import baseline_name
-from gloss.report.page import render_reports
+from gloss.report.page import GENERATOR, render_reports
 from gloss.report.sheets import sheets_of, to_csv, to_latex
 
 __all__ = ["report_on", "write_report", "write_tables"]
+
+TABLES = "tables"
+
+_START = 4096
+"""Bytes of a page among which it says what made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +63,32 @@ def report_on(
 
 
 def write_report(reports: Sequence[Report], path: Path, *, title: str = "") -> None:
-    """Write the page, atomically. title: of the page; without one, of its first report."""
+    """Write the page, atomically. title: of the page; without one, of its first report.
+
+    Raises InputError rather than overwrite a file that is no report of ours.
+    """
+    if path.is_file() and not _is_ours(path):
+        raise InputError(f"{path} is no report of gloss's: name another file")
     page = render_reports(reports, title=title or _title(reports), command=reports[0].command)
     write_atomic(path, page.encode())
 
 
 def write_tables(reports: Sequence[Report], folder: Path) -> list[Path]:
-    """Write every table of the reports as NAME.csv and NAME.tex into a folder; their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for sheet in sheets_of(reports):
-        for ending, text in {"csv": to_csv(sheet), "tex": to_latex(sheet)}.items():
-            path = folder / f"{sheet.name}.{ending}"
-            write_atomic(path, text.encode("utf-8", "replace"))
-            written.append(path)
-    return written
+    """Write every table of the reports as NAME.csv and NAME.tex, the artefact `folder`; their
+    paths."""
+    names = []
+    with creating(folder, kind=TABLES, config={}, inputs={}) as draft:
+        for sheet in sheets_of(reports):
+            for ending, text in {"csv": to_csv(sheet), "tex": to_latex(sheet)}.items():
+                names.append(f"{sheet.name}.{ending}")
+                write_atomic(draft.path / names[-1], text.encode("utf-8", "replace"))
+    return [folder / name for name in names]
+
+
+def _is_ours(page: Path) -> bool:
+    with page.open("rb") as file:
+        start = file.read(_START)
+    return not start or GENERATOR.encode() in start
 
 
 def _sources(path: Path, *, alone: bool) -> list[_Source]:

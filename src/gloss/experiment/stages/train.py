@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -115,7 +116,7 @@ def train(
             draft.summary.update(records[0])
             draft.summary.update({name: sum(each[name] for each in records) for name in added})
 
-    return made_once(out, KIND, config, inputs, make)
+    return made_once(out, KIND, config, inputs, make, is_work=True)
 
 
 def _train_network(
@@ -129,8 +130,8 @@ def _train_network(
     """Train and write one network, unless an earlier try has; returns what is to be said of it."""
     from gloss.language.loading import save_language_model, save_network
 
-    done = draft.path / _TRAINING / f"{number}.json"
-    if not done.is_file():
+    part, done = f"network {number}", draft.path / _TRAINING / f"{number}.json"
+    if not (draft.is_finished(part) and done.is_file()):
         checkpoint = done.with_suffix(".pt")
         language, record = trained(seed=seed, checkpoint=checkpoint, progress=progress)
         if number == 0:
@@ -146,8 +147,15 @@ def _train_network(
             **record.losses[-1],
         }
         draft.write_json(f"{_TRAINING}/{done.name}", summary)
+        draft.finish(part, [name for name in draft.names() if _network_of(name) == number])
     found: dict[str, Any] = json.loads(done.read_bytes())
     return found
+
+
+def _network_of(name: str) -> int:
+    """Which network of an ensemble a file of the model folder belongs to."""
+    found = re.match(r"(?:network-|losses-)(\d+)", name)
+    return int(found[1]) if found else 0
 
 
 def plan(
@@ -215,7 +223,7 @@ def generate(
             draft.summary["users"] = len(prompts)
             draft.summary["purchases dropped from prompts"] = sum(p.dropped for p in prompts)
 
-    return made_once(out, generated.KIND, config, inputs, make)
+    return made_once(out, generated.KIND, config, inputs, make, is_work=True)
 
 
 def estimate(
@@ -294,14 +302,15 @@ def _write_shards(
     size: int,
     progress: Progress,
 ) -> None:
-    """One file for each range of users; a file that is there is whole and stays."""
+    """One file for each range of users; one that an earlier try has finished stays."""
     for number, first in enumerate(range(0, len(prompts), size)):
         name = f"part-{number:05d}.jsonl"
         shard = prompts[first : first + size]
-        if not (draft.path / name).is_file():
+        if not draft.is_finished(name):
             of_all = _shifted(progress, before=first, total=len(prompts))
             written = generator.generate(shard, progress=of_all)
             draft.write_lines(name, [to_row(generation) for generation in written])
+            draft.finish(name, [name])
         progress(first + len(shard), len(prompts))
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gloss.artifacts import Artifact, Draft, creating, write_atomic
+from gloss.artifacts import Artifact, Draft, creating, draft_of, write_atomic
 from gloss.config import LoraModel, LoraTraining
 from gloss.data.dataset import Dataset
 from gloss.data.titles import TitleStyle
-from gloss.experiment.stages.making import made_once
+from gloss.experiment.stages.making import followed, made_once
 from gloss.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -102,10 +102,12 @@ def train_adapter(
 
     def follow() -> None:
         material = _material(data, base, training, titles)
-        train(Path(out).parent / f".{Path(out).name}.partial", material)
+        train(draft_of(out), material)
         wait_for_everyone()
 
-    return made_once(out, KIND, config, inputs, make if is_main_process() else follow)
+    if not is_main_process():
+        return followed(out, KIND, config, inputs, follow)
+    return made_once(out, KIND, config, inputs, make, is_work=True)
 
 
 def plan_adapter(

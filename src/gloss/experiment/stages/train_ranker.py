@@ -56,4 +56,4 @@ def train_ranker(
             (draft.path / CHECKPOINTS).mkdir(exist_ok=True)
             fit(draft, sources, settings, seed=seed, progress=progress)
 
-    return made_once(out, kind, config, inputs, make)
+    return made_once(out, kind, config, inputs, make, is_work=True)

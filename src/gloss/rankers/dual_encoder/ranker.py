@@ -104,7 +104,9 @@ def _reads_encoder(settings: DualEncoderSettings) -> frozenset[Need]:
 
 
 def _build(sources: RankerSources, settings: DualEncoderSettings) -> DualEncoder:
-    return DualEncoder(read_embeddings(sources.trained(SPEC).path), sources.catalogue)
+    trained = sources.trained(SPEC)
+    with trained.reading(), trained.folder() as folder:
+        return DualEncoder(read_embeddings(folder), sources.catalogue)
 
 
 SPEC = RankerSpec(

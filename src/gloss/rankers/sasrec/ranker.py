@@ -71,7 +71,7 @@ def _fit(
     from gloss.rankers.sasrec.training import train_network
 
     for number in range(settings.networks):
-        if (draft.path / network_file(number)).is_file():
+        if draft.is_finished(network_file(number)):
             continue
         network, losses = train_network(
             sources.dataset.train(),
@@ -86,6 +86,7 @@ def _fit(
         written = draft.path / CHECKPOINTS / network_file(number)
         save_network(network, written)
         written.replace(draft.path / network_file(number))
+        draft.finish(network_file(number), [network_file(number), f"losses-{number}.jsonl"])
     draft.summary["parameters"] = count_parameters(draft.path / network_file(0))
 
 
@@ -94,16 +95,17 @@ def _build(sources: RankerSources, settings: SASRecSettings) -> SASRec:
     from gloss.rankers.sasrec.ensemble import Ensemble
     from gloss.rankers.sasrec.network import load_network
 
-    folder = sources.trained(SPEC).path
-    networks = [
-        load_network(
-            folder / network_file(number),
-            sources.catalogue,
-            vectors=sources.title_vectors if settings.text else None,
-            settings=settings,
-        )
-        for number in range(settings.networks)
-    ]
+    trained = sources.trained(SPEC)
+    with trained.reading():
+        networks = [
+            load_network(
+                trained.file(network_file(number)),
+                sources.catalogue,
+                vectors=sources.title_vectors if settings.text else None,
+                settings=settings,
+            )
+            for number in range(settings.networks)
+        ]
     return SASRec(Ensemble(networks), sources.catalogue)
 
 

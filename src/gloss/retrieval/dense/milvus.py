@@ -16,13 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from gloss.arrays import require_positive
-from gloss.artifacts import Draft, fingerprint_of
+from gloss.artifacts import Artifact, Draft, fingerprint_of
 from gloss.data.catalogue import Catalogue, Item, ItemId
 from gloss.data.titles import clean_title
 from gloss.errors import ArtifactError, ConfigError, InputError, MissingExtraError
@@ -215,9 +214,11 @@ class StoredMilvus:
         draft.write_json(_STORE_FILE, {"collection": self._collection, "next_row": self._next_row})
 
     @classmethod
-    def load(cls, folder: Path, catalogue: Catalogue, settings: MilvusSettings) -> StoredMilvus:
+    def load(
+        cls, artifact: Artifact, catalogue: Catalogue, settings: MilvusSettings
+    ) -> StoredMilvus:
         """Open the store that `save` wrote down."""
-        saved = json.loads((folder / _STORE_FILE).read_bytes())
+        saved = json.loads(artifact.file(_STORE_FILE).read_bytes())
         store = _opened(settings, saved["collection"], create=False)
         return cls(store, catalogue, saved["collection"], saved["next_row"])
 

@@ -8,12 +8,11 @@ documents with the same prefix. Knows catalogues; no users.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from gloss.arrays import Floats, require_positive
-from gloss.artifacts import Draft
+from gloss.artifacts import Artifact, Draft
 from gloss.data.catalogue import Catalogue
 from gloss.progress import Progress, silent
 from gloss.retrieval.dense.approximate import Approximate, neighbours_of
@@ -152,11 +151,12 @@ class Dense:
             self._nearest.save(draft.path / _NEIGHBOURS)
 
     @classmethod
-    def load(cls, folder: Path, catalogue: Catalogue, settings: DenseSettings) -> Dense:
+    def load(cls, artifact: Artifact, catalogue: Catalogue, settings: DenseSettings) -> Dense:
         """Read what `save` wrote."""
-        vectors = np.load(folder / _VECTORS, allow_pickle=False)
-        file = folder / _NEIGHBOURS
-        nearest = Approximate.load(file) if file.is_file() else Exhaustive(vectors)
+        vectors = np.load(artifact.file(_VECTORS), allow_pickle=False)
+        nearest: Nearest = Exhaustive(vectors)
+        if _NEIGHBOURS in artifact.files:
+            nearest = Approximate.load(artifact.file(_NEIGHBOURS))
         encoder = open_encoder(settings.encoder)
         return cls(catalogue, TitleVectors(catalogue.titles, vectors, encoder, settings), nearest)
 

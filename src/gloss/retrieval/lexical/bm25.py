@@ -24,13 +24,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gloss.arrays import Array, require_positive
-from gloss.artifacts import Draft
+from gloss.artifacts import Artifact, Draft
 from gloss.data.catalogue import Catalogue
 from gloss.errors import ConfigError, InputError
 from gloss.progress import Progress
@@ -143,10 +142,12 @@ class BM25:
         draft.write_json(_VOCABULARY, self._matrix.vocabulary)
 
     @classmethod
-    def load(cls, folder: Path, catalogue: Catalogue, settings: BM25Settings) -> BM25:
+    def load(cls, artifact: Artifact, catalogue: Catalogue, settings: BM25Settings) -> BM25:
         """Read what `save` wrote."""
-        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
-        vocabulary = json.loads((folder / _VOCABULARY).read_bytes())
+        arrays = {
+            name: np.load(artifact.file(f"{name}.npy"), allow_pickle=False) for name in _ARRAYS
+        }
+        vocabulary = json.loads(artifact.file(_VOCABULARY).read_bytes())
         return cls(catalogue, _Matrix.of(arrays, vocabulary), settings)
 
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:

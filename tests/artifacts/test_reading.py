@@ -1,0 +1,175 @@
+"""A reader reads one version, and only what the manifest lists."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gloss.artifacts import Artifact, creating, open_artifact, read_artifact
+from gloss.data.dataset import Dataset
+from gloss.data.generations import read_generations
+from gloss.errors import ArtifactError, BeingReplacedError
+from gloss.retrieval.index import load_index
+
+
+def test_a_file_that_is_not_listed_is_not_there(tmp_path, make):
+    made = make(tmp_path / "thing")
+    (made.path / "notes.json").write_text("{}")
+    assert open_artifact(made.path, "thing") == made
+    with pytest.raises(ArtifactError, match=r"has no notes\.json: its manifest does not list it"):
+        made.file("notes.json")
+    assert made.matching("*.json") == ("deep/two.json", "of-kites.json", "one.json")
+
+
+def test_libraries_that_look_around_are_shown_what_is_listed(tmp_path, make):
+    made = make(tmp_path / "thing")
+    with made.folder() as folder:
+        assert folder == made.path
+    (made.path / "special_tokens_map.json").write_text("{}")
+    (made.path / "network-2").mkdir()
+    with made.folder() as folder:
+        names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+        assert names == ["deep", "deep/two.json", "of-kites.json", "one.json"]
+        assert (folder / "one.json").read_text() == '"kites"\n'
+    assert (made.path / "special_tokens_map.json").is_file()
+
+
+def test_what_is_read_while_it_is_replaced_is_an_error_to_try_again(tmp_path, make):
+    made = make(tmp_path / "thing")
+    replaced = "was replaced while it was read: try again"
+    with pytest.raises(BeingReplacedError, match=replaced), made.reading():
+        make(made.path, "balls")
+    with pytest.raises(BeingReplacedError), made.reading():
+        made.file("of-kites.json").read_bytes()  # gone, and that is why
+
+
+def test_an_equal_version_that_came_later_is_another_one(tmp_path, make):
+    made = make(tmp_path / "thing")
+    make(made.path, "balls")
+    assert make(made.path) == made
+    with pytest.raises(BeingReplacedError), made.reading():
+        pass
+
+
+def test_an_error_of_the_reader_is_its_own_where_nothing_was_replaced(tmp_path, make):
+    with pytest.raises(ZeroDivisionError):
+        read_artifact(make(tmp_path / "thing").path, "thing", lambda _: 1 / 0)
+
+
+def test_a_replacement_or_two_are_read_past(tmp_path, make):
+    path, texts = make(tmp_path / "thing").path, iter(["balls", "caps"])
+
+    def read(artifact: Artifact) -> str:
+        text = next(texts, None)
+        if text:
+            make(path, text)
+        return str(json.loads(artifact.file("one.json").read_bytes()))
+
+    assert read_artifact(path, "thing", read) == "caps"
+
+
+def test_replaced_again_and_again_it_says_so(tmp_path, make):
+    path = make(tmp_path / "thing").path
+    with pytest.raises(BeingReplacedError, match="try again"):
+        read_artifact(path, "thing", lambda artifact: make(path, artifact.config["text"] + "x"))
+
+
+CHANGES = """
+import sys
+from pathlib import Path
+from gloss.artifacts import creating
+for number in range(int(sys.argv[2])):
+    text = f"{number % 2}" * 1000
+    with creating(Path(sys.argv[1]), kind="thing", config={"text": text}, inputs={}) as draft:
+        for name in ("one.json", "two.json", f"of-{number % 2}.json"):
+            draft.write_json(name, text)
+"""
+
+
+@pytest.mark.parametrize("disk", ["same", "volume"])
+def test_a_reader_during_changes_sees_whole_versions_or_is_told(request, tmp_path, disk):
+    path = request.getfixturevalue("volume") if disk == "volume" else tmp_path / "thing"
+    subprocess.run([sys.executable, "-c", CHANGES, path, "1"], check=True)
+
+    def read(artifact: Artifact) -> set[str]:
+        return {json.loads(artifact.file(name).read_bytes()) for name in artifact.files}
+
+    whole = told = 0
+    with subprocess.Popen([sys.executable, "-c", CHANGES, path, "60"]) as writer:
+        while writer.poll() is None:
+            try:
+                found = read_artifact(path, "thing", lambda artifact: (artifact, read(artifact)))
+                assert found[1] == {found[0].config["text"]}
+                whole += 1
+            except BeingReplacedError:
+                told += 1
+    assert writer.returncode == 0
+    assert whole > 30, (whole, told)
+
+
+def test_further_shards_are_not_read(run, tmp_path):
+    generations = shutil.copytree(run.generations, tmp_path / "generations")
+    whole = read_generations(generations)
+    shutil.copy(generations / "part-00000.jsonl", generations / "part-99999.jsonl")
+    assert read_generations(generations) == whole
+
+
+def test_a_further_network_does_not_join_and_special_tokens_change_nothing(run, tmp_path):
+    from gloss.language.loading import load_networks
+
+    model = shutil.copytree(run.model, tmp_path / "model")
+    (model / "network-1").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(model / name, model / "network-1" / name)
+    (model / "special_tokens_map.json").write_text('{"eos_token": "a"}')
+    (model / "added_tokens.json").write_text('{"<evil>": 99999}')
+    (model / "adapter_config.json").write_text("{}")
+    (first,) = load_networks(model, device="cpu")
+    (untouched,) = load_networks(run.model, device="cpu")
+    assert first.tokenizer.eos_token == untouched.tokenizer.eos_token == "\n"
+    assert len(first.tokenizer) == len(untouched.tokenizer)
+    assert sorted(first.model.state_dict()) == sorted(untouched.model.state_dict())
+
+
+def test_a_faiss_index_that_is_not_listed_is_not_searched(tmp_path, make, minilm):
+    from gloss.retrieval.dense.retriever import Dense
+    from gloss.retrieval.settings import DenseSettings
+
+    with creating(tmp_path / "index", kind="index", config={}, inputs={}) as draft:
+        np.save(draft.path / "vectors.npy", np.eye(2, dtype=np.float32))
+    artifact = open_artifact(tmp_path / "index", "index")
+    (artifact.path / "neighbours.faiss").write_bytes(b"whatever a native reader makes of it")
+    from gloss.data.catalogue import Catalogue, Item
+
+    items = Catalogue([Item("a", "Kite"), Item("b", "Ball")])
+    loaded = Dense.load(artifact, items, DenseSettings())
+    assert loaded.title_vectors.shape == (2, 2)
+
+
+def test_a_data_set_that_was_replaced_is_not_read_on(run, tmp_path):
+    data = Dataset.load(shutil.copytree(run.data, tmp_path / "data"))
+    other = shutil.copytree(run.data, tmp_path / "other")
+    shutil.rmtree(data.path)
+    Path(other).rename(data.path)
+    (data.path / "manifest.json").touch()
+    with pytest.raises(BeingReplacedError):
+        data.train()
+
+
+def test_an_index_is_read_as_one_version(run, tmp_path, processes):
+    """Catalogue and matrix must be of one index, while items come and go."""
+    index = shutil.copytree(run.index, tmp_path / "index")
+    count = len(load_index(index).catalogue)
+    for number in range(3):
+        call = ("items", "add", "-i", index, "--item", f"new-{number}", "--title", "Red kite")
+        ended = processes.gloss(*call, "-o", index)
+        assert ended.code == 0, ended.stderr
+        found = load_index(index)
+        assert len(found.catalogue) == count + number + 1
+        assert found.retriever.search(["Red kite"], 50)[0]
