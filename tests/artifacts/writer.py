@@ -35,16 +35,22 @@ def write(out: Path, text: str, way: str, kill_at: int) -> None:
         draft.write_json(f"of-{text}.json", text)
 
 
-for line in sys.stdin:
-    out, text, way, kill_at = json.loads(line)
-    process = os.fork()
-    if not process:
-        status = 1
-        try:
-            write(Path(out), text, way, kill_at)
-            status = 0
-        finally:
-            os._exit(status)
-    status = os.waitpid(process, 0)[1]
-    assert not os.WIFSIGNALED(status) or os.WTERMSIG(status) == signal.SIGKILL
-    print(os.waitstatus_to_exitcode(status), flush=True)
+def main() -> None:
+    """A process for each call that is read."""
+    for line in sys.stdin:
+        out, text, way, kill_at = json.loads(line)
+        process = os.fork()
+        if not process:
+            status = 1
+            try:
+                write(Path(out), text, way, kill_at)
+                status = 0
+            finally:
+                os._exit(status)
+        status = os.waitpid(process, 0)[1]
+        assert not os.WIFSIGNALED(status) or os.WTERMSIG(status) == signal.SIGKILL
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
     generators      GeneratorContract, and ReplayGenerator, a generator without a model
     retrievers      RetrieverContract and EncoderContract
+    rankers         RankerContract
     catalogues      catalogues of a few titles
     tiny_model      a model folder with a random Llama of two layers (needs the extra "train")
 
