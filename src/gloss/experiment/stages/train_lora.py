@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gloss.artifacts import Artifact, Draft, creating, draft_of, write_atomic
+from gloss.artifacts import Artifact, Draft, creating, draft_of, finish_draft, write_atomic
 from gloss.config import LoraModel, LoraTraining
 from gloss.data.dataset import Dataset
 from gloss.data.titles import TitleStyle
@@ -105,6 +105,9 @@ def train_adapter(
         train(draft_of(out), material)
         wait_for_everyone()
 
+    if is_main_process():
+        finish_draft(out, kind=KIND, config=config, inputs=inputs)
+    wait_for_everyone()  # so that all see the same, and all train or none
     if not is_main_process():
         return followed(out, KIND, config, inputs, follow)
     return made_once(out, KIND, config, inputs, make, is_work=True)
