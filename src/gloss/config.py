@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -30,6 +31,8 @@ __all__ = [
     "LoraModel",
     "LoraTraining",
     "ModelSettings",
+    "PresetData",
+    "PresetName",
     "Ranking",
     "SASRec",
     "ScratchModel",
@@ -53,6 +56,17 @@ class _Settings(BaseModel):
 
 _Section = TypeVar("_Section", bound=_Settings)
 
+SplitRule = Literal["paper", "leave-one-out"]
+
+
+def _as_sources(value: Any) -> Any:
+    """One source or several, as the texts that were typed."""
+    several = value if isinstance(value, list | tuple) else [value]
+    return tuple(str(each) if isinstance(each, Path) else each for each in several)
+
+
+Sources = Annotated[tuple[str, ...], BeforeValidator(_as_sources)]
+
 
 class ShopData(_Settings):
     """The built-in synthetic shop."""
@@ -60,34 +74,104 @@ class ShopData(_Settings):
     source: Literal["shop"] = "shop"
     users: PositiveInt = 3000
     seed: Seed = 0
-    split: Literal["paper", "leave-one-out"] = "paper"
+    split: SplitRule = "paper"
 
 
 class AmazonData(_Settings):
-    """A category of the Amazon files of 2014, in `folder` or, without one, fetched."""
+    """A category of the Amazon reviews, in `folder` or, without one, fetched (2014 only). edition:
+    the year of the files, whose names and fields differ."""
 
     source: Literal["amazon"]
     category: str
+    edition: Literal["2014", "2018", "2023"] = "2014"
     folder: Path | None = None
     mirrors: tuple[str, ...] = ()
+    min_purchases: int = Field(0, ge=0)
     max_bad_lines: int = Field(0, ge=0)
-    split: Literal["paper", "leave-one-out"] = "paper"
+    split: SplitRule = "paper"
 
 
-class TableData(_Settings):
-    """Your own tables; see `gloss prepare table --help` for the columns."""
+class _LogRules(_Settings):
+    """What is kept of a log, whatever it was read from."""
+
+    where: str | None = Field(
+        None, description="A SQL expression on columns; rows for which it is not true are left out."
+    )
+    drop_repeats: bool = Field(False, description="Leave out what was bought just before, too.")
+    min_purchases: int = Field(0, ge=0, description="Keep the k-core: at least this many each.")
+    min_user_purchases: int = Field(0, ge=0, description="Users with fewer are left out, once.")
+    min_item_purchases: int = Field(0, ge=0, description="Items with fewer are left out, once.")
+    unknown_share: float = Field(
+        0.05, ge=0, le=1, description="Warn if more purchases name items the catalogue lacks."
+    )
+    max_bad_lines: int = Field(0, ge=0, description="Malformed lines to put up with.")
+    split: SplitRule = "paper"
+
+
+class TableData(_LogRules):
+    """Your own tables, in any format that docs/data.md names.
+
+    Sources are files, folders, globs, https:// addresses, addresses of databases (with sql), hf://
+    names or "-" for standard input; several are one log. Without items, titles stand beside
+    purchases. Columns go by name, or by number from 1 where there is no head. What is None about a
+    dialect or about times is detected, and said."""
 
     source: Literal["table"]
-    interactions: Path
-    items: Path
+    interactions: Sources
+    items: Sources = ()
+    sql: str | None = Field(None, description="The query for purchases.")
+    items_sql: str | None = Field(None, description="The query for items.")
     user: str = "user"
     item: str = "item"
     time: str | None = "time"
     title: str = "title"
     item_in_items: str | None = None
-    min_purchases: int = Field(0, ge=0)
-    max_bad_lines: int = Field(0, ge=0)
-    split: Literal["paper", "leave-one-out"] = "paper"
+    group: str | None = Field(None, description="Column that variants of one product share.")
+    columns: tuple[str, ...] = Field((), description='Further columns of items; "*" for all.')
+    list_separator: str | None = Field(
+        None, description="What stands between items where a row holds a user's whole list."
+    )
+    delimiter: str | None = Field(None, description='Between columns: "," ";" "\t" "|" "::" …')
+    encoding: str | None = Field(None, description="utf-8, utf-16, cp1252, latin-1, …")
+    quote: str | None = Field(None, description='Around fields; "" for none.')
+    header: bool | None = Field(None, description="Whether the first row names the columns.")
+    decimal: Literal[".", ","] = "."
+    items_delimiter: str | None = None
+    items_encoding: str | None = None
+    items_quote: str | None = None
+    items_header: bool | None = None
+    time_format: str | None = Field(None, description="How dates are spelled, as in strptime.")
+    time_unit: Literal["s", "ms", "us", "ns", "none"] | None = None
+    missing: tuple[str, ...] | None = Field(
+        None, description="What stands for no value, in place of the usual words."
+    )
+    drop_leading_zeros: bool = Field(False, description="0042 and 42 are the same id.")
+    keep_unbought: bool = True
+
+
+PresetName = Literal[
+    "hm",
+    "instacart",
+    "lastfm",
+    "mind",
+    "movielens-100k",
+    "movielens-1m",
+    "movielens-25m",
+    "online-retail",
+    "recbole",
+    "retailrocket",
+    "steam",
+    "yelp",
+]
+
+
+class PresetData(_LogRules):
+    """A public data set by its name, in a folder with the files as they are published
+    (docs/data.md)."""
+
+    source: Literal["preset"]
+    preset: PresetName
+    folder: Path
 
 
 class ScratchModel(_Settings):
@@ -351,7 +435,7 @@ class Experiment(_Settings):
     name: str
     seed: Seed = 0
     protocol: Literal["fair", "paper"] = "fair"
-    data: Annotated[ShopData | AmazonData | TableData, Field(discriminator="source")]
+    data: Annotated[ShopData | AmazonData | TableData | PresetData, Field(discriminator="source")]
     model: Annotated[
         Annotated[ScratchModel, Tag("scratch")] | Annotated[LoraModel, Tag("lora")],
         Discriminator(

@@ -21,6 +21,7 @@ from gloss.config import (
     Index,
     LoraModel,
     LoraTraining,
+    PresetData,
     Ranking,
     SASRec,
     ScratchModel,
@@ -115,7 +116,7 @@ def _set(settings: dict[str, Any], path: list[str], value: Any, override: str) -
     settings[key] = value
 
 
-_TAGS = ("shop", "amazon", "table", "scratch", "lora")
+_TAGS = ("shop", "amazon", "table", "preset", "scratch", "lora")
 
 
 def _explain(error: ValidationError) -> Iterator[str]:
@@ -134,6 +135,7 @@ def _nearest(place: list[str], location: tuple[int | str, ...]) -> str:
         ("data", "shop"): ShopData,
         ("data", "amazon"): AmazonData,
         ("data", "table"): TableData,
+        ("data", "preset"): PresetData,
         ("model", "scratch"): ScratchModel,
         ("model", "lora"): LoraModel,
         ("training", "scratch"): Training,
