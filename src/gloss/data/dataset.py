@@ -64,7 +64,9 @@ def save(
             ("validation", splits.validation),
             ("test", splits.test),
         ):
-            frame.sink_parquet(draft.path / f"{name}.parquet", row_group_size=_ROW_GROUP)
+            frame.sink_parquet(
+                draft.path / f"{name}.parquet", row_group_size=_ROW_GROUP, compression_level=1
+            )
         draft.summary.update(data.summary)
 
 

@@ -63,7 +63,7 @@ def understand_times(
         return _by_format(label, format)
     if kind != pl.String and not kind.is_numeric():
         return Clock(pl.lit(None, pl.Int64), "", lambda value: _neither(label, value))
-    numbers = _numbers(frame, label, kind)
+    numbers = _survey_of_numbers(frame, kind)
     if numbers is not None:
         return _of_numbers(frame, label, numbers, unit=unit, place=place)
     return _by_spelling(frame, label, place)
@@ -99,49 +99,73 @@ def _parsed(text: pl.Expr, format: str) -> pl.Expr:
     return when.to_physical().cast(pl.Int64)
 
 
-def _numbers(frame: pl.LazyFrame, label: str, kind: pl.DataType) -> pl.Expr | None:
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """A column as numbers, and what all of them are like. units: those in which some value is a
+    plausible time."""
+
+    values: pl.Expr
+    least: float | None
+    most: float | None
+    units: tuple[str, ...]
+
+
+def _survey_of_numbers(frame: pl.LazyFrame, kind: pl.DataType) -> _Numbers | None:
     """The column as numbers, whole ones if all are; None if its first value is no number."""
     text = pl.col(TIME).str.strip_chars() if kind == pl.String else pl.col(TIME)
     whole = text.cast(pl.Int64, strict=False)
+    found, all_are = _survey(frame, whole)
+    if all_are and not kind.is_float():
+        return found
     real = text.cast(pl.Float64, strict=False)
     real = pl.when(real.is_finite() & (real.abs() < 2.0**63)).then(real)
-    if kind.is_integer():
-        return pl.col(TIME).cast(pl.Int64, strict=False)
-    first = frame.select(real.alias("n"), pl.col(TIME).alias("v")).drop_nulls("v").head(1)
+    first = frame.select(real.alias("n"), TIME).drop_nulls(TIME).head(1)
     if first.collect(engine="streaming")["n"].null_count():
         return None
-    counts = frame.select(whole=whole.count(), real=real.count()).collect(engine="streaming")
-    fraction = (real != real.floor()).any()
-    if counts["whole"][0] == counts["real"][0] and kind == pl.String:
-        return whole
-    if frame.select(fraction).collect(engine="streaming").item():
-        return real
-    return pl.coalesce(whole, real.cast(pl.Int64, strict=False)) if kind == pl.String else real
+    has_fractions = frame.select((real != real.floor()).any()).collect(engine="streaming").item()
+    if has_fractions or kind != pl.String:
+        return _survey(frame, real)[0]
+    return _survey(frame, pl.coalesce(whole, real.cast(pl.Int64, strict=False)))[0]
+
+
+def _survey(frame: pl.LazyFrame, values: pl.Expr) -> tuple[_Numbers, bool]:
+    """What the values are like, and whether every time that is given is one; in one pass."""
+    numbers = frame.select(pl.col(TIME).is_not_null().alias("given"), values.alias("n"))
+    fits = [_fits(unit).any().alias(unit) for unit in UNITS]
+    found = numbers.select(
+        pl.col("given").sum(),
+        pl.col("n").count().alias("read"),
+        pl.col("n").min().alias("least"),
+        pl.col("n").max().alias("most"),
+        *fits,
+    ).collect(engine="streaming")
+    given, read, least, most, *plausible = found.row(0)
+    units = tuple(unit for unit, is_one in zip(UNITS, plausible, strict=True) if is_one)
+    return _Numbers(values, least, most, units), given == read
+
+
+def _fits(unit: str) -> pl.Expr:
+    return pl.col("n").is_between(_EARLIEST * UNITS[unit], _LATEST * UNITS[unit])
 
 
 def _of_numbers(
     frame: pl.LazyFrame,
     label: str,
-    numbers: pl.Expr,
+    numbers: _Numbers,
     *,
     unit: str | None,
     place: Callable[[int], str],
 ) -> Clock:
-    found = _units(frame, numbers) if unit is None else {}
-    if len(found) > 1:
-        raise InputError(_mixed(label, found, place))
-    unit = unit or next(iter(found), "none")
-    least, most = (
-        frame.select(numbers.min().alias("a"), numbers.max().alias("b"))
-        .collect(engine="streaming")
-        .row(0)
-    )
-    if unit in UNITS and least is not None:
-        span = f"{_day(least, unit)} to {_day(most, unit)}"
+    if unit is None and len(numbers.units) > 1:
+        raise InputError(_mixed(frame, label, numbers, place))
+    unit = unit or next(iter(numbers.units), "none")
+    if unit in UNITS and numbers.least is not None and numbers.most is not None:
+        span = f"{_day(numbers.least, unit)} to {_day(numbers.most, unit)}"
         understood = f"{label}: numbers, {_UNIT_NAMES[unit]} since 1970 ({span})"
     else:
-        understood = f"{label}: numbers, taken as they are ({least} to {most})"
-    return Clock(numbers, understood, lambda value: _no_number(label, value))
+        span = f"{numbers.least} to {numbers.most}"
+        understood = f"{label}: numbers, taken as they are ({span})"
+    return Clock(numbers.values, understood, lambda value: _no_number(label, value))
 
 
 def _no_number(label: str, value: object) -> str:
@@ -157,33 +181,15 @@ def _day(number: float, unit: str) -> str:
         return str(number)
 
 
-def _units(frame: pl.LazyFrame, numbers: pl.Expr) -> dict[str, tuple[int, float]]:
-    """The units in which some value is a plausible time, each with its first row and value."""
-    fits = [_fits(pl.col("n"), unit).any().alias(unit) for unit in UNITS]
-    found = frame.select(numbers.alias("n")).select(fits).collect(engine="streaming")
-    units = [unit for unit in UNITS if found[unit][0]]
-    if len(units) < 2:
-        return dict.fromkeys(units, (0, 0.0))
-    rows = frame.select(numbers.alias("n")).with_row_index("row")
-    firsts = {}
-    for unit in units:
-        row = rows.filter(_fits(pl.col("n"), unit)).head(1).collect(engine="streaming")
-        firsts[unit] = (int(row["row"][0]), row["n"][0])
-    return firsts
-
-
-def _fits(numbers: pl.Expr, unit: str) -> pl.Expr:
-    return numbers.is_between(_EARLIEST * UNITS[unit], _LATEST * UNITS[unit])
-
-
-def _mixed(label: str, found: dict[str, tuple[int, float]], place: Callable[[int], str]) -> str:
-    kinds = "; ".join(
-        f"{place(row)}: {number} would be {_UNIT_NAMES[unit]} ({_day(number, unit)})"
-        for unit, (row, number) in found.items()
-    )
+def _mixed(frame: pl.LazyFrame, label: str, numbers: _Numbers, place: Callable[[int], str]) -> str:
+    rows = frame.select(numbers.values.alias("n")).with_row_index("row")
+    kinds = []
+    for unit in numbers.units:
+        row, number = rows.filter(_fits(unit)).head(1).collect(engine="streaming").row(0)
+        kinds.append(f"{place(row)}: {number} would be {_UNIT_NAMES[unit]} ({_day(number, unit)})")
     return (
-        f"{label} mixes units, and would sort wrongly: {kinds}. Write one unit throughout; or, if "
-        "they are plain numbers, say --time-unit none"
+        f"{label} mixes units, and would sort wrongly: {'; '.join(kinds)}. Write one unit "
+        "throughout; or, if they are plain numbers, say --time-unit none"
     )
 
 
