@@ -425,5 +425,10 @@ def _prepare(settings: Any, out: Path, *, json: bool) -> None:
         made = stages.prepare(settings, out, progress=progress)
     for warning in made.summary.get("warnings", ()):
         output.print_warning(warning)
-    shown = {name: value for name, value in made.summary.items() if name != "warnings" or json}
-    output.print_values(str(made.path), shown, json=json)
+    if json:
+        output.print_values(str(made.path), made.summary, json=True)
+        return
+    counts = {name: count for name, count in made.summary.items() if isinstance(count, int)}
+    output.print_values(str(made.path), counts, json=False)
+    for what, how in made.summary.get("read as", {}).items():
+        output.print_line(f"{what}: {how}")

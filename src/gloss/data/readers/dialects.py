@@ -229,7 +229,7 @@ def _with_columns(
         return replace(dialect, columns=numbers, head_lines=before, has_head=False)
     names = [name.strip() for name in first]
     if all(_RECBOLE_HEAD.fullmatch(name) for name in names):
-        names = [_bare(name) for name in names]
+        names = [name if name in wanted else _bare(name) for name in names]
     lines_of_head = 1 + sum(name.count("\n") for name in first)
     return replace(dialect, columns=tuple(names), head_lines=before + lines_of_head, has_head=True)
 

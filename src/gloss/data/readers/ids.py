@@ -27,10 +27,18 @@ MISSING = ("", "NULL", "null", "nan", "NaN", "NAN", "<NA>", "\\N")
 """What stands for no value in text, unless other words are given."""
 
 _EXACT = 2**53
-_FLOAT = r"^([+-]?\d+)\.0*$"
-_SCIENTIFIC = r"^[+-]?\d+\.\d*[eE][+-]?\d+$"
-_ZEROS = r"^0+(\d)"
-_EDGES = "\ufeff\u200b\u2060\u200e\u200f"
+_FLOAT = r"^([+-]?(?:0|[1-9][0-9]*))\.0*$"
+_SCIENTIFIC = r"^[+-]?[0-9]+\.[0-9]*[eE][+-]?[0-9]+$"
+_WHOLE = r"^[0-9]+$"
+_ZEROS = r"^0+([0-9])"
+
+# Spaces, control characters and what cannot be seen: no part of an id at either end of it.
+_CONTROLS = "".join(map(chr, (*range(0x21), *range(0x7F, 0xA1))))
+_EDGES = (
+    _CONTROLS
+    + "\u1680\u2028\u2029\u202f\u205f\u3000\ufeff\u2060"
+    + "".join(map(chr, range(0x2000, 0x2010)))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +64,14 @@ def canonical_id(value: Any, column: str = "id", rule: IdRule = IdRule()) -> str
         raise BadLine(f"{column} is missing")
     if isinstance(value, list | tuple | Mapping):
         raise BadLine(f"{column} is not an id")
-    text = _plain(value).strip().strip(_EDGES).strip()
+    text = _plain(value).strip(_EDGES)
     if text in rule.missing or not text:
         raise BadLine(f"{column} is missing")
     if not is_well_formed(text):
         raise BadLine(f"{column} holds half a character")
     text = _without_fraction(unicodedata.normalize("NFC", text), column)
-    return re.sub(_ZEROS, r"\1", text) if rule.drop_zeros and text.isdecimal() else text
+    is_padded = rule.drop_zeros and re.fullmatch(_WHOLE, text)
+    return re.sub(_ZEROS, r"\1", text) if is_padded else text
 
 
 def _plain(value: Any) -> str:
@@ -73,14 +82,15 @@ def _plain(value: Any) -> str:
 
 def _without_fraction(text: str, column: str) -> str:
     """A whole number that is spelled as a float, without its fraction."""
-    if not re.match(_FLOAT, text) and not re.match(_SCIENTIFIC, text):
+    spelled = re.fullmatch(_FLOAT, text)
+    if not spelled and not re.fullmatch(_SCIENTIFIC, text):
         return text
     number = Decimal(text)
     if number != int(number):
         return text
     if abs(number) >= _EXACT:
         raise BadLine(_lossy(column, text))
-    return str(int(number))
+    return spelled[1] if spelled else str(int(number))
 
 
 def _lossy(column: str, text: str) -> str:
@@ -163,14 +173,13 @@ def _looks(name: str, rule: IdRule) -> list[pl.Expr]:
 def _cleaned(name: str, found: Collection[str], rule: IdRule) -> pl.Expr:
     text = pl.col(name)
     if f"{name} edges" in found:
-        text = text.str.strip_chars().str.strip_chars(_EDGES).str.strip_chars()
-        text = text.str.normalize("NFC")
+        text = text.str.strip_chars(_EDGES).str.normalize("NFC")
     text = pl.when(~text.is_in([*rule.missing, ""])).then(text)
     if f"{name} points" in found:
         text = text.str.replace(_FLOAT, "$1")
         text = pl.when(text.str.contains(_SCIENTIFIC)).then(_from_scientific(text)).otherwise(text)
     if rule.drop_zeros and f"{name} zeros" in found:
-        whole = text.str.contains(r"^\d+$")
+        whole = text.str.contains(_WHOLE)
         text = pl.when(whole).then(text.str.replace(_ZEROS, "$1")).otherwise(text)
     return text.alias(name)
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from gloss.errors import InputError, UsageError
+from gloss.errors import InputError
 
 __all__ = ["TIME", "UNITS", "Clock", "understand_times"]
 
@@ -29,6 +29,7 @@ _EARLIEST, _LATEST = 20 * _YEAR, 130 * _YEAR
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 
+_DAYS = ("%d", "%e", "%j", "%s", "%D", "%F", "%c", "%x", "%u", "%v")
 _MOST_SPELLINGS = 24
 _TRIED_VALUES = 50
 
@@ -54,7 +55,7 @@ def understand_times(
     """How the times of a column are to be read. unit: one of UNITS, or "none" for plain numbers.
 
     `place` names a row (from 0) in messages. Raises InputError when units are mixed, when a date
-    could be day-first or month-first, or UsageError for an impossible format.
+    could be day-first or month-first.
     """
     kind = frame.collect_schema()[TIME]
     if kind.is_temporal():
@@ -81,11 +82,10 @@ def _of_dates(label: str, kind: pl.DataType) -> Clock:
 
 
 def _by_format(label: str, format: str) -> Clock:
-    try:
-        values = _parsed(pl.col(TIME), format)
-        pl.DataFrame({TIME: ["x"]}).select(values)
-    except pl.exceptions.PolarsError as error:
-        raise UsageError(f"--time-format {format!r} is not one: {error}") from None
+    """By what was said; a format without a day means the first of the month."""
+    text = pl.col(TIME).str.strip_chars()
+    names_day = any(sign in format for sign in _DAYS)
+    values = _parsed(text, format) if names_day else _parsed(text + " 01", f"{format} %d")
     return Clock(
         values,
         f"{label}: dates by the format {format}",
