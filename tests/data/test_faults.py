@@ -219,7 +219,7 @@ def test_that_everybody_buys_again_is_said_with_the_setting_that_mends_it(
     ("each", "split", "reason"),
     [
         (2, "paper", "no test users: nobody has three purchases"),
-        (4, "paper", "no validation users .*: split=leave-one-out"),
+        (4, "paper", "no validation users .*: --split leave-one-out"),
     ],
 )
 def test_a_split_without_users_is_said(

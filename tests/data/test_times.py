@@ -164,7 +164,7 @@ def test_what_is_no_date_is_null_and_a_reason_names_it() -> None:
     values = frame.select(clock.values).collect().to_series()
     assert values.is_null().to_list() == [False, True, True, True]
     assert clock.complaint("soon") == (
-        "when is neither a number nor a date that is understood: 'soon'"
+        "when is no number and no date that is known (say --time-format): 'soon'"
     )
 
 

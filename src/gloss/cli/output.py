@@ -36,7 +36,6 @@ __all__ = [
     "print_report",
     "print_summary",
     "print_values",
-    "print_warning",
 ]
 
 out = Console()
@@ -78,11 +77,6 @@ def print_values(title: str, values: Mapping[str, Any], *, json: bool) -> None:
 def print_line(text: str, *, style: str = "") -> None:
     """One line as it is: a path in it stays whole, and brackets mean nothing."""
     out.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-
-def print_warning(text: str) -> None:
-    """Something that the reader should look at, on standard error."""
-    err.print(f"warning: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_summary(title: str, values: Mapping[str, Any]) -> None:

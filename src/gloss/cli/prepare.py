@@ -423,8 +423,6 @@ def _prepare(settings: Any, out: Path, *, json: bool) -> None:
 
     with output.announce("prepare") as progress:
         made = stages.prepare(settings, out, progress=progress)
-    for warning in made.summary.get("warnings", ()):
-        output.print_warning(warning)
     if json:
         output.print_values(str(made.path), made.summary, json=True)
         return

@@ -344,7 +344,9 @@ def _vain_protocol(counts: dict[str, int], split: SplitRule) -> Iterator[str]:
             "other columns, or bring a longer log"
         )
     elif not validated:
-        mend = "split=leave-one-out makes everybody one" if split == "paper" else "bring more users"
+        mend = (
+            "--split leave-one-out makes everybody one" if split == "paper" else "bring more users"
+        )
         yield f"no validation users ({counts['users']} users are too few to draw 5 % of): {mend}"
     if tested and again >= _MOST_REPEATS * tested:
         everybody = "all" if again == tested else f"{again / tested:.0%} of the"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from gloss.artifacts import Artifact
@@ -13,13 +14,15 @@ from gloss.stages.making import made_once
 
 __all__ = ["prepare"]
 
+_LOG = logging.getLogger(__name__)
 _PATHS = {"folder", "mirrors", "interactions", "items"}
 
 
 def prepare(settings: DataSettings, out: Path, *, progress: Progress = silent) -> Artifact:
     """Read a source, clean it and split it: the data set at `out`.
 
-    It is made again when a file of the source has another content, is new or is gone.
+    It is made again when a file of the source has another content, is new or is gone. What the
+    summary warns of is logged, so that it is said before anything is trained.
     """
     source = located(settings, progress=progress, near=Path(out).resolve().parent)
     config = {"name": name_of(settings), **settings.model_dump(mode="json", exclude=_PATHS)}
@@ -31,7 +34,10 @@ def prepare(settings: DataSettings, out: Path, *, progress: Progress = silent) -
         )
         datasets.save(data, out, config=config, inputs=source.inputs)
 
-    return made_once(out, datasets.KIND, config, source.inputs, make)
+    made = made_once(out, datasets.KIND, config, source.inputs, make)
+    for warning in made.summary.get("warnings", ()):
+        _LOG.warning("warning: %s", warning)
+    return made
 
 
 def _cleaning(settings: DataSettings, tables: TableData | None) -> datasets.Cleaning:

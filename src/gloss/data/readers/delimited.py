@@ -50,7 +50,7 @@ def read_delimited(
     noted in `bad`.
     """
     with input_errors(shown):
-        text = plain_text(path, workspace, encoding=said.encoding)
+        text = plain_text(path, workspace, encoding=said.encoding, is_inherited=said.is_inherited)
         dialect = detect_dialect(text.path, said, wanted=request.needed, shown=shown)
     names = request.chosen(dialect.columns, shown)
     target = workspace / f"rows-{len(list(workspace.iterdir()))}.parquet"

@@ -35,12 +35,27 @@ _RECBOLE_HEAD = re.compile(r"(.+):(token|token_seq|float|float_seq)")
 
 @dataclass(frozen=True, slots=True)
 class DialectChoice:
-    """What was said about a file; None is to be detected. quote: "" for none."""
+    """What was said about a file; None is to be detected. quote: "" for none. is_inherited: it was
+    said about the purchases, and holds for items as far as they do not show otherwise."""
 
     delimiter: str | None = None
     quote: str | None = None
     header: bool | None = None
     encoding: str | None = None
+    is_inherited: bool = False
+
+    def fitting(self, lines: Sequence[str], wanted: Collection[str]) -> DialectChoice:
+        """What holds for a file that begins with these lines."""
+        if not self.is_inherited:
+            return self
+        text = "".join(lines)
+        by_number = all(name.isdecimal() for name in wanted)
+        return replace(
+            self,
+            delimiter=self.delimiter if (self.delimiter or "") in lines[0] else None,
+            quote=self.quote if (self.quote or "") in text else None,
+            header=self.header if by_number else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +90,9 @@ def detect_dialect(
     if not lines:
         raise InputError(f"{shown} has no rows")
     delimiter, before = _separator_line(lines, before)
+    if not lines:
+        raise InputError(f"{shown} has no rows")
+    said = said.fitting(lines, wanted)
     delimiter = said.delimiter or delimiter
     if delimiter is None:
         delimiter = _likeliest_delimiter(lines, wanted, shown)

@@ -115,7 +115,7 @@ def canonical_ids(
             raise InputError(f"{where}: {label} is not an id: it is {schema[name]}")
         if schema[name].is_float():
             _refuse_lossy(frame, name, pl.col(name), f"{where}: {label}")
-    frame = frame.with_columns(_as_text(name, schema[name]) for name in labels)
+    frame = frame.with_columns(_as_text(frame, name, schema[name]) for name in labels)
     looks = frame.select(each for name in labels for each in _looks(name, rule)).collect(
         engine="streaming"
     )
@@ -139,7 +139,7 @@ def _spelled_float(name: str) -> pl.Expr:
     return pl.when(is_float).then(text).cast(pl.Float64, strict=False)
 
 
-def _as_text(name: str, kind: pl.DataType) -> pl.Expr:
+def _as_text(frame: pl.LazyFrame, name: str, kind: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     if kind == pl.String:
         return column
@@ -155,8 +155,17 @@ def _as_text(name: str, kind: pl.DataType) -> pl.Expr:
     if kind.is_decimal():
         return column.cast(pl.String).str.replace(r"\.0*$", "").alias(name)
     if kind == pl.Binary:
-        return column.cast(pl.String, strict=False)
+        return column.cast(pl.String) if _is_utf8(frame, name) else column.bin.encode("hex")
     return column.cast(pl.String)
+
+
+def _is_utf8(frame: pl.LazyFrame, name: str) -> bool:
+    """Whether bytes spell text; others, as of UUIDs, are ids in hexadecimal."""
+    try:
+        frame.select(pl.col(name).cast(pl.String).count()).collect(engine="streaming")
+    except pl.exceptions.ComputeError:
+        return False
+    return True
 
 
 def _looks(name: str, rule: IdRule) -> list[pl.Expr]:
@@ -166,15 +175,16 @@ def _looks(name: str, rule: IdRule) -> list[pl.Expr]:
         column.str.contains(r"[^\x21-\x7e]").any().alias(f"{name} edges"),
         column.str.contains(".", literal=True).any().alias(f"{name} points"),
         column.str.starts_with("0").any().alias(f"{name} zeros"),
-        column.is_in(rule.missing).any().alias(f"{name} missing"),
+        column.is_in([*rule.missing, ""]).any().alias(f"{name} missing"),
     ]
 
 
 def _cleaned(name: str, found: Collection[str], rule: IdRule) -> pl.Expr:
-    text = pl.col(name)
+    text: pl.Expr = pl.col(name)
     if f"{name} edges" in found:
         text = text.str.strip_chars(_EDGES).str.normalize("NFC")
-    text = pl.when(~text.is_in([*rule.missing, ""])).then(text)
+    if f"{name} edges" in found or f"{name} missing" in found:
+        text = pl.when(~text.is_in([*rule.missing, ""])).then(text)
     if f"{name} points" in found:
         text = text.str.replace(_FLOAT, "$1")
         text = pl.when(text.str.contains(_SCIENTIFIC)).then(_from_scientific(text)).otherwise(text)

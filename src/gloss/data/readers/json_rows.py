@@ -52,7 +52,11 @@ def read_json(
     with input_errors(shown):
         text = plain_text(path, workspace, encoding=encoding)
         is_array = _first_letter(text.path) == "["
-    entries = _array(text, shown) if is_array else _lines(text, shown, bad)
+    whole = None if is_array else _whole_document(text, request.needed)
+    if whole is not None:
+        entries: Iterable[tuple[int, Entry]] = enumerate(whole, 1)
+    else:
+        entries = _array(text, shown) if is_array else _lines(text, shown, bad)
     found: dict[str, None] = {}
     numbers: list[int] = []
     folder = workspace / f"json-{len(list(workspace.iterdir()))}"
@@ -72,13 +76,58 @@ def read_json(
         reader.frame(rows, found).write_parquet(folder / f"{part:05}.parquet")
     require_columns(request.needed if found else (), list(found), shown)
     frame = _joined(sorted(folder.iterdir()), request)
-    described = ("a JSON array" if is_array else "JSON lines") + f", {text.encoding}"
+    kind = "a JSON array" if is_array else "JSON lines" if whole is None else "a JSON document"
+    described = f"{kind}, {text.encoding}"
     return RawTable(shown, frame, True, described, lambda rows: [numbers[row] for row in rows])
 
 
 def _first_letter(path: Path) -> str:
     with path.open(encoding="utf-8", errors="replace") as file:
         return file.read(4096).lstrip("\ufeff \t\r\n")[:1]
+
+
+def _whole_document(text: PlainText, needed: Sequence[str]) -> list[Entry] | None:
+    """The rows of a text that is one object: a list of rows under some name, or columns.
+
+    None for JSON Lines, whose first line is an object with the columns.
+    """
+    with text.path.open(encoding="utf-8-sig", errors="replace") as file:
+        first = file.readline()
+        with suppress(BadLine):
+            values = [json_object(first).get(name) for name in needed]
+            has_columns = any(value is not None for value in values)
+            if has_columns and not all(_is_column(value) for value in values):
+                return None
+        if first.strip() not in ("{", "") and file.readline().strip():
+            return None
+    try:
+        document = json.loads(text.path.read_text("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+    lists = [value for value in document.values() if _is_list_of_rows(value)]
+    if len(lists) == 1 and not set(needed) <= set(document):
+        return list(lists[0])
+    columns = {name: _column(value) for name, value in document.items() if _is_column(value)}
+    lengths = {len(columns[name]) for name in needed if name in columns}
+    if set(needed) <= set(columns) and len(lengths) == 1:
+        fitting = {name: values for name, values in columns.items() if {len(values)} == lengths}
+        return [dict(zip(fitting, row, strict=True)) for row in zip(*fitting.values(), strict=True)]
+    return None
+
+
+def _is_list_of_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _is_column(value: Any) -> bool:
+    """A list of values, or values by the index that pandas writes."""
+    return isinstance(value, list) or (
+        isinstance(value, dict) and bool(value) and not any(key.startswith("$") for key in value)
+    )
+
+
+def _column(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else list(value.values())
 
 
 def _lines(text: PlainText, shown: Path, bad: BadLines) -> Iterator[tuple[int, Entry]]:

@@ -46,8 +46,12 @@ class PlainText:
     newline: str
 
 
-def plain_text(path: Path, workspace: Path, *, encoding: str | None = None) -> PlainText:
+def plain_text(
+    path: Path, workspace: Path, *, encoding: str | None = None, is_inherited: bool = False
+) -> PlainText:
     """The text of a file, in `workspace` if it had to be unpacked, decoded or mended.
+
+    An encoding that is inherited was said about another file: it holds where no other shows.
 
     Raises InputError when the file is absent, empty or cannot be unpacked or decoded; UsageError
     when Python knows no such encoding.
@@ -57,7 +61,8 @@ def plain_text(path: Path, workspace: Path, *, encoding: str | None = None) -> P
         found = _survey(path)
         if found.is_empty:
             raise InputError(f"{path} is empty")
-        chosen = encoding or found.encoding
+        is_shown = found.encoding not in ("cp1252", "latin-1")
+        chosen = found.encoding if encoding is None or (is_inherited and is_shown) else encoding
         if not found.needs_mending and codecs.lookup(chosen).name == found.encoding == "utf-8":
             return PlainText(path, "utf-8", found.newline)
         target = workspace / f"text-{len(list(workspace.iterdir()))}.txt"

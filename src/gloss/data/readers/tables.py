@@ -201,6 +201,9 @@ def _without_words_for_nothing(log: pl.LazyFrame, settings: TableData) -> pl.Laz
     """Times that are text, null where a word says so, with points for decimal commas."""
     if log.collect_schema()["time"] != pl.String:
         return log
+    whole = pl.col("time").cast(pl.Int64, strict=False)
+    if not log.select(whole.null_count()).collect(engine="streaming").item():
+        return log  # as most logs are: nothing to strip, nothing to look up
     text = pl.col("time").str.strip_chars()
     is_known = ~text.is_in(["", *_rule(settings).missing])
     known: pl.Expr = pl.when(is_known).then(text)
@@ -276,12 +279,7 @@ def _read_items(
     workspace: Path,
 ) -> _Items:
     """Items in the order of their files: item, title (null for none), group and further columns."""
-    said = DialectChoice(
-        _first_said(settings.items_delimiter, settings.delimiter),
-        _first_said(settings.items_quote, settings.quote),
-        _first_said(settings.items_header, settings.header),
-        _first_said(settings.items_encoding, settings.encoding),
-    )
+    said = _said_of_items(settings)
     item = settings.item_in_items or settings.item
     extras = [name for name in settings.columns if name != _EVERYTHING]
     group = [settings.group] if settings.group else []
@@ -300,8 +298,18 @@ def _read_items(
     return _Items(catalogue, _described(tables))
 
 
-def _first_said(*said: Any) -> Any:
-    return next((each for each in said if each is not None), None)
+def _said_of_items(settings: TableData) -> DialectChoice:
+    """What was said about items; if nothing was, what was said about purchases, if it fits."""
+    own = DialectChoice(
+        settings.items_delimiter,
+        settings.items_quote,
+        settings.items_header,
+        settings.items_encoding,
+    )
+    if own != DialectChoice():
+        return own
+    inherited = (settings.delimiter, settings.quote, settings.header, settings.encoding)
+    return DialectChoice(*inherited, is_inherited=True)
 
 
 def _canonical_items(

@@ -58,7 +58,7 @@ def understand_times(
     could be day-first or month-first.
     """
     kind = frame.collect_schema()[TIME]
-    if kind.is_temporal():
+    if isinstance(kind, pl.Date | pl.Datetime):
         return _of_dates(label, kind)
     if kind == pl.String and format is not None:
         return _by_format(label, format)
@@ -71,7 +71,9 @@ def understand_times(
 
 
 def _neither(label: str, value: object) -> str:
-    return f"{label} is neither a number nor a date that is understood: {str(value)!r}"
+    if re.fullmatch(r"-?\d+,\d+", str(value).strip()):
+        return f"{label} is a number with a decimal comma (say --decimal ,): {str(value)!r}"
+    return f"{label} is no number and no date that is known (say --time-format): {str(value)!r}"
 
 
 def _of_dates(label: str, kind: pl.DataType) -> Clock:
@@ -112,11 +114,11 @@ class _Numbers:
 
 def _survey_of_numbers(frame: pl.LazyFrame, kind: pl.DataType) -> _Numbers | None:
     """The column as numbers, whole ones if all are; None if its first value is no number."""
-    text = pl.col(TIME).str.strip_chars() if kind == pl.String else pl.col(TIME)
-    whole = text.cast(pl.Int64, strict=False)
-    found, all_are = _survey(frame, whole)
+    found, all_are = _survey(frame, pl.col(TIME).cast(pl.Int64, strict=False))
     if all_are and not kind.is_float():
         return found
+    text = pl.col(TIME).str.strip_chars() if kind == pl.String else pl.col(TIME)
+    whole = text.cast(pl.Int64, strict=False)
     real = text.cast(pl.Float64, strict=False)
     real = pl.when(real.is_finite() & (real.abs() < 2.0**63)).then(real)
     first = frame.select(real.alias("n"), TIME).drop_nulls(TIME).head(1)
@@ -206,9 +208,9 @@ class _Spelling:
         return _parsed(self.prepare(pl.col(TIME).str.strip_chars()), self.format)
 
 
-_TIME = r"(?P<time>(?P<gap>T|[, ]+)\d{1,2}:\d{2}(?P<seconds>:\d{2}(?P<fraction>[.,]\d{1,9})?)?)?"
+_TIME = r"(?P<time>(?P<gap>T|:|[, ]+)\d{1,2}:\d{2}(?P<seconds>:\d{2}(?P<fraction>[.,]\d{1,9})?)?)?"
 _HALF = r"(?P<half> ?[AaPp][Mm])?"
-_ZONE = r"(?P<zone> ?(?:Z|z|UTC|GMT)| ?[+-]\d{2}(?::?\d{2})?)?"
+_ZONE = r"(?P<zone> ?(?:Z\[(?:Etc/)?(?:UTC|GMT)\]|Z|z|UTC|GMT)| ?[+-]\d{2}(?::?\d{2})?)?"
 _WEEKDAY = r"(?P<weekday>[A-Za-z]{3,9},? )?"
 
 _YEAR_FIRST = re.compile(rf"\d{{4}}(?P<sep>[-/.])\d{{1,2}}(?P=sep)\d{{1,2}}{_TIME}{_HALF}{_ZONE}")
@@ -216,7 +218,7 @@ _YEAR_LAST = re.compile(
     rf"\d{{1,2}}(?P<sep>[-/.])\d{{1,2}}(?P=sep)(?P<year>\d{{4}}|\d{{2}}){_TIME}{_HALF}{_ZONE}"
 )
 _DAY_NAMED = re.compile(
-    rf"{_WEEKDAY}\d{{1,2}}(?P<sep>[- ])[A-Za-z]{{3,9}}(?P=sep)(?P<year>\d{{4}}|\d{{2}})"
+    rf"{_WEEKDAY}\d{{1,2}}(?P<sep>[-/ ])[A-Za-z]{{3,9}}(?P=sep)(?P<year>\d{{4}}|\d{{2}})"
     rf"{_TIME}{_HALF}{_ZONE}"
 )
 _MONTH_NAMED = re.compile(
@@ -260,7 +262,7 @@ def _spelling_of(value: str) -> _Spelling | None:
 def _weekday(found: re.Match[str]) -> str:
     if not found["weekday"]:
         return ""
-    return "%a, " if "," in found["weekday"] else "%a "
+    return "%A, " if "," in found["weekday"] else "%A "
 
 
 def _with_time(date: str, found: re.Match[str], *, day_first: str | None = None) -> _Spelling:
@@ -284,7 +286,8 @@ def _zone(text: str | None) -> str:
     """The format of a zone: letters stand for themselves and mean UTC."""
     if not text:
         return ""
-    return text if text.strip().isalpha() else text[: len(text) - len(text.lstrip())] + "%#z"
+    is_offset = text.lstrip()[0] in "+-"
+    return text[: len(text) - len(text.lstrip())] + "%#z" if is_offset else text
 
 
 def _by_spelling(frame: pl.LazyFrame, label: str, place: Callable[[int], str]) -> Clock:
@@ -305,8 +308,14 @@ def _by_spelling(frame: pl.LazyFrame, label: str, place: Callable[[int], str]) -
     return Clock(
         _coalesced(label, spellings),
         f"{label}: dates such as {example!r} ({formats}); UTC where no zone is said",
-        lambda value: _neither(label, value),
+        lambda value: _no_date(label, value),
     )
+
+
+def _no_date(label: str, value: object) -> str:
+    if re.fullmatch(r"[+-]?\d+(\.\d*)?", str(value).strip()):
+        return f"{label} is a number where the rows before have dates"
+    return _neither(label, value)
 
 
 def _coalesced(label: str, spellings: Sequence[_Spelling]) -> pl.Expr:
