@@ -84,11 +84,30 @@ def test_rows_go_by_a_condition_and_are_counted(tmp_path: Path, items: Path) -> 
         "brand IS NOT NULL AND event <> 'view'": ("i1", "i3", "i4"),
         "event IN ('view', 'cart') OR brand = '0'": ("i0", "i3", "i4"),
         "time >= 4": ("i3", "i4"),
+        "user = 'u' AND item <> 'user = '": ("i0", "i1", "i2", "i3", "i4"),
     }
     for where, expected in kept.items():
         data = prepared(tmp_path / "out", log, items, where=where)
         assert bought(data) == {"u": expected}
         assert data.summary["rows left out by the condition"] == 5 - len(expected)
+
+
+def test_conditions_take_decimal_commas_and_dates(tmp_path: Path, items: Path) -> None:
+    log = write(tmp_path / "log.csv", "user;item;time;price\nu;i0;1;1,5\nu;i1;2;2,5\n")
+    data = prepared(tmp_path / "out", log, items, where="price > 2", decimal=",")
+    assert bought(data) == {"u": ("i1",)}
+    frame = pl.DataFrame(purchases(), schema=["user", "item", "time"], orient="row")
+    frame.with_columns(pl.from_epoch("time")).write_parquet(tmp_path / "log.parquet")
+    where = "time < '2017-07-14 02:41:30' AND time >= '2017-07-14'"
+    data = prepared(tmp_path / "out", tmp_path / "log.parquet", items, where=where)
+    assert bought(data) == {"u0": ("i0", "i1")}
+
+
+@pytest.mark.parametrize("magic", [b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\x1f\x8b"])
+def test_a_damaged_archive_is_named(tmp_path: Path, items: Path, magic: bytes) -> None:
+    log = write(tmp_path / "log.csv", magic + b"no archive at all")
+    with pytest.raises(InputError, match=r"log\.csv is a damaged or unfinished"):
+        prepared(tmp_path / "out", log, items)
 
 
 @pytest.mark.parametrize(

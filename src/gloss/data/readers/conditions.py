@@ -6,6 +6,7 @@ as numbers. Polars evaluates the expression.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import polars as pl
@@ -16,6 +17,12 @@ from gloss.errors import ConfigError
 
 __all__ = ["condition_columns", "rows_where", "typed"]
 
+# Words of SQL that are columns' names in many a log, where they are compared: not in texts.
+_KEYWORD = re.compile(
+    r"""('[^']*'|"[^"]*")|\b(user|group|order|from|end|interval|values)\b"""
+    r"""(?=\s*(?:[=<>!]|IS\b|IN\b|NOT\b|LIKE\b|BETWEEN\b))""",
+    re.IGNORECASE,
+)
 _TRUTHS = {"true": True, "false": False}
 
 
@@ -26,16 +33,18 @@ def condition_columns(where: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_parsed(where).meta.root_names()))
 
 
-def rows_where(frame: pl.LazyFrame, where: str, *, spelled: bool) -> pl.LazyFrame:
+def rows_where(
+    frame: pl.LazyFrame, where: str, *, spelled: bool, decimal: str = "."
+) -> pl.LazyFrame:
     """The rows for which a condition is true; unknown (NULL) is not true.
 
-    spelled: whether the columns are text, to be typed first. Raises ConfigError when the condition
-    does not fit the columns.
+    spelled: whether the columns are text, to be typed first. Dates compare with texts such as
+    '2017-07-14'. Raises ConfigError when the condition does not fit the columns.
     """
     columns = condition_columns(where)
-    kinds = [typed(frame, columns)] if spelled else []
+    kinds = [typed(frame, columns, decimal=decimal)] if spelled else []
     failures = []
-    for types in [*kinds, {}]:
+    for types in [*kinds, {}, _dates_as_text(frame, columns)]:
         condition = _parsed(where).alias("__keep")
         test = frame.with_columns(expression.alias(f"{name}") for name, expression in types.items())
         try:
@@ -52,6 +61,12 @@ def rows_where(frame: pl.LazyFrame, where: str, *, spelled: bool) -> pl.LazyFram
     raise ConfigError(f"--where {where!r} does not fit the columns: {failures[0]}")
 
 
+def _dates_as_text(frame: pl.LazyFrame, columns: Sequence[str]) -> dict[str, pl.Expr]:
+    schema = frame.collect_schema()
+    dates = [name for name in columns if schema[name].is_temporal()]
+    return {name: pl.col(name).cast(pl.String) for name in dates}
+
+
 def _kept(frame: pl.LazyFrame, types: dict[str, pl.Expr], where: str) -> pl.LazyFrame:
     """Filter by typed columns, and keep them as they were."""
     saved = frame.with_columns(pl.col(name).alias(f"__as_read {name}") for name in types)
@@ -60,27 +75,31 @@ def _kept(frame: pl.LazyFrame, types: dict[str, pl.Expr], where: str) -> pl.Lazy
     return back.drop(f"__as_read {name}" for name in types)
 
 
-def typed(frame: pl.LazyFrame, columns: Sequence[str]) -> dict[str, pl.Expr]:
+def typed(frame: pl.LazyFrame, columns: Sequence[str], *, decimal: str = ".") -> dict[str, pl.Expr]:
     """For columns of text, the expressions that give them the types that all their values spell."""
     text = [name for name in columns if frame.collect_schema()[name] == pl.String]
     if not text:
         return {}
-    counts = frame.select(each for name in text for each in _counts(name)).collect(
+    counts = frame.select(each for name in text for each in _counts(name, decimal)).collect(
         engine="streaming"
     )
-    return {name: _as(name, {key: counts[f"{name} {key}"][0] for key in _KEYS}) for name in text}
+    return {
+        name: _as(name, {key: counts[f"{name} {key}"][0] for key in _KEYS}, decimal)
+        for name in text
+    }
 
 
 _KEYS = ("all", "whole", "real", "truth", "padded")
 
 
-def _stripped(name: str) -> pl.Expr:
+def _stripped(name: str, decimal: str) -> pl.Expr:
     text = pl.col(name).str.strip_chars()
-    return pl.when(text != "").then(text)
+    known: pl.Expr = pl.when(text != "").then(text)
+    return known.str.replace(r"^(-?\d+),(\d+)$", "$1.$2") if decimal == "," else known
 
 
-def _counts(name: str) -> list[pl.Expr]:
-    text = _stripped(name)
+def _counts(name: str, decimal: str) -> list[pl.Expr]:
+    text = _stripped(name, decimal)
     real = text.cast(pl.Float64, strict=False)
     return [
         text.count().alias(f"{name} all"),
@@ -91,8 +110,8 @@ def _counts(name: str) -> list[pl.Expr]:
     ]
 
 
-def _as(name: str, counts: dict[str, int]) -> pl.Expr:
-    text = _stripped(name)
+def _as(name: str, counts: dict[str, int], decimal: str) -> pl.Expr:
+    text = _stripped(name, decimal)
     if counts["all"] == 0 or counts["padded"]:
         return text.alias(name)
     if counts["whole"] == counts["all"]:
@@ -105,8 +124,9 @@ def _as(name: str, counts: dict[str, int]) -> pl.Expr:
 
 
 def _parsed(where: str) -> pl.Expr:
+    quoted = _KEYWORD.sub(lambda found: found[1] or f'"{found[2]}"', where)
     try:
-        return pl.sql_expr(where)
+        return pl.sql_expr(quoted)
     except PolarsError as error:
         raise ConfigError(
             f"--where {where!r} is not a SQL expression ({on_one_line(error)}): write it such as "

@@ -214,8 +214,7 @@ def _note_swallowed(path: Path, dialect: Dialect, bad: BadLines, shown: Path) ->
             if len(shapes) == 1 and all(len(row) == len(dialect.columns) for row in rows):
                 reason = (
                     f"a quoted field holds what look like {len(rows) - 1} more rows: say --quote "
-                    f"none if a quote is a letter here, --quote '{dialect.quote}' if they belong "
-                    "to the field"
+                    f"none if quotes are letters, --quote '{dialect.quote}' if it does"
                 )
                 bad.add(shown, start, reason, lines=len(rows))
 

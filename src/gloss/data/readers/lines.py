@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -120,12 +121,18 @@ def input_errors(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(
-            f"{path} is a damaged or unfinished gzip file ({on_one_line(error)}): "
-            "delete it and get it again"
-        ) from None
+        raise _unfinished(path, "gzip", error) from None
+    except zipfile.BadZipFile as error:
+        raise _unfinished(path, "ZIP", error) from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _unfinished(path: Path, kind: str, error: Exception) -> InputError:
+    return InputError(
+        f"{path} is a damaged or unfinished {kind} file ({on_one_line(error)}): "
+        "delete it and get it again"
+    )
 
 
 def json_object(text: str) -> dict[str, Any]:

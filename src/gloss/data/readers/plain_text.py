@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from gloss.data.readers.lines import input_errors
+from gloss.data.readers.lines import input_errors, on_one_line
 from gloss.errors import InputError, UsageError, require_extra
 
 __all__ = ["COMPRESSIONS", "PlainText", "opened", "plain_text"]
@@ -80,7 +80,8 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
                     # Iterating a BufferedReader runs in C; a GzipFile calls Python for each line.
                     yield io.BufferedReader(unpacked)
             case "zstd":
-                yield _zstandard(file)
+                with _zstandard(path, file) as unpacked:
+                    yield unpacked
             case "zip":
                 with _unzipped(path, file) as member:
                     yield member
@@ -96,12 +97,19 @@ def _packing(path: Path, file: IO[bytes]) -> str | None:
     return {b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}.get(magic)
 
 
-def _zstandard(file: IO[bytes]) -> IO[bytes]:
+@contextmanager
+def _zstandard(path: Path, file: IO[bytes]) -> Iterator[IO[bytes]]:
     require_extra("Reading .zst files", "tables", "zstandard")
     import zstandard
 
     stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-    return io.BufferedReader(stream)
+    try:
+        yield io.BufferedReader(stream)
+    except zstandard.ZstdError as error:
+        raise InputError(
+            f"{path} is a damaged or unfinished Zstandard file ({on_one_line(error)}): delete it "
+            "and get it again"
+        ) from None
 
 
 @contextmanager

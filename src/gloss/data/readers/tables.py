@@ -128,7 +128,9 @@ def _read_log(
     for table, first in zip(tables, rows.firsts, strict=True):
         frame = table.frame.with_row_index(_ROW, offset=first)
         if settings.where:
-            kept = rows_where(frame, settings.where, spelled=table.spelled)
+            kept = rows_where(
+                frame, settings.where, spelled=table.spelled, decimal=settings.decimal
+            )
             left_out += _height(frame) - _height(kept)
             frame = kept
         pieces.append(_canonical_log(frame, settings, str(table.path)))
@@ -344,7 +346,7 @@ def _further_columns(
     if _EVERYTHING in settings.columns:
         known = (_ROW, item, settings.title, settings.group, *names)
         names += [name for name in frame.collect_schema().names() if name not in known]
-    types = typed(frame, names) if spelled else {}
+    types = typed(frame, names, decimal=settings.decimal) if spelled else {}
     taken = {"item", "title"} | ({"group"} if settings.group else set())
     group = [pl.col(settings.group).cast(pl.String).alias("group")] if settings.group else []
     return group + [
