@@ -15,6 +15,7 @@ test: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python docs/make_cli_page.py --check
+	$(BIN)/python docs/make_configuration_page.py --check
 	$(BIN)/pytest --numprocesses 2 --dist loadscope
 
 lint: .venv/.dev
@@ -24,6 +25,7 @@ lint: .venv/.dev
 
 docs: .venv/.dev
 	$(BIN)/python docs/make_cli_page.py
+	$(BIN)/python docs/make_configuration_page.py
 
 # Everything but torch is installed by hash. torch is pinned by version only, so that a CPU build
 # from another index, or one that lies on disk, serves as well.

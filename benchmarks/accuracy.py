@@ -6,8 +6,8 @@
 
 `run` does what `gloss run` does, notes how long each stage took (`times.json` in the run folder),
 and does for the ablation what the run does not: the language model's list without neighbours, with
-bought items kept, with fewer beams and outside the catalogue, the fusion without each signal in
-turn and by each other rule. With `--without-model` it does the signals alone, which a CPU can;
+bought items kept, with fewer beams and outside the catalogue, the fusion without each ranker in
+turn and by each other rule. With `--without-model` it does the rankers alone, which a CPU can;
 with `--without-ablation` nothing but the run, as for further seeds. `table` reads run folders, each
 finished or not, and writes Markdown: nothing in it is typed in but figures that others published.
 Runs of the same data and split with several seeds become one row of means, and a table of spreads;
@@ -26,28 +26,27 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from gloss import pipeline, stages
 from gloss.artifacts import MANIFEST, Artifact, open_artifact
-from gloss.config import Experiment, FusionRule, ModelSettings, ScratchModel
+from gloss.config import ModelSettings, ScratchModel
 from gloss.data.dataset import Dataset
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.evaluation.significance import compare_folders
-from gloss.experiments import load_experiment
+from gloss.experiment import pipeline, stages
+from gloss.experiment.loading import load_experiment
+from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
+from gloss.experiment.settings import Experiment
+from gloss.fusion.rule import FusionRule
+from gloss.fusion.rules import RULES, rule_named
 from gloss.progress import Progress, silent
+from gloss.rankers.specs import RANKERS as SPECS
 from gloss.report.published import published_rows
-from gloss.runs import FUSED, OURS, SIGNALS, RunFolder
 from machine import hardware
 
 TIMES, MACHINE = "times.json", "machine"
 COLUMNS = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
 WITHOUT, BY_RULE, ALONE, BEAMS = "without-", "by-", "alone-", "beams-"
 FEWER_BEAMS = (1, 5, 10)
-RULES: dict[FusionRule, str] = {
-    "log-linear": "by fitted weights",
-    "trees": "by fitted trees",
-    "rank": "by ranks alone",
-}
 ALONE_AS = {
     "titles": "language model alone: titles, no neighbours",
     "kept": "language model alone: bought items kept",
@@ -56,18 +55,13 @@ ALONE_AS = {
 
 NAMES = {
     OURS: "GLoSS, language model alone",
-    FUSED: "GLoSS, fused with all signals",
-    SIGNALS: "All signals, no language model",
+    FUSED: "GLoSS, fused with all rankers",
+    RANKERS: "All rankers, no language model",
+    **{spec.name: spec.label for spec in SPECS},
     "last-item": "Last-item search, BM25",
-    "popularity": "Popularity",
-    "transitions": "Transition graph",
-    "two-step": "Transition graph, two steps",
-    "text": "Similar titles",
-    "tuned": "Taught encoder",
-    "words": "Common words",
     "sasrec": "SASRec, full softmax",
 }
-LEARNED_IN = {OURS: "train", "tuned": "teach encoder", "sasrec": "train sasrec"}
+LEARNED_IN = {OURS: "train", **{spec.name: f"train {spec.name}" for spec in SPECS if spec.training}}
 LISTED_IN = {OURS: "generate"}
 """Stages, by what they serve; other lists come of the stage `test …`."""
 
@@ -99,7 +93,7 @@ def main() -> None:
     run.add_argument("config", type=Path)
     run.add_argument("overrides", nargs="*", help="section.key=value")
     run.add_argument("-o", "--out", type=Path, required=True)
-    run.add_argument("--without-model", action="store_true", help="signals alone")
+    run.add_argument("--without-model", action="store_true", help="rankers alone")
     run.add_argument("--without-ablation", action="store_true", help="the run alone")
     table = commands.add_parser("table", help="write the page from run folders")
     table.add_argument("runs", nargs="+", type=Path)
@@ -135,7 +129,7 @@ class Clock:
 
 
 def _run(experiment: Experiment, out: Path, *, model: bool) -> None:
-    done = pipeline.run if model else pipeline.run_signals
+    done = pipeline.run if model else pipeline.run_rankers
     done(experiment, out, announce=Clock(out / TIMES))
 
 
@@ -149,20 +143,20 @@ def _ablate(folder: RunFolder, experiment: Experiment, *, model: bool) -> None:
         for beams in FEWER_BEAMS:
             if beams < experiment.decoding.beams:
                 _otherwise(folder, experiment, f"{BEAMS}{beams}", beams=beams)
-    if experiment.signals.use:
-        _without_parts(folder, experiment, [*([OURS] if model else []), *experiment.signals.use])
+    if experiment.rankers.use:
+        _without_parts(folder, experiment, [*([OURS] if model else []), *experiment.rankers.use])
 
 
 def _without_parts(folder: RunFolder, experiment: Experiment, names: Sequence[str]) -> None:
     """The fusion without each of its lists in turn, and by each other rule."""
-    used = experiment.signals.fusion
+    used = rule_named(experiment.fusion.rule)
     for name in names:
         left = [each for each in names if each != name]
         if left:
             _fuse(folder, experiment, left, f"{WITHOUT}{name}", rule=used)
     for rule in RULES:
         if rule != used:
-            _fuse(folder, experiment, names, f"{BY_RULE}{rule}", rule=rule)
+            _fuse(folder, experiment, names, f"{BY_RULE}{rule.name}", rule=rule)
 
 
 def _alone(
@@ -194,13 +188,13 @@ def _fuse(
     protocol, made = pipeline.protocol_of(experiment), folder.path / "ablations" / out
     fitted = pipeline.fitted_in(experiment, folder)
     stages.fuse(
-        [folder.signal("test", name) for name in names],
-        [fitted.signal("validation", name) for name in names],
+        [folder.ranker("test", name) for name in names],
+        [fitted.ranker("validation", name) for name in names],
         folder.data,
         made,
         rule=rule,
         length=protocol.length,
-        rehearsal=fitted.data,
+        shifted_run=fitted.data,
     )
     _evaluate(folder, made, protocol)
 
@@ -230,7 +224,7 @@ def page(runs: Sequence[RunFolder]) -> str:
         machines = {str(_times(run).get(MACHINE, "not noted")) for run in group}
         parts.append(
             f"Wall times, whatever else ran beside: {'; '.join(sorted(machines))}. Those of fused "
-            "lists are sums over all that is fused, the rehearsal's training included."
+            "lists are sums over all that is fused, the shifted_run's training included."
         )
         parts.append(comparisons(group))
         parts += [ablation(run) for run in group if (run.path / "ablations").is_dir()]
@@ -261,8 +255,8 @@ def lines_of(run: RunFolder) -> list[Line]:
 
 def _parts(experiment: Experiment, name: str) -> Sequence[str]:
     """The lists that a list is made of: itself, where it is not fused."""
-    signals = experiment.signals.use
-    return {FUSED: (OURS, *signals), SIGNALS: signals}.get(name, (name,))
+    rankers = experiment.rankers.use
+    return {FUSED: (OURS, *rankers), RANKERS: rankers}.get(name, (name,))
 
 
 def _label(model: ModelSettings, name: str) -> str:
@@ -312,21 +306,21 @@ def comparisons(runs: Sequence[RunFolder]) -> str:
 
 def _pairs(run: RunFolder) -> list[tuple[str, str]]:
     found = {name: load_evaluation(path)[1].means() for name, path in run.evaluations().items()}
-    ours = [name for name in (FUSED, SIGNALS, OURS) if name in found]
+    ours = [name for name in (FUSED, RANKERS, OURS) if name in found]
     others = [name for name in found if name not in ours]
     best = max(others, key=lambda name: found[name][COLUMNS[0]], default=None)
-    parts = [(FUSED, SIGNALS)] if FUSED in found and SIGNALS in found else []
+    parts = [(FUSED, RANKERS)] if FUSED in found and RANKERS in found else []
     return [*((name, best) for name in ours if best), *parts]
 
 
 def ablation(run: RunFolder) -> str:
-    """What each part is worth: the whole, the language model otherwise, and without each signal."""
-    whole = next((each for each in (FUSED, SIGNALS, OURS) if each in run.evaluations()), None)
+    """What each part is worth: the whole, the language model otherwise, and without each ranker."""
+    whole = next((each for each in (FUSED, RANKERS, OURS) if each in run.evaluations()), None)
     if whole is None:
         return ""
     made = open_artifact(run.ranking(whole), "ranking")
-    rule = RULES.get(made.config["fusion"])
-    label = f"{NAMES[whole]}, {rule}" if rule else NAMES[whole]
+    rule = next((rule for rule in RULES if rule.name == made.config["fusion"]), None)
+    label = f"{NAMES[whole]}, {rule.label}" if rule else NAMES[whole]
     found = {label: load_evaluation(run.evaluation(whole))[1].means()}
     for path in sorted((run.path / "ablations").glob("*-evaluation"), key=_as_told):
         label = _changed(path.name.removesuffix("-evaluation"))
@@ -352,11 +346,11 @@ def _changed(name: str) -> str:
     if name.startswith(BEAMS):
         beams = int(name.removeprefix(BEAMS))
         return f"language model alone: {beams} beam{'s' if beams > 1 else ''}"
-    return next(told for rule, told in RULES.items() if name == f"{BY_RULE}{rule}")
+    return rule_named(name.removeprefix(BY_RULE)).label
 
 
 def _fitted(made: Artifact) -> str:
-    """What a fusion's fit says of each signal."""
+    """What a fusion's fit says of each ranker."""
     weights, gains = (made.summary.get(name, {}) for name in ("weights", "gains"))
     told = [
         f"{NAMES[name]}: " + ", ".join(f"{trait} {value:+.2f}" for trait, value in row.items())
@@ -438,12 +432,12 @@ def _order(line: Line) -> tuple[str, float]:
 
 def _ranking(run: RunFolder, name: str) -> Artifact:
     path = run.ranking(name)
-    return open_artifact(path if path.is_dir() else run.signal("test", name), "ranking")
+    return open_artifact(path if path.is_dir() else run.ranker("test", name), "ranking")
 
 
 def _parameters(run: RunFolder, parts: Sequence[str]) -> str:
     """Of all that was trained, from the manifests: weights may lie elsewhere."""
-    made = {OURS: run.model, "tuned": run.encoder, "sasrec": run.networks}
+    made = {OURS: run.model, **{s.name: run.trained(s.name) for s in SPECS if s.training}}
     manifests = [made[name] / MANIFEST for name in parts if name in made]
     told = [json.loads(m.read_text())["summary"] if m.is_file() else {} for m in manifests]
     if not told or not all("parameters" in summary for summary in told):
@@ -463,8 +457,8 @@ def _times(run: RunFolder) -> dict[str, Any]:
 
 def _learning(times: dict[str, Any], parts: Sequence[str]) -> str:
     stages = [LEARNED_IN[name] for name in parts if name in LEARNED_IN]
-    rehearsed = [f"rehearsal: {stage}" for stage in stages if len(parts) > 1]
-    return _seconds(times, [*stages, *rehearsed])
+    shifted = [f"shifted_run: {stage}" for stage in stages if len(parts) > 1]
+    return _seconds(times, [*stages, *shifted])
 
 
 def _listing(times: dict[str, Any], parts: Sequence[str]) -> str:

@@ -33,8 +33,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from gloss.data.dataset import Dataset
 from gloss.decoding.beams import BeamSettings
-from gloss.decoding.searching import choose_search
-from gloss.language.scratch import train_tokenizer
+from gloss.decoding.choose_search import choose_search
+from gloss.language.scratch.tokenizer import train_tokenizer
 from gloss.prompts import PAPER_TEMPLATE, PromptBuilder
 from machine import matrix_rate, processor, seconds_of, wait
 
@@ -192,7 +192,7 @@ def _prompts(data: Path, users: int) -> list[list[int]]:
 
     builder = PromptBuilder(PAPER_TEMPLATE, count_tokens=count, max_tokens=MOST_PROMPT)
     examples = dataset.examples("test")
-    chosen = [examples[place * len(examples) // users] for place in range(users)]
+    chosen = [examples[n * len(examples) // users] for n in range(users)]
     made: list[list[int]] = tokenizer([p.text for p in builder.build_all(chosen, catalogue)])[
         "input_ids"
     ]
@@ -201,7 +201,7 @@ def _prompts(data: Path, users: int) -> list[list[int]]:
 
 def _spread(prompts: list[list[int]], count: int) -> list[list[int]]:
     """That many of the prompts, evenly spread, so that their lengths are those of all."""
-    return [prompts[place * len(prompts) // count] for place in range(min(count, len(prompts)))]
+    return [prompts[n * len(prompts) // count] for n in range(min(count, len(prompts)))]
 
 
 def _ours(model: Any, entries: int | None) -> Run:
@@ -209,8 +209,8 @@ def _ours(model: Any, entries: int | None) -> Run:
     search = choose_search(model, settings, None, entries=entries)
 
     def run(prompts: Sequence[Sequence[int]]) -> None:
-        found = search.search(prompts, told=lambda done: None)
-        assert all(len(beam.tokens) == NEW_TOKENS for beams in found for beam in beams)
+        results = search.search(prompts)
+        assert all(len(beam.tokens) == NEW_TOKENS for beams in results for beam in beams)
 
     return run
 
@@ -223,10 +223,10 @@ def _generate(model: Any, batch: int, *, tidy: bool) -> Run:
             part = ordered[first : first + batch]
             longest = max(map(len, part))
             tokens = torch.tensor([[0] * (longest - len(p)) + list(p) for p in part])
-            seen = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in part])
+            mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in part])
             model.generate(
                 input_ids=tokens.to(model.device),
-                attention_mask=seen.to(model.device),
+                attention_mask=mask.to(model.device),
                 num_beams=BEAMS,
                 num_return_sequences=BEAMS,
                 min_new_tokens=NEW_TOKENS,
@@ -310,15 +310,15 @@ def _timed(run: Run, prompts: Sequence[Sequence[int]], device: str) -> Rate:
 def _report(
     args: argparse.Namespace, model: Any, prompts: list[list[int]], rows: dict[str, Rate]
 ) -> dict[str, Any]:
-    rate = matrix_rate(args.device)
+    matrix = matrix_rate(args.device)
     copy = _copy_rate(args.device)
     mean = sum(map(len, prompts)) / len(prompts)
     head = model.config.vocab_size * model.config.hidden_size
     body = sum(p.numel() for p in model.model.layers.parameters())
     generated = BEAMS * (NEW_TOKENS - 1)
     work = 2 * body * (mean + generated) + 2 * head * (1 + generated)
-    limit = rate / work
-    peers = {name: each for name, each in rows.items() if name != "ours"}
+    limit = matrix / work
+    peers = {name: peer for name, peer in rows.items() if name != "ours"}
     ours = rows["ours"]
     report = {
         "machine": torch.cuda.get_device_name() if args.device != "cpu" else processor(),
@@ -327,20 +327,20 @@ def _report(
         "shape": args.shape,
         "users": args.peer_users if args.device == "cpu" else len(prompts),
         "mean prompt tokens": round(mean, 1),
-        "matrix product, TFLOP/s": round(rate / 1e12, 3),
+        "matrix product, TFLOP/s": round(matrix / 1e12, 3),
         "copy, GB/s": round(copy / 1e9, 1),
         "limit, users/s": round(limit, 1),
-        "users/s": {name: round(each.users, 2) for name, each in rows.items()},
+        "users/s": {name: round(rate.users, 2) for name, rate in rows.items()},
         "ours, share of the limit": round(ours.users / limit, 3),
-        "ours over": {name: round(ours.users / each.users, 2) for name, each in peers.items()},
+        "ours over": {name: round(ours.users / peer.users, 2) for name, peer in peers.items()},
     }
     if ours.cpu:
         report["rounds"] = args.rounds
         report["processor seconds a user"] = {
-            name: round(each.cpu or 0.0, 3) for name, each in rows.items()
+            name: round(rate.cpu or 0.0, 3) for name, rate in rows.items()
         }
         report["ours over, by processor seconds"] = {
-            name: round((each.cpu or 0.0) / ours.cpu, 2) for name, each in peers.items()
+            name: round((peer.cpu or 0.0) / ours.cpu, 2) for name, peer in peers.items()
         }
     return report
 

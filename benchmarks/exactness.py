@@ -22,13 +22,13 @@ from typing import Any
 import torch
 import yaml
 
-from gloss import stages
 from gloss.config import Decoding
 from gloss.data.dataset import Dataset
 from gloss.decoding.beams import BeamSettings, Hypothesis
-from gloss.decoding.generator import TransformersGenerator
-from gloss.decoding.searching import choose_search
-from gloss.experiments import with_overrides
+from gloss.decoding.choose_search import choose_search
+from gloss.decoding.transformers_generator import TransformersGenerator
+from gloss.experiment import stages
+from gloss.experiment.loading import with_overrides
 from gloss.language.loading import LanguageModel, load_language_model
 from gloss.prompts import Prompt
 
@@ -98,12 +98,12 @@ def _free(
     end = int(language.tokenizer.eos_token_id)
     settings = BeamSettings(BEAMS, BEAMS, new_tokens, 0.0, end)
     search = choose_search(language.model, settings, None, entries=None)
-    ours = search.search(prompts, told=lambda done: None)
+    ours = search.search(prompts)
     theirs = _generate(language.model, prompts, settings)
     pairs = [
         pair
-        for found, wanted in zip(ours, theirs, strict=True)
-        for pair in zip(found, wanted, strict=True)
+        for of_user, wanted in zip(ours, theirs, strict=True)
+        for pair in zip(of_user, wanted, strict=True)
     ]
     differing = [(one, other) for one, other in pairs if one.tokens != other.tokens]
     gaps = [abs(one.score - other.score) for one, other in differing]
@@ -112,8 +112,8 @@ def _free(
         "prompts": len(prompts),
         "beams": len(pairs),
         "prompts with equal tokens in every beam": sum(
-            [h.tokens for h in found] == [h.tokens for h in wanted]
-            for found, wanted in zip(ours, theirs, strict=True)
+            [h.tokens for h in of_user] == [h.tokens for h in wanted]
+            for of_user, wanted in zip(ours, theirs, strict=True)
         ),
         "beams with equal tokens": len(pairs) - len(differing),
         "largest difference of scores": max(abs(one.score - other.score) for one, other in pairs),
@@ -127,7 +127,7 @@ def _generate(
     model: Any, prompts: Sequence[list[int]], settings: BeamSettings, *, batch: int = 256
 ) -> list[tuple[Hypothesis, ...]]:
     """The same by transformers, in batches of similar length."""
-    found: list[tuple[Hypothesis, ...]] = [()] * len(prompts)
+    results: list[tuple[Hypothesis, ...]] = [()] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     for first in range(0, len(order), batch):
         rows = order[first : first + batch]
@@ -149,10 +149,10 @@ def _generate(
         )
         written = [_until(settings.end, row) for row in out.sequences[:, longest:].tolist()]
         scored = list(map(Hypothesis, written, out.sequences_scores.tolist()))
-        for place, row in enumerate(rows):
-            found[row] = tuple(scored[place * settings.returned : (place + 1) * settings.returned])
+        for first_beam, row in zip(range(0, len(scored), settings.returned), rows, strict=True):
+            results[row] = tuple(scored[first_beam : first_beam + settings.returned])
         print(f"generate: {first + len(rows)} of {len(order)}", flush=True)
-    return found
+    return results
 
 
 def _until(end: int, tokens: list[int]) -> tuple[int, ...]:
@@ -166,8 +166,8 @@ def _inside(language: LanguageModel, dataset: Dataset, *, users: int) -> dict[st
     beams = TransformersGenerator(language, Decoding(mode="catalogue", beams=20), catalogue)
     prompts: list[Prompt] = beams.prompt_builder().build_all(examples, catalogue)
     searched, scored = beams.generate(prompts), exact.generate(prompts)
-    texts = [[query.text for query in each.queries] for each in searched]
-    best = [[query.text for query in each.queries] for each in scored]
+    texts = [[query.text for query in generation.queries] for generation in searched]
+    best = [[query.text for query in generation.queries] for generation in scored]
     pairs = list(zip(texts, best, strict=True))
     return {
         "catalogue": len(catalogue.titles),

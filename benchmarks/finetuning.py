@@ -32,15 +32,17 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, TrainerCallback
 
 from decoding import SHAPES
-from gloss.config import Experiment, LoraModel, LoraTraining
+from gloss.choices import Backend
+from gloss.config import LoraModel, LoraTraining
 from gloss.data.dataset import Dataset
-from gloss.experiments import load_experiment
-from gloss.language.adapters import load_tokenizer
+from gloss.experiment.loading import load_experiment
+from gloss.experiment.settings import Experiment
 from gloss.language.bases import Base
-from gloss.language.examples import EncodedExample, encode, questions_of
-from gloss.language.finetune import Backend, adapt, make_trainer
-from gloss.language.packing import Packed, Padded
-from gloss.language.scratch import train_tokenizer
+from gloss.language.examples import EncodedExample, encode, examples_of
+from gloss.language.lora.adapt import adapt
+from gloss.language.lora.adapters import load_tokenizer
+from gloss.language.lora.trainer import ExampleDataset, collator_of, make_trainer
+from gloss.language.scratch.tokenizer import train_tokenizer
 from gloss.prompts import PAPER_TEMPLATE
 from machine import best_device, hardware, matrix_rate, wait
 
@@ -127,7 +129,7 @@ def samples(data: Path, base: Path, count: int) -> tuple[Rows, Rows]:
     """That many training samples, evenly spread over the users, and validation samples."""
     dataset, tokenizer = Dataset.load(data), load_tokenizer(base)
     catalogue = dataset.catalogue("paper")
-    questions = questions_of(dataset.train())
+    questions = examples_of(dataset.train())
     chosen = [questions[place * len(questions) // count] for place in range(count)]
     asked = dataset.examples("validation", limit=VALIDATED)
     train, validation = (
@@ -141,9 +143,9 @@ def recipes(shape: str, changes: Sequence[str]) -> dict[str, Recipe]:
     """Those of configs/, for one epoch."""
     size = shape if shape != "tiny" else "llama-3.2-1b"
     ours = [f"training.{change}" if "." not in change else change for change in changes]
-    published = _read(f"toys-{size}.yaml", [])
-    fast = _read(f"toys-{size}-fast.yaml", ours)
-    everywhere = _read(f"toys-{size}-fast.yaml", [*ours, "training.loss_on=all"])
+    published = _read(f"{size}.yaml", [])
+    fast = _read(f"{size}-fast.yaml", ours)
+    everywhere = _read(f"{size}-fast.yaml", [*ours, "training.loss_on=all"])
     return {
         "published": published,
         "ours": fast,
@@ -183,12 +185,8 @@ def measured(
     trainer.add_callback(clock)
     try:
         trainer.train()
-        trainer.data_collator = (
-            Packed("completion", adapted.attends)
-            if training.packing
-            else Padded(pad, "completion", shifted=not adapted.shifts)
-        )
-        loss = trainer.evaluate(_as_dataset(trainer, validation))["eval_loss"]
+        trainer.data_collator = collator_of(adapted, training, "completion", pad=pad)
+        loss = trainer.evaluate(ExampleDataset(validation))["eval_loss"]
     except torch.cuda.OutOfMemoryError:
         return {"failed": "out of memory"}
     finally:
@@ -219,10 +217,6 @@ class _Clock(TrainerCallback):
             wait(best_device())
             self.steps = state.global_step
             self.seconds = time.perf_counter() - self.started
-
-
-def _as_dataset(trainer: Any, rows: Rows) -> Any:
-    return type(trainer.train_dataset)(rows)
 
 
 def useful_work(config: Any, rows: Rows, training: LoraTraining) -> float:

@@ -20,11 +20,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gloss import stages
-from gloss.config import Experiment
 from gloss.evaluation.evaluate import load_evaluation
-from gloss.experiments import load_experiment
-from gloss.pipeline import protocol_of
+from gloss.experiment import stages
+from gloss.experiment.loading import load_experiment
+from gloss.experiment.pipeline import protocol_of
+from gloss.experiment.settings import Experiment
 from machine import best_device, hardware, matrix_rate
 
 AS_IT_IS = "-"

@@ -18,17 +18,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from decoding import BEAMS, _model, _processor, _prompts
+from decoding import BEAMS, _model, _prompts
 from gloss.config import Decoding, ScratchModel
 from gloss.data.dataset import Dataset
 from gloss.decoding.beams import BeamSettings
-from gloss.decoding.fast import cpu_engine
-from gloss.decoding.generator import TransformersGenerator
-from gloss.decoding.searching import CpuSlottedSearch
+from gloss.decoding.cpu.search import CpuSearch, CpuSlots
 from gloss.decoding.title_trie import TitleTrie
+from gloss.decoding.transformers_generator import TransformersGenerator
 from gloss.language.loading import LanguageModel
-from gloss.language.scratch import new_model, train_tokenizer
+from gloss.language.scratch.llama import new_model
+from gloss.language.scratch.tokenizer import train_tokenizer
 from gloss.prompts import TITLES_ONLY
+from machine import processor
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def main() -> None:
     prompts = _prompts(args.data, args.users)
     own = Dataset.load(args.data).catalogue("fair").titles
     ids: list[list[int]] = train_tokenizer(own, vocabulary=8000)([*own])["input_ids"]
-    report: dict[str, Any] = {"machine": _processor(), "users": args.users, "beams": BEAMS}
+    report: dict[str, Any] = {"machine": processor(), "users": args.users, "beams": BEAMS}
     for count in args.titles:
         titles = _spliced(ids, count)
         started = time.process_time()
@@ -79,7 +80,7 @@ def _exact(dataset: Dataset, *, users: int) -> dict[str, float]:
     generator.title_scores(prompts)
     return {
         "titles": len(catalogue.titles),
-        "tokens read a user": generator.tokens_a_user(),
+        "tokens read a user": generator.footprint().new_tokens,
         "seconds a user": round((time.perf_counter() - started) / users, 2),
         "processor seconds a user": round((time.process_time() - worked) / users, 2),
     }
@@ -87,11 +88,11 @@ def _exact(dataset: Dataset, *, users: int) -> dict[str, float]:
 
 def _spliced(ids: list[list[int]], count: int) -> list[list[int]]:
     rng = random.Random(0)
-    made = ids[:count]
-    while len(made) < count:
+    titles = ids[:count]
+    while len(titles) < count:
         one, other = rng.choice(ids), rng.choice(ids)
-        made.append(one[: rng.randint(1, len(one))] + other[len(other) // 2 :])
-    return made
+        titles.append(one[: rng.randint(1, len(one))] + other[len(other) // 2 :])
+    return titles
 
 
 def _bytes(trie: TitleTrie) -> int:
@@ -101,19 +102,17 @@ def _bytes(trie: TitleTrie) -> int:
 
 def _share(model: Any, trie: TitleTrie, prompts: list[list[int]]) -> float:
     """Processor time in the trie over that of all decoding steps, prompts not counted."""
-    search = CpuSlottedSearch(
-        model, BeamSettings(BEAMS, BEAMS, 50, 0.0, end=0), trie, entries=65536
-    )
-    search.search(prompts[:2], told=lambda done: None)
-    inside, whole = _Clock(), _Clock()
-    looked, stepped = cpu_engine.trie_maxima, cpu_engine.CpuSearch._step
-    cpu_engine.trie_maxima = inside.around(looked)
-    cpu_engine.CpuSearch._step = whole.around(stepped)
+    search = CpuSearch(model, BeamSettings(BEAMS, BEAMS, 50, 0.0, end=0), trie, entries=65536)
+    search.search(prompts[:2])
+    in_trie, in_steps = _Clock(), _Clock()
+    trie_topk, step = CpuSlots._trie_topk, CpuSlots._step
+    CpuSlots._trie_topk = staticmethod(in_trie.around(trie_topk))
+    CpuSlots._step = in_steps.around(step)
     try:
-        search.search(prompts, told=lambda done: None)
+        search.search(prompts)
     finally:
-        cpu_engine.trie_maxima, cpu_engine.CpuSearch._step = looked, stepped
-    return inside.seconds / whole.seconds
+        CpuSlots._trie_topk, CpuSlots._step = staticmethod(trie_topk), step
+    return in_trie.seconds / in_steps.seconds
 
 
 class _Clock:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import typer.main
+from pages import table, write_or_check
 
-from gloss.cli.main import app
+from gloss.cli.app import app
 
-PAGE = Path(__file__).with_name("cli.md")
 HEAD = """# The commands
 
 Made from the help of the commands by `make docs`. `gloss --debug …` shows the trace of an error;
-exit code 2 is a wrong call, 1 a failure.
+exit code 2 is a wrong call, 1 a failure, 128 + N the end by signal N.
 """
 
 
 def main() -> None:
     """Write the page, or compare it."""
-    text = HEAD + "\n".join(_pages(typer.main.get_command(app), "gloss"))
-    if "--check" not in sys.argv:
-        PAGE.write_text(text, "utf-8")
-    elif not PAGE.is_file() or PAGE.read_text("utf-8") != text:
-        sys.exit("docs/cli.md is not what the commands say: run `make docs`")
+    write_or_check("cli.md", HEAD + "\n".join(_pages(typer.main.get_command(app), "gloss")))
 
 
 def _pages(command: Any, name: str) -> Iterator[str]:
@@ -42,11 +36,11 @@ def _page(command: Any, path: str) -> Iterator[str]:
     yield f"\n## {path}\n"
     yield " ".join(text.split())
     yield f"\n```\n{' '.join(example.split())}\n```\n"
-    yield "| option | meaning | default |"
-    yield "|---|---|---|"
-    for option in command.params:
-        if "--help" not in option.opts:
-            yield f"| {_names(option)} | {option.help or ''} | {_default(option)} |"
+    options = [option for option in command.params if "--help" not in option.opts]
+    yield from table(
+        ("option", "meaning", "default"),
+        ((_names(option), option.help or "", _default(option)) for option in options),
+    )
 
 
 def _names(option: Any) -> str:
@@ -59,7 +53,9 @@ def _default(option: Any) -> str:
     if option.required:
         return "required"
     shown = option.default
-    return "" if shown is None or shown is False or shown == [] or callable(shown) else f"`{shown}`"
+    if shown is None or shown is False or shown in ([], "") or callable(shown):
+        return ""
+    return f"`{shown}`"
 
 
 if __name__ == "__main__":

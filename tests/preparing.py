@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gloss import stages
 from gloss.config import TableData
 from gloss.data.dataset import Dataset
+from gloss.experiment import stages
 
 TITLES = (
     "Red kite",

@@ -124,11 +124,11 @@ def kill_until_done(
 def _serve() -> None:
     import gloss.cli.main
     import gloss.cli.output
-    import gloss.decoding.generator
-    import gloss.language.finetune
-    import gloss.language.scratch
-    import gloss.pipeline
-    import gloss.recommender  # noqa: F401
+    import gloss.decoding.open
+    import gloss.experiment.pipeline
+    import gloss.language.lora.finetune
+    import gloss.language.scratch.train
+    import gloss.recommender.recommender  # noqa: F401
 
     while line := sys.stdin.readline():
         call = json.loads(line)

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import doctest
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gloss import prompts
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.histories import Example
 from gloss.errors import ConfigError
@@ -23,10 +20,6 @@ def builder(most: int, template: PromptTemplate = PLAIN) -> PromptBuilder:
 
 def items(titles: list[str]) -> list[str]:
     return [f"b{place}" for place in range(len(titles))]
-
-
-def test_the_examples_of_the_module_hold():
-    assert doctest.testmod(prompts).failed == 0
 
 
 def test_the_papers_prompt_is_the_papers():

@@ -1,4 +1,4 @@
-"""A pretrained model for tests: random, tiny, with grouped heads and the published template."""
+"""What tests of fine-tuning share: a shop, a tiny base model, and a recipe."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gloss import stages
 from gloss.config import LoraTraining, ShopData
 from gloss.data.dataset import Dataset
-from gloss.prompts import PAPER_TEMPLATE
+from gloss.experiment import stages
+from gloss.testing.tiny_model import write_tiny_llama
 
 __all__ = ["TRAINING", "make_base", "make_shop", "one_thread"]
 
@@ -49,25 +49,5 @@ def make_shop(folder: Path) -> Dataset:
 
 
 def make_base(folder: Path, shop: Dataset, **shape: Any) -> Path:
-    """A model folder of another origin, as the hub has them."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    from gloss.language.scratch import train_tokenizer
-
-    words = [*shop.catalogue("paper").titles, *[PAPER_TEMPLATE.render(["x"])] * 20]
-    tokenizer = train_tokenizer(words, vocabulary=500)
-    sizes = {
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 512,
-    }
-    ends = {"bos_token_id": 0, "eos_token_id": 0, "tie_word_embeddings": True}
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **{**sizes, **shape}, **ends))
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    """A model folder of another origin, whose tokenizer was trained on the shop's titles."""
+    return write_tiny_llama(folder, shop.catalogue("paper").titles, **shape)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gloss.data.catalogue import Catalogue, Item
     from gloss.data.dataset import Dataset
     from gloss.errors import GlossError
-    from gloss.recommender import Recommendation, Recommender
+    from gloss.recommender.recommender import Recommendation, Recommender
 
 __all__ = ["Catalogue", "Dataset", "GlossError", "Item", "Recommendation", "Recommender"]
 
@@ -22,8 +22,8 @@ _HOMES = {
     "Dataset": "gloss.data.dataset",
     "GlossError": "gloss.errors",
     "Item": "gloss.data.catalogue",
-    "Recommendation": "gloss.recommender",
-    "Recommender": "gloss.recommender",
+    "Recommendation": "gloss.recommender.recommender",
+    "Recommender": "gloss.recommender.recommender",
 }
 
 

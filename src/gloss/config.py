@@ -1,62 +1,81 @@
-"""One experiment as typed settings: a section for each stage.
+"""The sections of an experiment as typed settings, one for each stage.
 
-Knows settings; knows nothing of what they do, nor of files (experiments.py).
+Knows settings; knows nothing of what they do, nor of files (experiment/loading.py). The settings of
+a ranker stand in the ranker's own file, and experiment/settings.py puts all sections together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
-    PositiveInt,
-    Tag,
     model_validator,
 )
+
+from gloss.choices import Cut, DecodingMode, Quantization, SplitRule
 
 __all__ = [
     "AS_IT_IS",
     "AmazonData",
     "Decoding",
-    "Experiment",
-    "FusionRule",
+    "Epochs",
+    "Heads",
+    "HistoryLength",
     "Index",
+    "Layers",
+    "LearningRate",
+    "ListLength",
     "Loading",
+    "LogRules",
     "LoraModel",
     "LoraTraining",
     "ModelSettings",
+    "Networks",
     "PresetData",
     "PresetName",
     "Ranking",
-    "SASRec",
     "ScratchModel",
+    "Seed",
+    "Settings",
+    "Share",
     "ShopData",
-    "SignalName",
-    "Signals",
     "TableData",
+    "TitleFusion",
+    "Tokens",
     "Training",
     "TrainingSettings",
-    "Transitions",
-    "Tuning",
+    "Users",
+    "Width",
 ]
+
+# Bounds are far above anything useful: they refuse typing errors before memory or time does.
+MAX_USERS = 10**9
+MAX_LENGTH = 10**5
+MAX_STEPS = 10**7
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Users = Annotated[int, Field(ge=1, le=MAX_USERS)]
+ListLength = Annotated[int, Field(ge=1, le=MAX_LENGTH)]
+HistoryLength = Annotated[int, Field(ge=1, le=MAX_LENGTH)]
+Tokens = Annotated[int, Field(ge=1, le=2**17)]
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+LearningRate = Annotated[float, Field(gt=0, le=10)]
+Networks = Annotated[int, Field(ge=1, le=64)]
+Layers = Annotated[int, Field(ge=1, le=128)]
+Heads = Annotated[int, Field(ge=1, le=256)]
+Width = Annotated[int, Field(ge=2, le=16_384)]
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
+    """The base of every section: unknown settings are errors, and values do not change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-_Section = TypeVar("_Section", bound=_Settings)
-
-SplitRule = Literal["paper", "leave-one-out"]
 
 
 def _as_sources(value: Any) -> Any:
@@ -66,87 +85,114 @@ def _as_sources(value: Any) -> Any:
 
 
 Sources = Annotated[tuple[str, ...], BeforeValidator(_as_sources)]
+Purchases = Annotated[int, Field(ge=0, le=MAX_USERS)]
+
+_SPLIT: Any = Field(
+    "paper", description="Who trains on the second-last purchase (docs/protocol.md)."
+)
+_BAD_LINES: Any = Field(0, description="Malformed lines that are left out; more are an error.")
+_K_CORE: Any = Field(
+    0, description="Keep the k-core: users and items with at least so many purchases."
+)
 
 
-class ShopData(_Settings):
+class ShopData(Settings):
     """The built-in synthetic shop."""
 
-    source: Literal["shop"] = "shop"
-    users: PositiveInt = 3000
-    seed: Seed = 0
-    split: SplitRule = "paper"
+    source: Literal["shop"] = Field("shop", description="Where the data come from.")
+    users: Users = Field(3000, description="How many people buy there.")
+    seed: Seed = Field(0, description="Another seed, another shop.")
+    split: SplitRule = _SPLIT
 
 
-class AmazonData(_Settings):
-    """A category of the Amazon reviews, in `folder` or, without one, fetched (2014 only). edition:
-    the year of the files, whose names and fields differ."""
+class AmazonData(Settings):
+    """A category of the Amazon reviews."""
 
-    source: Literal["amazon"]
-    category: str
-    edition: Literal["2014", "2018", "2023"] = "2014"
-    folder: Path | None = None
-    mirrors: tuple[str, ...] = ()
-    min_purchases: int = Field(0, ge=0)
-    max_bad_lines: int = Field(0, ge=0)
-    split: SplitRule = "paper"
+    source: Literal["amazon"] = Field(description="Where the data come from.")
+    category: str = Field(description="beauty, toys, sports, or a name in the original files.")
+    edition: Literal["2014", "2018", "2023"] = Field(
+        "2014", description="The year of the files, whose names and fields differ."
+    )
+    folder: Path | None = Field(
+        None, description="The folder of the original files (default: downloaded, 2014 only)."
+    )
+    mirrors: tuple[str, ...] = Field((), description="Addresses to download from.")
+    min_purchases: Purchases = _K_CORE
+    max_bad_lines: Purchases = _BAD_LINES
+    split: SplitRule = _SPLIT
 
 
-class _LogRules(_Settings):
+class LogRules(Settings):
     """What is kept of a log, whatever it was read from."""
 
+    source: str = Field(description="Where the data come from.")
     where: str | None = Field(
         None, description="A SQL expression on columns; rows for which it is not true are left out."
     )
-    drop_repeats: bool = Field(False, description="Leave out what was bought just before, too.")
-    min_purchases: int = Field(0, ge=0, description="Keep the k-core: at least this many each.")
-    min_user_purchases: int = Field(0, ge=0, description="Users with fewer are left out, once.")
-    min_item_purchases: int = Field(0, ge=0, description="Items with fewer are left out, once.")
-    unknown_share: float = Field(
-        0.05, ge=0, le=1, description="Warn if more purchases name items the catalogue lacks."
+    drop_repeats: bool = Field(
+        False, description="Leave out purchases of what the user bought just before."
     )
-    max_bad_lines: int = Field(0, ge=0, description="Malformed lines to put up with.")
-    split: SplitRule = "paper"
+    min_purchases: Purchases = _K_CORE
+    min_user_purchases: Purchases = Field(0, description="Leave out users with fewer, once.")
+    min_item_purchases: Purchases = Field(0, description="Leave out items with fewer, once.")
+    unknown_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Warn if more of the purchases name items that the catalogue lacks.",
+    )
+    max_bad_lines: Purchases = _BAD_LINES
+    split: SplitRule = _SPLIT
 
 
-class TableData(_LogRules):
+class TableData(LogRules):
     """Your own tables, in any format that docs/data.md names.
 
-    Sources are files, folders, globs, https:// addresses, addresses of databases (with sql), hf://
-    names or "-" for standard input; several are one log. Without items, titles stand beside
-    purchases. Columns go by name, or by number from 1 where there is no head. What is None about a
-    dialect or about times is detected, and said."""
+    Sources are files, folders, globs, https:// addresses, addresses of databases, hf:// names or
+    "-" for standard input; several are one log. Columns go by name, or by number from 1 where there
+    is no head. What is not set about how files and times are written is detected."""
 
-    source: Literal["table"]
-    interactions: Sources
-    items: Sources = ()
-    sql: str | None = Field(None, description="The query for purchases.")
-    items_sql: str | None = Field(None, description="The query for items.")
-    user: str = "user"
-    item: str = "item"
-    time: str | None = "time"
-    title: str = "title"
-    item_in_items: str | None = None
-    group: str | None = Field(None, description="Column that variants of one product share.")
-    columns: tuple[str, ...] = Field((), description='Further columns of items; "*" for all.')
+    source: Literal["table"] = Field(description="Where the data come from.")
+    interactions: Sources = Field(description="The sources of the purchases.")
+    items: Sources = Field(
+        (), description="The sources of the titles (default: they stand beside the purchases)."
+    )
+    sql: str | None = Field(None, description="Query for the purchases of a database.")
+    items_sql: str | None = Field(None, description="Query for the items of a database.")
+    user: str = Field("user", description="Column of the user, or of the session.")
+    item: str = Field("item", description="Column of the item.")
+    time: str | None = Field("time", description="Column of the time; null: the rows are in order.")
+    title: str = Field("title", description="Column of the title.")
+    item_in_items: str | None = Field(
+        None, description="Column of the item in `items`, if it differs."
+    )
+    group: str | None = Field(
+        None, description="Column of items that variants of one product share."
+    )
+    columns: tuple[str, ...] = Field(
+        (), description='Further columns of items that are kept; "*" for all.'
+    )
     list_separator: str | None = Field(
         None, description="What stands between items where a row holds a user's whole list."
     )
-    delimiter: str | None = Field(None, description='Between columns: "," ";" "\t" "|" "::" …')
+    delimiter: str | None = Field(None, description='Between columns: "," ";" tab "|" "::" …')
     encoding: str | None = Field(None, description="utf-8, utf-16, cp1252, latin-1, …")
-    quote: str | None = Field(None, description='Around fields; "" for none.')
+    quote: str | None = Field(None, description='Around fields; "" if a quote is a letter.')
     header: bool | None = Field(None, description="Whether the first row names the columns.")
-    decimal: Literal[".", ","] = "."
-    items_delimiter: str | None = None
-    items_encoding: str | None = None
-    items_quote: str | None = None
-    items_header: bool | None = None
-    time_format: str | None = Field(None, description="How dates are spelled, as in strptime.")
-    time_unit: Literal["s", "ms", "us", "ns", "none"] | None = None
+    decimal: Literal[".", ","] = Field(".", description="The decimal point of numbers.")
+    items_delimiter: str | None = Field(None, description="`delimiter`, of items alone.")
+    items_encoding: str | None = Field(None, description="`encoding`, of items alone.")
+    items_quote: str | None = Field(None, description="`quote`, of items alone.")
+    items_header: bool | None = Field(None, description="`header`, of items alone.")
+    time_format: str | None = Field(None, description='How dates are spelled: "%d/%m/%Y %H:%M".')
+    time_unit: Literal["s", "ms", "us", "ns", "none"] | None = Field(
+        None, description="The unit of times that are numbers; none: plain numbers."
+    )
     missing: tuple[str, ...] | None = Field(
-        None, description="What stands for no value, in place of the usual words."
+        None, description='Words for no value, in place of "", NULL, nan, <NA> and \\N.'
     )
     drop_leading_zeros: bool = Field(False, description="0042 and 42 are the same id.")
-    keep_unbought: bool = True
+    keep_unbought: bool = Field(True, description="Whether items that nobody bought stay.")
 
 
 PresetName = Literal[
@@ -165,27 +211,35 @@ PresetName = Literal[
 ]
 
 
-class PresetData(_LogRules):
-    """A public data set by its name, in a folder with the files as they are published
-    (docs/data.md)."""
+class PresetData(LogRules):
+    """A public data set by its name (docs/data.md)."""
 
-    source: Literal["preset"]
-    preset: PresetName
-    folder: Path
+    source: Literal["preset"] = Field(description="Where the data come from.")
+    preset: PresetName = Field(description="The name of the data set.")
+    folder: Path = Field(description="The folder with its files as they are published.")
 
 
-class ScratchModel(_Settings):
-    """A Llama trained from zero. context: tokens that it can look back; networks: trained with
-    seeds in a row, and their titles' probabilities averaged."""
+class ScratchModel(Settings):
+    """A Llama that is trained from zero on the histories."""
 
-    recipe: Literal["scratch"] = "scratch"
-    vocabulary: PositiveInt = 8000
-    layers: PositiveInt = 8
-    width: PositiveInt = 512
-    heads: PositiveInt = 8
-    mlp_width: PositiveInt | None = None
-    context: PositiveInt = 512
-    networks: PositiveInt = 1
+    recipe: Literal["scratch"] = Field(
+        "scratch", description="Train a model from zero, or an adapter on a pretrained one."
+    )
+    vocabulary: int = Field(
+        8000, ge=1, le=1_000_000, description="Tokens of the tokenizer, trained on the titles."
+    )
+    layers: Layers = Field(8, description="Transformer blocks.")
+    width: Width = Field(512, description="Size of a hidden state; a multiple of 2 x `heads`.")
+    heads: Heads = Field(8, description="Attention heads of a block.")
+    mlp_width: int | None = Field(
+        None, ge=1, le=65_536, description="Size of the MLP's hidden layer (default: 4 x `width`)."
+    )
+    context: Tokens = Field(512, description="Tokens of history and answer at most.")
+    networks: Networks = Field(
+        1,
+        description="Networks trained with successive seeds, whose title probabilities are "
+        "averaged.",
+    )
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> ScratchModel:
@@ -194,112 +248,175 @@ class ScratchModel(_Settings):
         return self
 
 
-class LoraModel(_Settings):
-    """An adapter on a pretrained model. base: a hub name (ORG/NAME) or a folder; revision: of the
-    hub, a branch, tag or commit; quantization: how the frozen weights are held; targets: the linear
-    layers that get an adapter of this rank, scaled by alpha / rank."""
+class LoraModel(Settings):
+    """A LoRA adapter on a pretrained model."""
 
-    recipe: Literal["lora"]
-    base: Annotated[str, Field(min_length=1)]
-    revision: str | None = None
-    quantization: Literal["nf4", "none"] = "nf4"
-    rank: PositiveInt = 16
-    alpha: PositiveInt = 16
-    dropout: Share = 0.0
-    targets: Annotated[tuple[str, ...], Field(min_length=1)] = (
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-        "gate_proj",
-        "up_proj",
-        "down_proj",
+    recipe: Literal["lora"] = Field(
+        description="Train a model from zero, or an adapter on a pretrained one."
+    )
+    base: str = Field(
+        min_length=1, description="The pretrained model: ORG/NAME on the hub, or a folder."
+    )
+    revision: str | None = Field(
+        None, description="Branch, tag or commit on the hub (default: the newest)."
+    )
+    quantization: Quantization = Field(
+        "nf4", description="How the frozen weights are held: in 4 bits, or in bf16."
+    )
+    rank: int = Field(16, ge=1, le=4096, description="Rank of the adapter's matrices.")
+    alpha: int = Field(16, ge=1, le=65_536, description="The adapter is scaled by alpha / `rank`.")
+    dropout: Share = Field(0.0, description="Dropout before the adapter.")
+    targets: tuple[str, ...] = Field(
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        min_length=1,
+        description="The linear layers that get an adapter.",
     )
 
 
-class Training(_Settings):
-    """How a model is trained. batch_tokens: tokens a step; dropout: after the embedding, attention
-    and MLP blocks; attention_dropout: in the attention weights; agreement: how much it counts that
-    two readings with different dropout agree (R-Drop), at twice the cost; clip: largest gradient.
-
-    How histories differ from epoch to epoch: random_start, share of the users that begin at a
-    random purchase; dropped, share of the purchases left out; reversed, share of the users read
-    from the last purchase to the first; jitter, by how many places purchases move at most."""
+class Training(Settings):
+    """How a model is trained from zero (`model.recipe: scratch`)."""
 
     recipe: Literal["scratch"] = Field("scratch", exclude=True, repr=False)
-    epochs: PositiveInt = 20
-    batch_tokens: PositiveInt = 65536
-    learning_rate: float = Field(1e-3, gt=0)
-    warmup_steps: int = Field(200, ge=0)
-    weight_decay: float = Field(0.1, ge=0)
-    dropout: Share = 0.2
-    attention_dropout: Share = 0.0
-    agreement: float = Field(0.0, ge=0)
-    random_start: float = Field(0.5, ge=0, le=1)
-    dropped: Share = 0.0
-    reversed: float = Field(0.0, ge=0, le=1)
-    jitter: float = Field(0.0, ge=0)
-    clip: float = Field(1.0, gt=0)
-    validation_users: int = Field(1000, ge=0)
+    epochs: Epochs = Field(20, description="Passes over all histories.")
+    batch_tokens: int = Field(65_536, ge=1, le=2**24, description="Tokens in an optimizer step.")
+    learning_rate: LearningRate = Field(1e-3, description="The highest learning rate.")
+    warmup_steps: int = Field(
+        200, ge=0, le=MAX_STEPS, description="Steps in which the learning rate rises."
+    )
+    weight_decay: float = Field(0.1, ge=0, le=10, description="Weight decay of AdamW.")
+    dropout: Share = Field(
+        0.2, description="Dropout after the embedding and after attention and MLP blocks."
+    )
+    attention_dropout: Share = Field(0.0, description="Dropout in the attention weights.")
+    r_drop: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="Weight of R-Drop: the KL divergence of two forward passes with different "
+        "dropout, at twice the cost.",
+    )
+    random_start: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the histories that begin at a random purchase, anew each epoch.",
+    )
+    dropped: Share = Field(
+        0.0, description="Share of the purchases that are left out, anew each epoch."
+    )
+    reversed: float = Field(
+        0.0, ge=0, le=1, description="Share of the histories read from the last purchase back."
+    )
+    jitter: float = Field(
+        0.0, ge=0, le=1000, description="Places by which a purchase moves in its history at most."
+    )
+    clip: float = Field(1.0, gt=0, le=1e6, description="Largest norm of the gradient.")
+    validation_users: int = Field(
+        1000, ge=0, le=MAX_USERS, description="Users whose loss is measured after each epoch."
+    )
 
 
-class LoraTraining(_Settings):
-    """How an adapter is trained; the defaults are the published recipe (docs/protocol.md).
-
-    batch: examples that a device reads at once, accumulation: how often before a step; sequence:
-    tokens of an example at most, oldest purchases dropped whole; loss_on: every token, or the
-    answer's alone; packing: examples one after the other instead of padded, with the same loss;
-    gradient_checkpointing: "auto" only where memory asks for it; patience: epochs without a better
-    validation loss before it stops; report_to: trackers (tensorboard, wandb, trackio)."""
+class LoraTraining(Settings):
+    """How an adapter is trained (`model.recipe: lora`); the defaults are the published recipe
+    (docs/protocol.md)."""
 
     recipe: Literal["lora"] = Field("lora", exclude=True, repr=False)
-    epochs: PositiveInt = 10
-    batch: PositiveInt = 4
-    accumulation: PositiveInt = 4
-    learning_rate: float = Field(1e-4, gt=0)
-    warmup_steps: int = Field(300, ge=0)
-    optimizer: Literal["adamw-8bit", "adamw"] = "adamw-8bit"
-    weight_decay: float = Field(0.01, ge=0)
-    clip: float = Field(1.0, gt=0)
-    sequence: PositiveInt = 1024
-    loss_on: Literal["all", "completion"] = "all"
-    packing: bool = False
-    gradient_checkpointing: Literal["auto", "always", "never"] = "always"
-    compile: bool = False
-    patience: PositiveInt = 3
-    validation_users: int = Field(2000, ge=0)
-    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    epochs: Epochs = Field(10, description="Passes over all examples at most.")
+    batch: int = Field(4, ge=1, le=65_536, description="Examples in a forward pass on a device.")
+    accumulation: int = Field(
+        4, ge=1, le=65_536, description="Forward passes before an optimizer step."
+    )
+    learning_rate: LearningRate = Field(1e-4, description="The highest learning rate.")
+    warmup_steps: int = Field(
+        300, ge=0, le=MAX_STEPS, description="Steps in which the learning rate rises."
+    )
+    optimizer: Literal["adamw-8bit", "adamw"] = Field(
+        "adamw-8bit", description="AdamW with states of 8 bits (on a GPU) or of 32."
+    )
+    weight_decay: float = Field(0.01, ge=0, le=10, description="Weight decay of AdamW.")
+    clip: float = Field(1.0, gt=0, le=1e6, description="Largest norm of the gradient.")
+    sequence: Tokens = Field(
+        1024,
+        description="Tokens of an example at most; longer ones lose their oldest purchases.",
+    )
+    loss_on: Literal["all", "completion"] = Field(
+        "all", description="Tokens that carry loss: all of them, or the answer's alone."
+    )
+    packing: bool = Field(
+        False, description="Examples one after the other instead of padded, with the same loss."
+    )
+    gradient_checkpointing: Literal["auto", "always", "never"] = Field(
+        "always", description="Compute activations twice; auto: only where memory requires it."
+    )
+    compile: bool = Field(False, description="Compile the model with torch.compile.")
+    patience: int = Field(
+        3, ge=1, le=10_000, description="Epochs without a better validation loss before it stops."
+    )
+    validation_users: int = Field(
+        2000, ge=0, le=MAX_USERS, description="Users whose loss is measured after each epoch."
+    )
+    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+        (), description="Experiment trackers to report to."
+    )
 
 
-class Loading(_Settings):
-    """How a model is taken from its folder. base: the folder of an adapter's base model, where it
-    is not found by name; keep_adapters: beside the weights instead of merged into them; context:
-    tokens of prompt and answer at most, where it is not what the model was trained with."""
+class Loading(Settings):
+    """How a model is loaded from its folder."""
 
-    base: Path | None = None
-    keep_adapters: bool = False
-    quantization: Literal["nf4", "none"] = "none"
-    context: PositiveInt | None = None
+    base: Path | None = Field(
+        None, description="The folder of an adapter's base model (default: found by its name)."
+    )
+    keep_adapters: bool = Field(
+        False, description="Keep an adapter apart instead of merging it into the weights."
+    )
+    quantization: Quantization = Field("none", description="How the weights are held.")
+    context: Tokens | None = Field(
+        None,
+        description="Tokens of prompt and answer at most (default: as it was trained).",
+    )
 
 
 AS_IT_IS = Loading()
 
 
-class Decoding(_Settings):
-    """mode: "catalogue" writes titles that exist, "free" anything, "exact" scores every title that
-    exists and keeps the best (slow, nothing is lost). cut: what too long a prompt loses: its oldest
-    purchases, whole, or tokens on the left, instruction and all, as in the published system.
-    batch_tokens: cache entries held at once, users x (prompt + steps x beams), what bounds memory;
-    without it, what fits."""
+class Decoding(Settings):
+    """How a model writes titles."""
 
-    mode: Literal["catalogue", "free", "exact"] = "catalogue"
-    beams: PositiveInt = 10
-    returned: PositiveInt | None = None
-    max_new_tokens: PositiveInt = 50
-    length_penalty: float = 0.0
-    cut: Literal["purchases", "left"] = "purchases"
-    batch_tokens: PositiveInt | None = None
-    shard_users: PositiveInt = 2048
+    mode: DecodingMode = Field(
+        "catalogue",
+        description="catalogue: beam search over the titles that exist; free: over any text; "
+        "exact: score every title that exists and keep the best (slow, without search errors).",
+    )
+    beams: int = Field(10, ge=1, le=1000, description="Beams of the search.")
+    returned: int | None = Field(
+        None, ge=1, le=1000, description="Titles kept for a user (default: as many as `beams`)."
+    )
+    max_new_tokens: int = Field(
+        50, ge=1, le=8192, description="Tokens of a title at most, where `mode` is free."
+    )
+    length_penalty: float = Field(
+        0.0,
+        ge=-10,
+        le=10,
+        description="A title's score is its log-probability / tokens ^ length_penalty: with 0 its "
+        "probability, with 1 the mean over its tokens.",
+    )
+    cut: Cut = Field(
+        "purchases",
+        description="What a prompt that is too long loses: purchases: whole oldest purchases; "
+        "left: tokens on the left, instruction included, as in the published system.",
+    )
+    batch_tokens: int | None = Field(
+        None,
+        ge=1,
+        le=2**40,
+        description="Cache entries held at once, users x (prompt + steps x beams), which bounds "
+        "memory (default: what fits).",
+    )
+    shard_users: Users = Field(
+        2048,
+        description="Users in a file: what an interrupted run repeats at most.",
+    )
 
     @model_validator(mode="after")
     def _returned_were_searched(self) -> Decoding:
@@ -308,8 +425,8 @@ class Decoding(_Settings):
         return self
 
 
-class Index(_Settings):
-    """How the catalogue is searched (retrieval/index.py says what each means); what is not set
+class Index(Settings):
+    """How the catalogue is searched (retrieval/retriever.py says what each means); what is not set
     comes from the protocol, or is the usual."""
 
     retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
@@ -325,150 +442,29 @@ class Index(_Settings):
     weight: float | None = Field(None, ge=0, le=1)
 
 
-class Ranking(_Settings):
+TitleFusion = Literal["best-score", "last", "beam-order", "rrf"]
+
+
+class Ranking(Settings):
     """From generated titles to a list of items; what is not set comes from the protocol."""
 
-    per_query: PositiveInt | None = None
-    fusion: Literal["best-score", "last", "beam-order", "rrf"] | None = None
-    length: PositiveInt | None = None
-    exclude_seen: bool | None = None
-    cutoffs: tuple[PositiveInt, ...] | None = None
-    segments: tuple[PositiveInt, PositiveInt] | None = None
-
-
-class Transitions(_Settings):
-    """The graph of what was bought near what (evaluation/baselines/transitions.py).
-
-    window: purchases that far apart are joined, with weight fading^(gap - 1); degree_power: weights
-    are divided by both items' degrees to this power; first_hop, second_hop: weights of what lies
-    one step and two steps away. A user is the last `recent` items, weighted decay^0, decay^1, …
-    from the last one back; similarity of titles takes these two as well."""
-
-    window: PositiveInt = 8
-    fading: float = Field(0.7, gt=0, le=1)
-    degree_power: float = Field(0.1, ge=0, le=1)
-    first_hop: float = Field(1.0, ge=0)
-    second_hop: float = Field(0.1, ge=0)
-    recent: PositiveInt = 10
-    decay: float = Field(0.5, gt=0, le=1)
-
-
-class Tuning(_Settings):
-    """How a sentence encoder is taught on histories (retrieval/tuning.py). batch_users: users a
-    step; candidates: titles that the next one is found among, the whole catalogue where it has no
-    more; they bound memory, about 2.5 MB a title on a GPU with the encoder all-MiniLM-L6-v2;
-    own_rate: the learning rate of what a title adds to the encoder's reading of it, 0 for nothing;
-    own_dropout: of that; emphasis: a purchase counts as its history's length to this power."""
-
-    epochs: PositiveInt = 5
-    batch_users: PositiveInt = 256
-    candidates: Annotated[int, Field(ge=2)] = 20_000
-    learning_rate: float = Field(1e-3, gt=0)
-    own_rate: float = Field(1e-3, ge=0)
-    own_dropout: Share = 0.5
-    emphasis: float = Field(0.5, ge=0, le=2)
-
-
-class SASRec(_Settings):
-    """A small transformer over items (evaluation/baselines/sasrec.py). networks: trained with
-    seeds in a row, their log-probabilities averaged; text: whether title vectors are part of an
-    item's vector; batch_users: users a step; length: purchases it looks back; emphasis: as in
-    `Tuning`."""
-
-    networks: PositiveInt = 1
-    layers: PositiveInt = 2
-    width: PositiveInt = 64
-    heads: PositiveInt = 2
-    dropout: Share = 0.4
-    length: PositiveInt = 50
-    text: bool = True
-    epochs: PositiveInt = 12
-    batch_users: PositiveInt = 128
-    learning_rate: float = Field(2e-3, gt=0)
-    emphasis: float = Field(0.5, ge=0, le=2)
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> SASRec:
-        if self.width % self.heads:
-            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
-        return self
-
-
-SignalName = Literal["transitions", "two-step", "text", "tuned", "words", "sasrec"]
-FusionRule = Literal["log-linear", "trees", "rank"]
-
-
-class Signals(_Settings):
-    """Rankings that need no language model, and their fusion with it. use: which ones; without any
-    there is no fusion; fusion: by fitted weights, by fitted trees (extra "trees"), or by ranks
-    alone; encoder: what makes vectors of titles (retrieval/encoders.py), and is taught for "tuned";
-    length: items that each signal brings to the fusion; validation_users: weights or trees are
-    fitted on as many; rehearsal: fitted not on the paper split's few validation users, but on
-    everybody's second-last purchase, for which all is trained a second time without it."""
-
-    use: tuple[SignalName, ...] = ()
-    fusion: FusionRule = "log-linear"
-    encoder: str = "all-MiniLM-L6-v2"
-    length: PositiveInt = 200
-    validation_users: PositiveInt = 4000
-    rehearsal: bool = False
-    transitions: Transitions = Transitions()
-    two_step: Transitions = Transitions(degree_power=0.3, first_hop=0.0, second_hop=1.0)
-    tuning: Tuning = Tuning()
-    sasrec: SASRec = SASRec()
-
-
-def _recipe(settings: Any) -> Any:
-    """What a section of model settings is for; without the word, training from zero."""
-    if isinstance(settings, Mapping):
-        return settings.get("recipe", "scratch")
-    return getattr(settings, "recipe", "scratch")
+    per_query: ListLength | None = Field(None, description="Items retrieved for each title.")
+    fusion: TitleFusion | None = Field(
+        None,
+        description="How the items of several titles are joined: by their best score, by the last "
+        "title that found them, by beam and then score, or by reciprocal rank.",
+    )
+    length: ListLength | None = Field(None, description="Items in a list.")
+    exclude_seen: bool | None = Field(
+        None, description="Leave out items that the user has bought already."
+    )
+    cutoffs: tuple[ListLength, ...] | None = Field(
+        None, min_length=1, description="List lengths to measure at."
+    )
+    segments: tuple[HistoryLength, HistoryLength] | None = Field(
+        None, description="Most purchases of a cold and of a regular user."
+    )
 
 
 ModelSettings = ScratchModel | LoraModel
 TrainingSettings = Training | LoraTraining
-
-
-class Experiment(_Settings):
-    """Everything that `gloss run` needs to know. The model's recipe says what `training` holds."""
-
-    name: str
-    seed: Seed = 0
-    protocol: Literal["fair", "paper"] = "fair"
-    data: Annotated[ShopData | AmazonData | TableData | PresetData, Field(discriminator="source")]
-    model: Annotated[
-        Annotated[ScratchModel, Tag("scratch")] | Annotated[LoraModel, Tag("lora")],
-        Discriminator(
-            _recipe,
-            custom_error_type="recipe",
-            custom_error_message="recipe must be 'scratch' or 'lora'",
-        ),
-    ] = ScratchModel()
-    training: Annotated[TrainingSettings, Field(discriminator="recipe")] = Training()
-    decoding: Decoding = Decoding()
-    index: Index = Index()
-    ranking: Ranking = Ranking()
-    signals: Signals = Signals()
-    limit_users: PositiveInt | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _training_for_the_recipe(cls, settings: Any) -> Any:
-        """Hand the model's recipe to the training section, where nobody types it."""
-        if not isinstance(settings, Mapping):
-            return settings
-        recipe = _recipe(settings.get("model"))
-        training = settings.get("training", {})
-        if not isinstance(training, Mapping) or "recipe" in training:
-            return settings
-        tag = recipe if recipe in ("scratch", "lora") else "scratch"
-        return {**settings, "training": {**training, "recipe": tag}}
-
-    @model_validator(mode="after")
-    def _training_fits_the_model(self) -> Experiment:
-        if self.training.recipe != self.model.recipe:
-            raise ValueError(
-                f"the training section is for {self.training.recipe!r}, the model's recipe is "
-                f"{self.model.recipe!r}"
-            )
-        return self

@@ -6,10 +6,15 @@ GlossError
 │   └── MissingExtraError a part of the package that is not installed was asked for
 ├── InputError            a file of the user's is absent, damaged or something else: exit code 1
 └── ArtifactError         an artefact is damaged, or was made from something else: exit code 1
+
+Below the tree stand the pieces that messages are made of.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib import import_module
 
 __all__ = [
@@ -19,8 +24,15 @@ __all__ = [
     "InputError",
     "MissingExtraError",
     "UsageError",
+    "did_you_mean",
+    "on_one_line",
+    "pip_line",
     "require_extra",
 ]
+
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, bidirectional embeddings, overrides and isolates, and lone surrogates."""
 
 
 class GlossError(Exception):
@@ -43,7 +55,7 @@ class MissingExtraError(UsageError):
     """An optional part is not installed; the text names the pip line that installs it."""
 
     def __init__(self, purpose: str, extra: str) -> None:
-        super().__init__(f'{purpose} needs an extra: pip install "gloss-rec[{extra}]"')
+        super().__init__(f"{purpose} needs an extra: {pip_line(extra)}")
 
 
 class InputError(GlossError):
@@ -61,3 +73,43 @@ def require_extra(purpose: str, extra: str, *packages: str) -> None:
             import_module(package)
         except ImportError:
             raise MissingExtraError(purpose, extra) from None
+
+
+def pip_line(extra: str) -> str:
+    """How to install an extra. There is no release yet, so it is installed from a checkout.
+
+    >>> pip_line("train")
+    'pip install ".[train]" in the checkout of GLoSS'
+    """
+    return f'pip install ".[{extra}]" in the checkout of GLoSS'
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint for an unknown name: the nearest known one, or all of them if none is near.
+
+    >>> did_you_mean("beems", ["beams", "cut"])
+    'did you mean beams?'
+    >>> did_you_mean("speed", ["beams", "cut"])
+    'known: beams, cut'
+    """
+    names = list(known)
+    by_lower = {each.lower(): each for each in names}
+    near = get_close_matches(name.lower(), by_lower, n=1)
+    return f"did you mean {by_lower[near[0]]}?" if near else f"known: {', '.join(names)}"
+
+
+def on_one_line(text: str) -> str:
+    r"""Text of others as it may be printed: one line, with control characters made visible.
+
+    An escape sequence in a path or title could otherwise clear the terminal, and a bidirectional
+    override (U+202E) could turn a name around.
+
+    >>> on_one_line("no\n  file \x1b[2Jx")
+    'no file \\x1b[2Jx'
+    """
+    lines = (line.strip() for line in text.splitlines())
+    return _CONTROLS.sub(_escaped, " ".join(line for line in lines if line))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")

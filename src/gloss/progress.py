@@ -1,4 +1,4 @@
-"""How long work tells where it stands. The library calls it; only the command line draws it."""
+"""How long work reports its progress. The library calls it; only the command line draws it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def silent(done: int, total: int | None, /, note: str = "") -> None:
 
 
 def part_of(progress: Progress, number: int, parts: int) -> Progress:
-    """Progress of one of several equal parts, told as progress of the whole."""
+    """Progress of one of several equal parts, reported as progress of the whole."""
 
-    def told(done: int, total: int | None, note: str = "") -> None:
+    def report(done: int, total: int | None, note: str = "") -> None:
         if total is None:
             progress(done, None, note)
         else:
             progress((number * total + done) // parts, total, note)
 
-    return told
+    return report

@@ -1,7 +1,7 @@
 """From a history to the text that a language model continues. Knows titles; knows no tokenizer.
 
-A template is saved beside the model that was trained with it, so that a model is never asked in
-words it has not learned.
+A template is saved beside the model that was trained with it, so that a model never reads prompts
+of another form than it has learned.
 """
 
 from __future__ import annotations
@@ -90,16 +90,24 @@ TITLES_ONLY = PromptTemplate(header="\n", item="{title}\n", footer="", answer="{
 
 
 class PromptBuilder:
-    """Makes prompts of at most `max_tokens`: too long a history loses its oldest items, whole.
+    """Builds prompts of at most `max_tokens`: too long a history loses its oldest items, whole.
 
-    Never half a title, never the instruction. `count_tokens` gives the number of tokens of a text;
-    a prompt is counted piece by piece.
+    Never half a title, never the instruction. count_tokens: the number of tokens of a text; a
+    prompt is counted piece by piece. With one token a letter and room for twelve, the oldest title
+    goes:
+
+    >>> template = PromptTemplate(header="", item="{title};", footer="", answer="{title}")
+    >>> builder = PromptBuilder(template, count_tokens=len, max_tokens=12)
+    >>> prompt = builder.build("u", ["a", "b", "c"], ["Teapot", "Kite", "Ball"])
+    >>> prompt.text, prompt.dropped
+    ('Kite;Ball;', 1)
     """
 
     def __init__(
         self, template: PromptTemplate, *, count_tokens: Callable[[str], int], max_tokens: int
     ) -> None:
         self.template = template
+        self.count_tokens = count_tokens
         frame = count_tokens(template.header) + count_tokens(template.footer)
         self._budget = max_tokens - frame
         self._length_of = cache(lambda title: count_tokens(template.render_item(title)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gloss.report.page import render_report
+from gloss.report.page import render_reports
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -38,7 +38,8 @@ def browser() -> Iterator[object]:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    html = render_report(runpy.run_path(str(SAMPLE))["sample_report"]())
+    report = runpy.run_path(str(SAMPLE))["sample_report"]()
+    html = render_reports([report], title=report.title, command=report.command)
     path.write_text(html, encoding="utf-8")
     return path.as_uri()
 

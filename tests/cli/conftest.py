@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,16 @@ class Said:
 
 
 Gloss = Callable[..., Said]
+
+
+@pytest.fixture(autouse=True)
+def handlers_of_signals() -> Iterator[None]:
+    """`main` owns its process, and so its signals; here the process is pytest's."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -69,8 +80,8 @@ def done(gloss) -> Gloss:
 @pytest.fixture(scope="session")
 def other_shop(tmp_path_factory) -> Path:
     """A data set that is not the run's."""
-    from gloss import stages
     from gloss.config import ShopData
+    from gloss.experiment import stages
 
     return stages.prepare(
         ShopData(users=40, seed=5), tmp_path_factory.mktemp("other") / "data"

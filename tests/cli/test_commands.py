@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from gloss import pipeline
 from gloss.artifacts import open_artifact
 from gloss.data.dataset import Dataset
-from gloss.decoding.generations import read_generations
+from gloss.data.generations import read_generations
 from gloss.evaluation.evaluate import read_figures
-from gloss.experiments import load_experiment
-from gloss.retrieval.rankings import load_rankings
-from gloss.runs import OURS, RunFolder
+from gloss.experiment import pipeline
+from gloss.experiment.loading import load_experiment
+from gloss.experiment.run_folder import OURS, RunFolder
+from gloss.rankings.files import load_rankings
 from processes import ENVIRONMENT
 
 MAIN = [sys.executable, "-c", "from gloss.cli.main import main; main()"]

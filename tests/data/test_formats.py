@@ -17,9 +17,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from gloss import stages
 from gloss.errors import InputError, UsageError
 from gloss.evaluation.protocol import protocol_named
+from gloss.experiment import stages
 from preparing import (
     TITLES,
     bought,

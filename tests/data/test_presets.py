@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from openpyxl import Workbook
 
-from gloss import stages
 from gloss.config import AmazonData, PresetData, PresetName
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation.protocol import protocol_named
-from gloss.experiments import checked
+from gloss.experiment import stages
+from gloss.experiment.loading import checked
 from preparing import Bought, bought, write
 
 Folder = Callable[[Path], None]

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
-from gloss.decoding.beam_search import BeamSettings, Hypothesis, beam_search
+from gloss.decoding.beam_search import beam_search
+from gloss.decoding.beams import BeamSettings, Hypothesis
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import ConfigError
 

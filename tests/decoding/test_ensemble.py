@@ -1,4 +1,4 @@
-"""Several language models asked as one."""
+"""Several networks as one generator."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from math import log
 
 import pytest
 
-from contracts import GeneratorContract
-from gloss import stages
 from gloss.config import Decoding, ScratchModel, ShopData, Training
 from gloss.data.dataset import Dataset
-from gloss.decoding.ensemble import EnsembleGenerator, joined, open_generator
-from gloss.decoding.generations import Generation, Query, read_generations
-from gloss.decoding.generator import TransformersGenerator
+from gloss.data.generations import Generation, Query, read_generations
+from gloss.decoding.ensemble import EnsembleGenerator, average
+from gloss.decoding.open import open_generator
+from gloss.decoding.transformers_generator import TransformersGenerator
+from gloss.experiment import stages
 from gloss.language.loading import load_networks
 from gloss.progress import part_of
+from gloss.testing.generators import GeneratorContract
 from processes import visible_bytes
 
 SHAPE = ScratchModel(networks=3, vocabulary=400, layers=1, width=32, heads=2, context=256)
@@ -28,43 +29,43 @@ def wrote(*titles: tuple[str, float]) -> Generation:
 
 
 def test_a_titles_probability_is_the_mean_of_the_models():
-    found = joined([wrote(("a", 0.5), ("b", 0.2)), wrote(("b", 0.6), ("c", 0.1))])
-    assert (found.user, found.history) == ("u", ("i",))
-    assert [(q.text, q.beam) for q in found.queries] == [("b", 0), ("a", 1), ("c", 2)]
-    assert [q.logprob for q in found.queries] == pytest.approx([log(0.4), log(0.25), log(0.05)])
+    averaged = average([wrote(("a", 0.5), ("b", 0.2)), wrote(("b", 0.6), ("c", 0.1))])
+    assert (averaged.user, averaged.history) == ("u", ("i",))
+    assert [(q.text, q.beam) for q in averaged.queries] == [("b", 0), ("a", 1), ("c", 2)]
+    assert [q.logprob for q in averaged.queries] == pytest.approx([log(0.4), log(0.25), log(0.05)])
 
 
 def test_equal_titles_stand_as_the_models_name_them():
-    found = joined([wrote(("z", 0.25), ("a", 0.125)), wrote(("m", 0.25), ("b", 0.125))])
-    assert [q.text for q in found.queries] == ["z", "m", "a", "b"]
+    averaged = average([wrote(("z", 0.25), ("a", 0.125)), wrote(("m", 0.25), ("b", 0.125))])
+    assert [q.text for q in averaged.queries] == ["z", "m", "a", "b"]
 
 
 def test_one_title_written_in_two_ways_has_both_probabilities():
-    (query,) = joined([wrote(("a", 0.3), ("a", 0.1))]).queries
+    (query,) = average([wrote(("a", 0.3), ("a", 0.1))]).queries
     assert query.logprob == pytest.approx(log(0.4))
 
 
 def test_the_likeliest_of_all_are_kept():
     several = [wrote(("a", 0.5), ("b", 0.2)), wrote(("b", 0.6), ("c", 0.1))]
-    assert joined(several, most=2).queries == joined(several).queries[:2]
+    assert average(several, most=2).queries == average(several).queries[:2]
 
 
-def test_models_that_write_nothing_are_joined_to_nothing():
-    assert joined([wrote(), wrote()]).queries == ()
+def test_models_that_write_nothing_average_to_nothing():
+    assert average([wrote(), wrote()]).queries == ()
 
 
 def test_probabilities_too_small_for_a_number_are_ranked():
     small = Generation("u", (), (Query("a", 0, -2000.0), Query("b", 1, -3000.0)))
-    assert [q.logprob for q in joined([small, small]).queries] == pytest.approx([-2000.0, -3000.0])
+    assert [q.logprob for q in average([small, small]).queries] == pytest.approx([-2000.0, -3000.0])
 
 
 def test_progress_of_parts_is_progress_of_the_whole():
-    told = []
+    reports = []
     for number in (0, 1):
-        told_by = part_of(lambda *seen: told.append(seen[:2]), number, 2)
-        told_by(5, 10)
-        told_by(10, 10)
-    assert told == [(2, 10), (5, 10), (7, 10), (10, 10)]
+        progress = part_of(lambda *report: reports.append(report[:2]), number, 2)
+        progress(5, 10)
+        progress(10, 10)
+    assert reports == [(2, 10), (5, 10), (7, 10), (10, 10)]
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +75,9 @@ def shop(tmp_path_factory) -> Dataset:
     return Dataset.load(folder)
 
 
-def train(shop, out, model=SHAPE, seed=7, **told):
+def train(shop, out, model=SHAPE, seed=7, **more):
     return stages.train(
-        shop.path, out, model=model, training=TRAINING, titles="fair", seed=seed, **told
+        shop.path, out, model=model, training=TRAINING, titles="fair", seed=seed, **more
     )
 
 
@@ -103,7 +104,7 @@ def test_the_first_network_is_what_one_alone_would_be(shop, three, tmp_path):
 def test_interrupted_anywhere_the_same_networks_come_of_it(
     shop, three, tmp_path, monkeypatch, share, seconds
 ):
-    monkeypatch.setattr("gloss.language.training._CHECKPOINT_SECONDS", seconds)
+    monkeypatch.setattr("gloss.training.loop._CHECKPOINT_SECONDS", seconds)
 
     class Interrupted(Exception):
         pass
@@ -120,15 +121,15 @@ def test_interrupted_anywhere_the_same_networks_come_of_it(
 
 
 def test_networks_that_are_done_are_not_trained_again(shop, tmp_path, monkeypatch):
-    from gloss.language import scratch
+    from gloss.language.scratch import recipe as scratch
 
     seeds, real = [], scratch.train_from_zero
 
-    def trained(*args, seed, **told):
+    def trained(*args, seed, **more):
         seeds.append(seed)
         if seeds == [7, 8]:
             raise KeyboardInterrupt
-        return real(*args, seed=seed, **told)
+        return real(*args, seed=seed, **more)
 
     monkeypatch.setattr(scratch, "train_from_zero", trained)
     with pytest.raises(KeyboardInterrupt):
@@ -141,7 +142,9 @@ def test_networks_that_are_done_are_not_trained_again(shop, tmp_path, monkeypatc
 def backend(request, monkeypatch) -> None:
     """Networks that the fast path runs, and such as it cannot run."""
     if request.param == "transformers":
-        monkeypatch.setattr("gloss.decoding.searching._why_not", lambda _: "it is told to")
+        monkeypatch.setattr(
+            "gloss.decoding.choose_search.unsupported_because", lambda *_: "the test says so"
+        )
 
 
 def titles(written) -> list[list[str]]:
@@ -151,19 +154,19 @@ def titles(written) -> list[list[str]]:
 @pytest.mark.usefixtures("backend")
 @pytest.mark.filterwarnings("ignore:decoding takes the slower path:RuntimeWarning")
 @pytest.mark.parametrize("mode", ["catalogue", "free", "exact"])
-def test_a_stage_writes_what_the_networks_write_joined(shop, three, tmp_path, mode):
+def test_a_stage_writes_what_the_networks_write_average(shop, three, tmp_path, mode):
     settings = DECODING.model_copy(update={"mode": mode, "max_new_tokens": 12})
     out = tmp_path / "written"
     stages.generate(three.path, shop.path, out, split="test", settings=settings)
     catalogue = shop.catalogue("fair")
-    each = [
+    generators = [
         TransformersGenerator(network, settings, catalogue)
         for network in load_networks(three.path, device="cpu")
     ]
-    prompts = each[0].prompt_builder().build_all(shop.examples("test"), catalogue)
-    alone = zip(*(generator.generate(prompts) for generator in each), strict=True)
+    prompts = generators[0].prompt_builder().build_all(shop.examples("test"), catalogue)
+    alone = zip(*(generator.generate(prompts) for generator in generators), strict=True)
     written = read_generations(out)
-    assert titles(written) == titles(joined(several) for several in alone)
+    assert titles(written) == titles(average(several) for several in alone)
     assert any(len(generation.queries) > settings.beams for generation in written)
 
 
@@ -173,7 +176,7 @@ def test_as_many_titles_are_returned_as_were_asked_for(shop, three):
     two = DECODING.model_copy(update={"returned": 2})
     few = open_generator(three.path, two, catalogue, device="cpu")
     prompts = every.prompt_builder().build_all(shop.examples("test", limit=12), catalogue)
-    first = [found[:2] for found in titles(every.generate(prompts))]
+    first = [of_user[:2] for of_user in titles(every.generate(prompts))]
     assert titles(few.generate(prompts)) == first
 
 
@@ -182,11 +185,13 @@ def test_a_dry_run_counts_the_networks(shop):
 
 
 def test_an_estimate_counts_every_network(shop, three):
-    told = {"split": "test", "settings": DECODING, "limit_users": 4}
-    found = stages.estimate(three.path, shop.path, **told)
+    estimate = stages.estimate(
+        three.path, shop.path, split="test", settings=DECODING, limit_users=4
+    )
     generator = open_generator(three.path, DECODING, shop.catalogue("fair"), device="cpu")
     assert isinstance(generator, EnsembleGenerator)
-    assert found["new tokens at most"] == 4 * 3 * generator.members[0].tokens_a_user()
+    one = generator.members[0].footprint().new_tokens
+    assert estimate["new tokens at most"] == 4 * 3 * one
 
 
 class TestEnsembleGenerator(GeneratorContract):
@@ -196,5 +201,5 @@ class TestEnsembleGenerator(GeneratorContract):
 
     @pytest.fixture
     def prompts(self, generator, shop):
-        asked = shop.examples("test", limit=12)
-        return generator.prompt_builder().build_all(asked, shop.catalogue("fair"))
+        examples = shop.examples("test", limit=12)
+        return generator.prompt_builder().build_all(examples, shop.catalogue("fair"))

@@ -12,8 +12,8 @@ from gloss.config import Decoding
 from gloss.decoding import exhaustive
 from gloss.decoding.beams import BeamSettings
 from gloss.decoding.exhaustive import ExhaustiveSearch
-from gloss.decoding.generator import TransformersGenerator
 from gloss.decoding.title_trie import TitleTrie
+from gloss.decoding.transformers_generator import TransformersGenerator
 from gloss.errors import ConfigError
 
 END, VOCABULARY = 0, 12
@@ -59,8 +59,8 @@ def brute_force(model, prompt: Sequence[int], title: Sequence[int]) -> float:
 @given(TITLES, PROMPTS, st.sampled_from([1, 2, 5, 256]))
 def test_every_title_gets_its_probability(model, titles, prompts, piece):
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(exhaustive, "_PIECE", piece)
-        patched.setattr(exhaustive, "_ROWS", 4 * piece)  # four users at a time
+        patched.setattr(exhaustive, "_PIECE_NODES", piece)
+        patched.setattr(exhaustive, "_BATCH_NODES", 4 * piece)  # four users at a time
         search = search_of(model, titles)
         scores = search.score(prompts)
     places = search.trie.follow(titles, end=END)
@@ -74,10 +74,12 @@ def test_every_title_gets_its_probability(model, titles, prompts, piece):
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_the_best_titles_come_first(model, penalty):
     titles = [[1, 2], [1, 2, 3], [4], [], [5, 6, 7, 8]]
-    told: list[int] = []
+    reports: list[tuple[int, int | None]] = []
     search = search_of(model, titles, returned=3, penalty=penalty)
-    found = search.search([[1, 2], [3]], told=told.append)
-    assert told == [2]
+    found = search.search(
+        [[1, 2], [3]], progress=lambda done, total, note="": reports.append((done, total))
+    )
+    assert reports == [(2, 2)]
     for prompt, best in zip([[1, 2], [3]], found, strict=True):
         scored = {tuple(t): brute_force(model, prompt, t) / (len(t) + 1) ** penalty for t in titles}
         wanted = sorted(scored, key=lambda title: -scored[title])[:3]

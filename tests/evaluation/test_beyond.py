@@ -5,16 +5,11 @@ from math import log2
 import pytest
 
 from gloss.data.catalogue import Catalogue, Item
+from gloss.data.generations import Generation, Query
 from gloss.data.histories import Example, History
-from gloss.decoding.generations import Generation, Query
 from gloss.evaluation.beams import beam_figures
-from gloss.evaluation.beyond import (
-    catalogue_coverage,
-    novelty,
-    self_information,
-    title_figures,
-)
-from gloss.retrieval.fusion import RankedItem, Ranking
+from gloss.evaluation.beyond import catalogue_coverage, novelty, self_information, title_figures
+from gloss.rankings.ranking import RankedItem, Ranking
 
 CATALOGUE = Catalogue(Item(item, f"Title {item}") for item in "abcd")
 TRAIN = [History("u", ("a", "b")), History("v", ("a", "a")), History("w", ("a",)), History("x", ())]

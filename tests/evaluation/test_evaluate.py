@@ -13,7 +13,7 @@ from gloss.evaluation.evaluate import (
     save_evaluation,
 )
 from gloss.evaluation.segments import SegmentBounds, segments_of
-from gloss.retrieval.fusion import RankedItem, Ranking
+from gloss.rankings.ranking import RankedItem, Ranking
 
 
 def ranking(user: str, items: str) -> Ranking:

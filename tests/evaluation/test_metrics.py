@@ -7,7 +7,7 @@ import pytest
 
 from gloss.errors import ConfigError
 from gloss.evaluation.metrics import all_metrics, mrr, ndcg, recall, target_ranks
-from gloss.retrieval.fusion import RankedItem, Ranking
+from gloss.rankings.ranking import RankedItem, Ranking
 
 
 def ranking(user: str, items: str) -> Ranking:

@@ -4,7 +4,7 @@ import pytest
 
 from gloss.errors import ConfigError
 from gloss.evaluation.protocol import FAIR, PAPER, protocol_named
-from gloss.retrieval.fusion import FUSIONS
+from gloss.retrieval.grounding import FUSIONS
 
 RETRIEVERS = ("bm25", "dense", "hybrid")
 
@@ -43,5 +43,5 @@ def test_protocols_are_found_by_name_and_use_rules_that_exist(protocol):
 
 
 def test_an_unknown_name_gets_the_nearest():
-    with pytest.raises(ConfigError, match=r"'papre'.*did you mean 'paper'"):
+    with pytest.raises(ConfigError, match=r"'papre' \(did you mean paper\?\)"):
         protocol_named("papre")

@@ -2,12 +2,7 @@ import pytest
 
 from gloss.data.histories import Example
 from gloss.errors import ConfigError
-from gloss.evaluation.segments import (
-    SegmentBounds,
-    default_bounds,
-    history_lengths_of,
-    segments_of,
-)
+from gloss.evaluation.segments import SegmentBounds, default_bounds, history_lengths_of, segments_of
 
 
 def buyers(*purchases: int) -> list[Example]:

@@ -12,13 +12,13 @@ from gloss.data.histories import Example
 from gloss.errors import InputError
 from gloss.evaluation.evaluate import evaluate
 from gloss.evaluation.trec import QRELS, RUN, qrels_lines, run_lines
-from gloss.retrieval.fusion import RankedItem, Ranking
+from gloss.rankings.ranking import RankedItem, Ranking
 
 CUTOFFS = (1, 5, 10)
 
 
 def drawn(users: int = 60) -> tuple[list[Ranking], list[Example]]:
-    """Lists of 0 to 12 items, all of one score: only their order says which is first."""
+    """RankingTable of 0 to 12 items, all of one score: only their order says which is first."""
     rng = np.random.default_rng(3)
     lists, examples = [], []
     for number in range(users):

@@ -10,10 +10,14 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from gloss.decoding.batches import BatchedSearch
 from gloss.decoding.beam_search import beam_search
-from gloss.decoding.beams import BeamSettings, Hypothesis
-from gloss.decoding.searching import SlottedSearch, choose_search
+from gloss.decoding.beams import BeamSettings
+from gloss.decoding.choose_search import choose_search
+from gloss.decoding.lineage import descendant_bits
+from gloss.decoding.search import SearchResults
 from gloss.decoding.title_trie import TitleTrie
+from gloss.errors import ConfigError
 
 pytestmark = [
     pytest.mark.gpu,
@@ -41,7 +45,7 @@ def _attention(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) ->
 
 
 def test_norm_adds_the_update_and_scales() -> None:
-    from gloss.decoding.fast.kernels import add_norm
+    from gloss.decoding.cuda.kernels import add_norm
 
     hidden, update, weight = torch.randn(5, 48), torch.randn(5, 48), torch.randn(48)
     total = hidden + update
@@ -50,16 +54,15 @@ def test_norm_adds_the_update_and_scales() -> None:
     torch.testing.assert_close(hidden, total)
 
 
-def test_a_beam_sees_its_prompt_and_its_ancestors_only() -> None:
-    from gloss.decoding.fast.kernels import tree_attention
+def test_a_beam_attends_to_its_prompt_and_its_ancestors_only() -> None:
+    from gloss.decoding.cuda.kernels import tree_attention
 
     keys, values = _cache()
     queries = torch.randn(SLOTS, BEAMS, HEADS, HEAD)
     lengths, steps = torch.tensor([70, 3, 64]), torch.tensor([3, 14, 1])
     ancestors = torch.randint(0, BEAMS, (SLOTS, BEAMS, 20))
-    beam = torch.arange(BEAMS)
-    seen_by = ((ancestors[..., None] == beam) << beam[:, None, None]).sum(1).flatten(1)
-    found = tree_attention(queries, keys, values, lengths, steps, seen_by)
+    bits = descendant_bits(ancestors)
+    output = tree_attention(queries, keys, values, lengths, steps, bits)
     for slot in range(SLOTS):
         length = int(lengths[slot])
         for own in range(BEAMS):
@@ -73,93 +76,125 @@ def test_a_beam_sees_its_prompt_and_its_ancestors_only() -> None:
                     keys[slot, group][entries],
                     values[slot, group][entries],
                 )
-                torch.testing.assert_close(found[slot, own, head], expected, atol=1e-5, rtol=1e-4)
+                torch.testing.assert_close(output[slot, own, head], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_packed_prompts_attend_to_themselves_and_the_prefix() -> None:
-    from gloss.decoding.fast.kernels import prompt_attention
-    from gloss.decoding.fast.llama import _blocks
+    from gloss.decoding.cuda.kernels import prompt_attention
+    from gloss.decoding.cuda.llama import prompt_blocks
 
     keys, values = _cache()
-    lengths, slots, before = [70, 5, 130], [2, 0, 1], 9
+    lengths, slots, prefix = [70, 5, 130], [2, 0, 1], 9
     queries = torch.randn(sum(lengths), HEADS, HEAD)
-    blocks = torch.from_numpy(_blocks(slots, np.array(lengths), before)).cuda()
-    found = prompt_attention(queries, keys, values, blocks)
+    blocks = torch.from_numpy(prompt_blocks(slots, np.array(lengths), prefix)).cuda()
+    output = prompt_attention(queries, keys, values, blocks)
     row = 0
     for slot, length in zip(slots, lengths, strict=True):
-        for place in range(length):
+        for index in range(length):
             for head in range(HEADS):
-                group, upto = head * KEY_HEADS // HEADS, before + place + 1
+                group, end = head * KEY_HEADS // HEADS, prefix + index + 1
                 expected = _attention(
-                    queries[row, head], keys[slot, group, :upto], values[slot, group, :upto]
+                    queries[row, head], keys[slot, group, :end], values[slot, group, :end]
                 )
-                torch.testing.assert_close(found[row, head], expected, atol=1e-5, rtol=1e-4)
+                torch.testing.assert_close(output[row, head], expected, atol=1e-5, rtol=1e-4)
             row += 1
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
-def test_maxima_of_rows_are_those_of_topk(count: int) -> None:
-    from gloss.decoding.fast.kernels import row_maxima
+def test_largest_of_rows_are_those_of_topk(count: int) -> None:
+    from gloss.decoding.cuda.kernels import row_topk
 
     logits = torch.randn(6, 9001)
-    total, best, columns = row_maxima(logits, count)
-    torch.testing.assert_close(total, logits.logsumexp(1))
+    log_sums, best, columns = row_topk(logits, count)
+    torch.testing.assert_close(log_sums, logits.logsumexp(1))
     torch.testing.assert_close(best, logits.topk(count).values)
     torch.testing.assert_close(columns, logits.topk(count).indices)
 
 
-def test_maxima_inside_the_trie_are_those_of_its_edges() -> None:
-    from gloss.decoding.fast.kernels import trie_maxima
+def test_largest_inside_the_trie_are_those_of_its_edges() -> None:
+    from gloss.decoding.cuda.kernels import trie_topk
 
     trie = _trie()
     nodes = torch.tensor([0, 1, 5, trie.dead, 20, 3])
     logits = torch.randn(6, VOCABULARY)
-    best, edges = trie_maxima(logits, nodes, trie.starts, trie.tokens, 8)
+    best, edges = trie_topk(logits, nodes, trie, 8)
     for row, node in enumerate(nodes.tolist()):
         run = range(int(trie.starts[node]), int(trie.starts[node + 1]))
         expected = sorted((-float(logits[row, trie.tokens[edge]]), edge) for edge in run)[:8]
-        found = [
-            edge
-            for score, edge in zip(best[row].tolist(), edges[row].tolist(), strict=True)
-            if score > -np.inf
-        ]
-        assert found == [edge for _, edge in expected]
+        follow = best[row] > -torch.inf
+        assert edges[row][follow].tolist() == [edge for _, edge in expected]
+        assert edges[row].max() < len(trie.tokens)
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 @pytest.mark.parametrize("inside", [False, True])
-@pytest.mark.parametrize("slots", [7, 64])
+@pytest.mark.parametrize("slots", [1, 7, 64])
 def test_slots_find_what_tree_attention_finds(penalty: float, inside: bool, slots: int) -> None:
+    from gloss.decoding.cuda.search import CudaSearch
+
     model, prompts = _model(), _prompts(60)
     trie = _trie() if inside else None
     settings = BeamSettings(5, 4, 12, penalty, END)
-    search = SlottedSearch(model, settings, trie, entries=None)
+    search = CudaSearch(model, settings, trie)
     search.most_slots = slots
-    found = search.search(prompts, told=lambda done: None)
-    expected = beam_search(model, prompts, settings, trie=trie)
-    _assert_same(found, expected)
+    _assert_same(search.search(prompts), beam_search(model, prompts, settings, trie=trie))
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+def test_fewer_titles_than_beams_come_to_an_end(penalty: float) -> None:
+    """Beams without a title never count as finished: the last step ends the search, not a score."""
+    from gloss.decoding.cuda.search import CudaSearch
+
+    model, prompts = _model(), _prompts(20)
+    trie = _trie_of([[3, 4], [5]])
+    settings = BeamSettings(7, 7, 12, penalty, END)
+    results = CudaSearch(model, settings, trie).search(prompts)
+    _assert_same(results, beam_search(model, prompts, settings, trie=trie))
+    assert all({h.tokens for h in hypotheses} == {(3, 4), (5,)} for hypotheses in results)
+
+
+def test_as_many_beams_as_a_word_has_bits_are_told_apart() -> None:
+    from gloss.decoding.cuda.search import CudaSearch
+
+    model, prompts = _model(), _prompts(6)
+    settings = BeamSettings(64, 8, 8, 0.0, END)
+    results = CudaSearch(model, settings, None).search(prompts)
+    _assert_same(results, beam_search(model, prompts, settings))
+
+
+def test_more_beams_are_refused_here_and_searched_in_batches() -> None:
+    from gloss.decoding.cuda.search import CudaSearch
+
+    model, settings = _model(), BeamSettings(65, 5, 4, 0.0, END)
+    with pytest.raises(ConfigError, match="takes 64 beams at most, not 65"):
+        CudaSearch(model, settings, None)
+    with pytest.warns(RuntimeWarning, match="65 beams are more than its 64"):
+        search = choose_search(model, settings, None, entries=None)
+    assert isinstance(search, BatchedSearch)
+    prompts = _prompts(4)
+    _assert_same(search.search(prompts), beam_search(model, prompts, settings))
 
 
 def test_running_out_of_memory_halves_the_slots_and_goes_on() -> None:
+    from gloss.decoding.cuda.search import CudaSearch
+
     model, prompts = _model(), _prompts(20)
-    settings = BeamSettings(5, 5, 12, 0.0, END)
-    search = SlottedSearch(model, settings, None, entries=None)
-    expected = search.search(prompts, told=lambda done: None)
+    search = CudaSearch(model, BeamSettings(5, 5, 12, 0.0, END), None)
+    expected = search.search(prompts)
     # A budget of the process's own: this many slots do not fit under it, half of them do.
-    each = search.model.entry_bytes() * (128 + 12 * 5)
+    slot_bytes = search.model.entry_bytes() * (128 + 12 * 5)
     search.most_slots = 4096
-    search._engine = None
-    torch.cuda.empty_cache()
-    share = (torch.cuda.memory_reserved() + each * 3072) / torch.cuda.mem_get_info()[1]
+    search._release()
+    share = (torch.cuda.memory_reserved() + slot_bytes * 3072) / torch.cuda.mem_get_info()[1]
     torch.cuda.set_per_process_memory_fraction(share)
     try:
-        _assert_same(search.search(prompts, told=lambda done: None), expected)
+        _assert_same(search.search(prompts), expected)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert search._engine.slots < 4096
+    assert search.most_slots < 4096
 
 
-def test_a_model_the_fast_path_does_not_know_is_said_and_served() -> None:
+def test_another_architecture_is_searched_in_batches_and_a_warning_says_why() -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=1, n_head=2, n_positions=128)
@@ -167,7 +202,7 @@ def test_a_model_the_fast_path_does_not_know_is_said_and_served() -> None:
     settings = BeamSettings(3, 3, 5, 0.0, END)
     with pytest.warns(RuntimeWarning, match="slower path: its type is 'gpt2'"):
         search = choose_search(model, settings, None, entries=10_000)
-    assert len(search.search(_prompts(4), told=lambda done: None)) == 4
+    assert len(search.search(_prompts(4))) == 4
 
 
 def _model() -> Any:
@@ -198,14 +233,15 @@ def _prompts(count: int) -> list[list[int]]:
 
 def _trie() -> TitleTrie:
     rng = np.random.default_rng(1)
-    titles = [rng.integers(3, 60, rng.integers(1, 6)).tolist() for _ in range(300)]
+    return _trie_of([rng.integers(3, 60, rng.integers(1, 6)).tolist() for _ in range(300)])
+
+
+def _trie_of(titles: list[list[int]]) -> TitleTrie:
     with torch.device("cpu"):
         return TitleTrie.build(titles, end=END, vocabulary=VOCABULARY).to("cuda")
 
 
-def _assert_same(
-    found: list[tuple[Hypothesis, ...]], expected: list[tuple[Hypothesis, ...]]
-) -> None:
-    for ours, theirs in zip(found, expected, strict=True):
+def _assert_same(results: SearchResults, expected: SearchResults) -> None:
+    for ours, theirs in zip(results, expected, strict=True):
         assert [beam.tokens for beam in ours] == [beam.tokens for beam in theirs]
         assert [b.score for b in ours] == pytest.approx([b.score for b in theirs], abs=1e-4)

@@ -13,11 +13,11 @@ import pytest
 import torch
 import yaml
 
-from gloss import stages
 from gloss.artifacts import open_artifact
 from gloss.config import Decoding, LoraModel
 from gloss.data.dataset import Dataset
-from gloss.language import checkpoints
+from gloss.experiment import stages
+from gloss.language.lora import checkpoints
 from tiny_llama import TRAINING, make_base, make_shop
 
 pytestmark = [
@@ -46,12 +46,15 @@ def lora(base: Path, **changes: Any) -> LoraModel:
 @pytest.mark.parametrize("head", [64, 128])
 @pytest.mark.parametrize("key_heads", [8, 2])
 def test_the_packed_kernel_does_what_each_example_does_alone(head: int, key_heads: int) -> None:
-    from gloss.language import packing
+    from gloss.language import packed_attention
 
     torch.manual_seed(0)
     bounds = torch.tensor([0, *LENGTHS], device="cuda").cumsum(0).to(torch.int32)
     found = []
-    for attend, dtype in ((packing._by_kernel, torch.bfloat16), (packing._by_length, torch.float)):
+    for attend, dtype in (
+        (packed_attention._attend_by_kernel, torch.bfloat16),
+        (packed_attention._attend_by_length, torch.float),
+    ):
         generator = torch.Generator("cuda").manual_seed(1)
         states = [
             torch.randn(sum(LENGTHS), heads, head, device="cuda", generator=generator)

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from gloss.config import ScratchModel, Training
-from gloss.language import training
-from gloss.language.packed import PackedLlama, attending_to_packs
 from gloss.language.packing import Pack
-from gloss.language.scratch import new_model
-from gloss.language.training import train
+from gloss.language.scratch.llama import new_model
+from gloss.language.scratch.packed_llama import PackedLlama, use_packed_attention
+from gloss.language.scratch.packed_training import train_on_packs
+from gloss.training import loop
 
 pytestmark = [
     pytest.mark.gpu,
@@ -43,7 +43,7 @@ def test_a_compiled_pack_with_filling_has_the_loss_of_each_document_alone() -> N
     trained = model().eval()
     batch = documents(0)[:20]
     size = 2048
-    with attending_to_packs(trained), torch.no_grad():
+    with use_packed_attention(trained), torch.no_grad():
         pack = Pack.filled(batch, size, 0)
         assert len(pack.tokens) == size
         compiled = float(PackedLlama(trained, compiled=True).loss(pack, reduction="sum"))
@@ -56,7 +56,9 @@ def test_a_compiled_pack_with_filling_has_the_loss_of_each_document_alone() -> N
 
 
 def test_the_loss_falls_and_a_killed_run_goes_on(tmp_path: Path, monkeypatch: Any) -> None:
-    whole = train(model(), documents, SETTINGS, seed=0, pad=0, checkpoint=tmp_path / "a.pt")
+    whole = train_on_packs(
+        model(), documents, SETTINGS, seed=0, pad=0, checkpoint=tmp_path / "a.pt"
+    )
     losses = [row["loss"] for row in whole.losses]
     assert losses[-1] < losses[0] / 2
 
@@ -67,10 +69,10 @@ def test_the_loss_falls_and_a_killed_run_goes_on(tmp_path: Path, monkeypatch: An
         if done == whole.steps // 2:
             raise Killed
 
-    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0.0)
     path = tmp_path / "b.pt"
     with pytest.raises(Killed):
-        train(model(), documents, SETTINGS, seed=0, pad=0, checkpoint=path, progress=die)
-    resumed = train(model(9), documents, SETTINGS, seed=0, pad=0, checkpoint=path)
-    assert (resumed.steps, resumed.tokens) == (whole.steps, whole.tokens)
+        train_on_packs(model(), documents, SETTINGS, seed=0, pad=0, checkpoint=path, progress=die)
+    resumed = train_on_packs(model(9), documents, SETTINGS, seed=0, pad=0, checkpoint=path)
+    assert (resumed.steps, resumed.units) == (whole.steps, whole.units)
     assert resumed.losses[-1]["loss"] == pytest.approx(losses[-1], rel=0.1)

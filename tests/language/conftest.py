@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gloss import stages
 from gloss.config import LoraModel
 from gloss.data.dataset import Dataset
-from gloss.language.adapters import load_tokenizer
+from gloss.experiment import stages
+from gloss.language.lora.adapters import load_tokenizer
 from tiny_llama import TRAINING, make_base, make_shop, one_thread
 
 

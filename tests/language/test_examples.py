@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from gloss.config import Decoding
 from gloss.data.histories import Example, History
-from gloss.decoding.generator import TransformersGenerator
+from gloss.decoding.transformers_generator import TransformersGenerator
 from gloss.errors import ConfigError
-from gloss.language.examples import Examples, encode, questions_of
+from gloss.language.examples import Examples, encode, examples_of
 from gloss.language.loading import load_language_model
 from gloss.prompts import PAPER_TEMPLATE, PromptTemplate
 
@@ -23,11 +23,11 @@ def catalogue(shop):
 
 @pytest.fixture(scope="module")
 def questions(shop):
-    return questions_of(shop.train())
+    return examples_of(shop.train())
 
 
 def test_the_last_purchase_is_asked_for_after_all_before():
-    made = questions_of([History("ann", ("a", "b", "c")), History("bob", ("a",))])
+    made = examples_of([History("ann", ("a", "b", "c")), History("bob", ("a",))])
     assert made == [Example("ann", ("a", "b"), "c")]
 
 

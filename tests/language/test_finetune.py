@@ -8,13 +8,13 @@ import pytest
 import torch
 import yaml
 
-from gloss import stages
 from gloss.artifacts import open_artifact
 from gloss.config import AS_IT_IS, Decoding, Loading
-from gloss.decoding.generations import read_generations
+from gloss.data.generations import read_generations
 from gloss.errors import ArtifactError, ConfigError, GlossError, MissingExtraError, UsageError
-from gloss.language import checkpoints
+from gloss.experiment import stages
 from gloss.language.loading import load_language_model
+from gloss.language.lora import checkpoints
 from gloss.prompts import PAPER_TEMPLATE
 from processes import visible_bytes
 from tiny_llama import TRAINING
@@ -174,7 +174,7 @@ def test_interrupted_again_and_again_it_ends_with_the_same_bytes(
     shop, lora, adapter, tmp_path, monkeypatch
 ):
     # Saved wherever the loss is logged, not only after an epoch.
-    monkeypatch.setattr("gloss.language.finetune._CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr("gloss.language.lora.callbacks._CHECKPOINT_SECONDS", -1.0)
     for step in (4, 13):
         with pytest.raises(Interrupted):
             trained(shop, lora, tmp_path / "adapter", progress=stopping_at(step))
@@ -301,7 +301,7 @@ def test_unsloth_is_an_extra_that_pads(shop, lora, tmp_path, monkeypatch):
     padded = TRAINING.model_copy(update={"packing": False})
     with pytest.raises(ConfigError, match="padded batches only"):
         trained(shop, lora, tmp_path / "a", backend="unsloth")
-    with pytest.raises(MissingExtraError, match=r'pip install "gloss-rec\[unsloth\]"'):
+    with pytest.raises(MissingExtraError, match=r'pip install "\.\[unsloth\]"'):
         trained(shop, lora, tmp_path / "a", padded, backend="unsloth")
     assert not (tmp_path / "a").exists()
 

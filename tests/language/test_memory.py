@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig
 
-from gloss.experiments import load_experiment
+from gloss.experiment.loading import load_experiment
 from gloss.language.examples import EncodedExample, Examples
-from gloss.language.memory import batch_tokens, needs_checkpointing, plan_memory
+from gloss.language.lora.memory import batch_tokens, needs_checkpointing, plan_memory
 from tiny_llama import TRAINING
 
 GIB = 2**30
@@ -45,7 +45,7 @@ def test_the_published_recipes_are_expected_to_fit_into_24_gb(
     pytestconfig, tmp_path, size, parameters, trainable
 ):
     LlamaConfig(**SMALL, **SHAPES[size]).save_pretrained(tmp_path)
-    recipe = load_experiment(Path(pytestconfig.rootpath, f"configs/toys-llama-{size}.yaml"))
+    recipe = load_experiment(Path(pytestconfig.rootpath, f"configs/llama-{size}.yaml"))
     longest = EncodedExample(np.zeros(1024, np.int32), 25)
     planned = plan_memory(tmp_path, recipe.model, recipe.training, Examples((longest,) * 4, 0))
     assert planned["parameters"] == parameters

@@ -10,16 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoConfig, LlamaConfig, MistralConfig, Qwen2Config
 
-from gloss.language.adapters import add_adapter, load_base
 from gloss.language.bases import Base
 from gloss.language.examples import EncodedExample
-from gloss.language.packing import (
-    NO_LOSS,
-    PACKED_ATTENTION,
-    Packed,
-    Padded,
-    understands_packing,
-)
+from gloss.language.lora.adapters import add_adapter, load_base
+from gloss.language.packed_attention import set_packed_attention, supports_packed_attention
+from gloss.language.packing import NO_LOSS, PackedCollator, PaddedCollator
 
 TOLERANCE = 1e-5
 LENGTHS = ((7, 3), (41, 9), (2, 1), (23, 22), (60, 12))
@@ -30,14 +25,18 @@ def examples(lengths=LENGTHS, vocabulary=300) -> list[EncodedExample]:
     return [EncodedExample(rng.integers(0, vocabulary, n).astype(np.int32), a) for n, a in lengths]
 
 
-@pytest.fixture(scope="module", params=[PACKED_ATTENTION, "sdpa", "eager"])
+@pytest.fixture(scope="module", params=["packed", "sdpa", "eager"])
 def attention(request) -> str:
     """Ours, which is told where examples begin, and two that find it out from the positions."""
     return request.param
 
 
 def model_with(base, lora, attention: str):
-    model = load_base(base, device="cpu", attention=attention)
+    model = load_base(base, device="cpu")
+    if attention == "packed":
+        set_packed_attention(model)
+    else:
+        model.set_attn_implementation(attention)
     model.config.use_cache = False
     adapted = add_adapter(model, lora, Base(base, "tiny"), seed=0)
     with torch.no_grad():  # an adapter that does something
@@ -58,9 +57,9 @@ def loss_and_gradients(model, batch) -> tuple[float, list[torch.Tensor]]:
 @pytest.mark.parametrize("loss_on", ["all", "completion"])
 def test_packed_and_padded_give_the_same_loss_and_gradients(base, lora, attention, loss_on):
     rows = examples()
-    padded = loss_and_gradients(model_with(base, lora, "sdpa"), Padded(0, loss_on)(rows))
+    padded = loss_and_gradients(model_with(base, lora, "sdpa"), PaddedCollator(0, loss_on)(rows))
     packed = loss_and_gradients(
-        model_with(base, lora, attention), Packed(loss_on, attention == PACKED_ATTENTION)(rows)
+        model_with(base, lora, attention), PackedCollator(loss_on, attention == "packed")(rows)
     )
     assert packed[0] == pytest.approx(padded[0], abs=TOLERANCE)
     assert len(packed[1]) == 2 * 7 * 2  # two layers, seven targets, two matrices each
@@ -72,7 +71,7 @@ def test_packed_and_padded_give_the_same_loss_and_gradients(base, lora, attentio
 def test_neighbours_in_a_pack_do_not_influence_each_other(base, lora, attention):
     """Whatever their order, every example has the logits that it has alone."""
     model, rows = model_with(base, lora, attention), examples()
-    collate = Packed("all", attention == PACKED_ATTENTION)
+    collate = PackedCollator("all", attention == "packed")
 
     def logits(order) -> dict[int, torch.Tensor]:
         batch = collate([rows[place] for place in order])
@@ -90,9 +89,11 @@ def test_neighbours_in_a_pack_do_not_influence_each_other(base, lora, attention)
 def test_labels_of_models_that_shift_them_themselves_give_the_same_loss(base, lora):
     model, rows = model_with(base, lora, "sdpa"), examples()
     for loss_on in ("all", "completion"):
-        count = (Padded(0, loss_on)(rows)["labels"] != NO_LOSS).sum()
-        ours = model(**Padded(0, loss_on)(rows), num_items_in_batch=count).loss
-        theirs = model(**Padded(0, loss_on, shifted=False)(rows), num_items_in_batch=count).loss
+        count = (PaddedCollator(0, loss_on)(rows)["labels"] != NO_LOSS).sum()
+        ours = model(**PaddedCollator(0, loss_on)(rows), num_items_in_batch=count).loss
+        theirs = model(
+            **PaddedCollator(0, loss_on, shifted=False)(rows), num_items_in_batch=count
+        ).loss
         assert float(ours.detach()) == float(theirs.detach())
 
 
@@ -104,7 +105,7 @@ lengths = st.tuples(st.integers(2, 30), st.integers(1, 30)).map(
 @given(st.lists(lengths, min_size=1, max_size=6), st.sampled_from(["all", "completion"]))
 def test_both_ask_for_the_same_tokens(each, loss_on):
     rows = examples(each)
-    packed, padded = Packed(loss_on, True)(rows), Padded(0, loss_on)(rows)
+    packed, padded = PackedCollator(loss_on, True)(rows), PaddedCollator(0, loss_on)(rows)
     asked = padded["labels"][padded["labels"] != NO_LOSS]
     assert packed["labels"][0].tolist() == asked.tolist()
     wanted = sum(n - 1 if loss_on == "all" else a for n, a in each)
@@ -117,7 +118,7 @@ def test_both_ask_for_the_same_tokens(each, loss_on):
 
 
 @pytest.mark.parametrize(
-    ("config", "understood"),
+    ("config", "supported"),
     [
         (LlamaConfig(), True),
         (MistralConfig(sliding_window=None), True),
@@ -127,8 +128,8 @@ def test_both_ask_for_the_same_tokens(each, loss_on):
         (SimpleNamespace(get_text_config=lambda: SimpleNamespace(model_type="gemma3")), False),
     ],
 )
-def test_our_attention_is_for_plain_causal_attention_alone(config, understood):
-    assert bool(understands_packing(config)) == understood
+def test_our_attention_is_for_plain_causal_attention_alone(config, supported):
+    assert bool(supports_packed_attention(config)) == supported
 
 
 def test_the_tests_model_has_grouped_heads(base):

@@ -6,13 +6,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gloss import stages
 from gloss.config import ScratchModel, TableData, Training
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.dataset import Dataset
 from gloss.data.histories import Example, History
 from gloss.errors import ConfigError, InputError
-from gloss.language.scratch import Documents, title_loss, train_from_zero, train_tokenizer
+from gloss.experiment import stages
+from gloss.language.scratch.documents import Documents
+from gloss.language.scratch.llama import title_loss
+from gloss.language.scratch.tokenizer import train_tokenizer
+from gloss.language.scratch.train import train_from_zero
 
 TITLES = ("Red kite", "Blue kite with a long tail", "Ball", "Tea, 50 g", "Tea, 100 g")
 CATALOGUE = Catalogue(Item(f"b{row}", title) for row, title in enumerate(TITLES))
@@ -102,7 +105,7 @@ def test_documents_without_a_title_are_not_trained_on():
     longest = max(map(len, PIECES))
     histories = [History("u", ("b0", "b1")), History("v", ("b1", "b0"))]
     assert epoch(histories, context=longest) == [written(0)]
-    assert documents(longest).questions([Example("u", ("b0",), "b1")]) == []
+    assert documents(longest).examples([Example("u", ("b0",), "b1")]) == []
 
 
 def test_the_title_loss_is_minus_the_log_probability_of_the_target(language, dataset, catalogue):
@@ -117,7 +120,7 @@ def test_the_title_loss_is_minus_the_log_probability_of_the_target(language, dat
         wanted = tokens[0, -length:]
         total -= float(chances[-length - 1 : -1].gather(1, wanted[:, None]).sum())
     for batch in (1, 32):
-        loss = title_loss(language.model, read.questions(examples), batch=batch)
+        loss = title_loss(language.model, read.examples(examples), batch_examples=batch)
         assert loss == pytest.approx(total / len(examples), rel=1e-4)
 
 
@@ -125,7 +128,7 @@ def test_the_trained_model_beats_popularity(language, dataset, catalogue):
     """It has learned something: a title costs less than under the frequencies of the titles."""
     read = Documents(catalogue, language.tokenizer, context=384)
     examples = dataset.examples("test")
-    loss = title_loss(language.model, read.questions(examples))
+    loss = title_loss(language.model, read.examples(examples))
     counts = dict.fromkeys([item.id for item in catalogue], 1)
     for history in dataset.train():
         for item in history.items:

@@ -13,7 +13,7 @@ from gloss.data.dataset import Dataset, prepare, save
 from gloss.data.readers.amazon import read_amazon
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.evaluation.protocol import FAIR, PAPER, EvaluationProtocol
-from gloss.stages import measuring, ranking
+from gloss.experiment import stages
 
 SOURCE = Path(__file__).parents[3] / "shared" / "data" / "amazon2014"
 USERS = 2500
@@ -53,9 +53,9 @@ def folder(tmp_path_factory) -> Path:
 
 def measured(folder: Path, protocol: EvaluationProtocol) -> tuple[dict[str, float], dict]:
     index, made, out = (folder / f"{part}-{protocol.name}" for part in ("index", "rank", "eval"))
-    ranking.index(folder / "data", index, settings=protocol.index_settings())
-    ranked = ranking.rank(folder / "generations.json", index, made, protocol=protocol)
-    measuring.evaluate(made, folder / "data", out, protocol=protocol)
+    stages.index(folder / "data", index, settings=protocol.index_settings())
+    ranked = stages.rank(folder / "generations.json", index, made, protocol=protocol)
+    stages.evaluate(made, folder / "data", out, protocol=protocol)
     return load_evaluation(out)[1].means(), ranked.summary
 
 

@@ -13,12 +13,12 @@ from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset, prepare, save
 from gloss.data.histories import Example
 from gloss.data.readers.amazon import read_amazon
-from gloss.evaluation.baselines import last_item_search
 from gloss.evaluation.evaluate import Evaluation, evaluate
 from gloss.evaluation.protocol import FAIR, PAPER, EvaluationProtocol
 from gloss.evaluation.segments import default_bounds, segments_of
-from gloss.retrieval.fusion import Ranking
-from gloss.retrieval.indexing import build_index
+from gloss.rankers import last_item_search
+from gloss.rankings.ranking import Ranking
+from gloss.retrieval.index import build_index
 
 SOURCE = Path(__file__).parents[3] / "shared" / "data" / "amazon2014"
 
@@ -101,8 +101,8 @@ def test_segments_are_as_large_as_the_published_ones(dataset):
 
 def test_search_and_evaluation_need_no_torch():
     code = (
-        "import sys, gloss.evaluation.baselines, gloss.evaluation.evaluate, "
-        "gloss.evaluation.protocol, gloss.retrieval.bm25, gloss.retrieval.rankings; "
+        "import sys, gloss.rankers, gloss.evaluation.evaluate, "
+        "gloss.evaluation.protocol, gloss.retrieval.lexical.bm25, gloss.rankings.files; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,8 +6,8 @@ from gloss.evaluation.beams import Beam
 from gloss.evaluation.beyond import TitleFigures
 from gloss.evaluation.significance import Comparison
 from gloss.report.page import (
-    Beyond,
-    Duel,
+    BeyondAccuracy,
+    PairedTest,
     Report,
     Row,
     Sample,
@@ -52,7 +52,7 @@ def sample_report(*, synthetic: bool = False, protocol: str = "FAIR") -> Report:
         facts=FACTS,
         synthetic=synthetic,
         histories=tuple(histories(row) for row in rows),
-        duel=Duel(rows[0].label, rows[2].label, COMPARISON),
+        paired_test=PairedTest(rows[0].label, rows[2].label, COMPARISON),
         command="gloss report runs/toys-scratch runs/toys-last-item runs/toys-popular "
         "--title 'Toys & Games' -o report.html",
     )
@@ -93,15 +93,15 @@ COMPARISON = Comparison(
 )
 
 
-def beyond(model: str) -> Beyond:
+def beyond(model: str) -> BeyondAccuracy:
     lists = {"coverage@5": 0.71, "coverage@20": 0.93, "novelty@5": 10.2, "novelty@20": 10.6}
     if model in (LAST_ITEM, POPULARITY):
-        return Beyond(lists, 1)
+        return BeyondAccuracy(lists, 1)
     beams = tuple(
         Beam(n, 1.0, 0.98 * hit, hit, sum(BEAM_HITS[: n + 1]), 0.1)
         for n, hit in enumerate(BEAM_HITS)
     )
-    return Beyond(lists, 0, TitleFigures(193950, 0.9412, 0.0031, 9.97), 17, beams)
+    return BeyondAccuracy(lists, 0, TitleFigures(193950, 0.9412, 0.0031, 9.97), 17, beams)
 
 
 def histories(row: Row) -> SegmentTable:

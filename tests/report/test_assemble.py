@@ -5,10 +5,10 @@ import pytest
 
 from gloss.errors import InputError
 from gloss.evaluation.evaluate import Evaluation, load_evaluation, save_evaluation
+from gloss.experiment.run_folder import OURS
+from gloss.rankings.files import load_rankings, save_rankings
+from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.report.assemble import assemble, draw_samples
-from gloss.retrieval.fusion import RankedItem, Ranking
-from gloss.retrieval.rankings import load_rankings, save_rankings
-from gloss.runs import OURS
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def saved(tmp_path, run, dataset):
             path,
             Evaluation(protocol, users, values),
             segments={},
-            config={"split": "test", "baseline": None, **config},
+            config={"split": "test", "ranker": None, **config},
             inputs={"dataset": dataset.fingerprint},
             summary={},
         )
@@ -36,9 +36,9 @@ def test_lists_without_a_language_model_are_baselines(saved, dataset):
     report = assemble(
         {
             "GLoSS": saved("a", 30),
-            "last-item": saved("b", 9, baseline="last-item", index={"retriever": "bm25"}),
-            "Fused": saved("c", 40, signals=["gloss", "sasrec"]),
-            "Signals": saved("d", 20, signals=["text", "sasrec"]),
+            "last-item": saved("b", 9, ranker="last-item", index={"retriever": "bm25"}),
+            "Fused": saved("c", 40, rankers=["gloss", "sasrec"]),
+            "Rankers": saved("d", 20, rankers=["text", "sasrec"]),
         },
         dataset,
         title="t",
@@ -47,11 +47,12 @@ def test_lists_without_a_language_model_are_baselines(saved, dataset):
         "GLoSS": "ours",
         "Last-item search + BM25": "baseline",
         "Fused": "ours",
-        "Signals": "baseline",
+        "Rankers": "baseline",
     }
-    assert report.duel is not None
-    assert (report.duel.ours, report.duel.baseline) == ("Fused", "Signals")
-    assert (report.duel.comparison.better, report.duel.comparison.worse) == (40 - 20, 0)
+    assert report.paired_test is not None
+    assert (report.paired_test.ours, report.paired_test.baseline) == ("Fused", "Rankers")
+    comparison = report.paired_test.comparison
+    assert (comparison.better, comparison.worse) == (40 - 20, 0)
 
 
 def test_histories_are_of_every_measured_row(saved, dataset):
@@ -60,6 +61,24 @@ def test_histories_are_of_every_measured_row(saved, dataset):
     assert sum(part.users for part in table.segments.values()) == report.rows[0].users
     served = sum(part.users * part.values["recall@5"] for part in table.segments.values())
     assert served == pytest.approx(30)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "exclude_seen", "note"),
+    [
+        ("fair", True, ""),
+        ("fair", False, "items bought already kept"),
+        ("fair", None, ""),
+        ("paper", False, ""),
+        ("paper", True, "items bought already removed"),
+    ],
+)
+def test_a_row_says_where_bought_items_are_not_as_the_protocol_has_them(
+    saved, dataset, protocol, exclude_seen, note
+):
+    path = saved("a", 30, protocol=protocol, exclude_seen=exclude_seen)
+    (row, *_) = assemble({"A": path}, dataset, title="t").rows
+    assert row.note == note
 
 
 def test_protocols_do_not_mix(saved, dataset):

@@ -22,7 +22,7 @@ def report(*rows: Row, protocol: str = "PAPER", synthetic: bool = False) -> Repo
 def test_a_lead_is_told_with_its_size():
     told = headline(report(row("A", 0.06), row("B", 0.05, kind="baseline")))
     assert told == (
-        "The next purchase is among the first 5 suggestions for 6.0\u00a0% of users (A), "
+        "The next purchase is among the first 5 recommendations for 6.0\u00a0% of users (A), "
         "against 5.0\u00a0% for the best baseline (B): 20\u00a0% higher."
     )
 
@@ -78,13 +78,13 @@ def test_published_figures_are_compared_under_paper_only():
     (contest,) = [text for text in remarks(report(*rows)) if "published" in text]
     (aside,) = [text for text in remarks(report(*rows, protocol="FAIR")) if "published" in text]
     assert contest.endswith("ours (0.0955) is 20\u00a0% above it.")  # 0.0955 / 0.079557 - 1
-    assert aside.endswith("it is orientation, not a contest.")
+    assert aside.endswith("for orientation and does not compare with ours (0.0955).")
 
 
 def test_figures_of_fewer_users_are_no_contest_with_published_ones():
     few = Row("A", {"recall@5": 0.2}, {}, 500, "ours")
     told = remarks(report(few, *published_rows("toys", "PAPER")))
-    assert any("not a contest" in text for text in told)
+    assert any("does not compare with ours" in text for text in told)
 
 
 def test_synthetic_data_are_named():

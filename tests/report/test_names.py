@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from gloss.rankers.specs import RANKERS
+from gloss.report.content import LAST_ITEM
 from gloss.report.names import baseline_name, retriever_name
 
 
@@ -18,13 +20,12 @@ from gloss.report.names import baseline_name, retriever_name
     ],
 )
 def test_a_retriever_is_called_by_what_it_searches_with(index, name):
-    assert retriever_name({"baseline": None, "index": index}) == name
+    assert retriever_name({"index": index}) == name
 
 
-def test_only_baselines_that_search_have_a_retriever():
-    index = {"retriever": "bm25"}
-    assert retriever_name({"baseline": "last-item", "index": index}) == "BM25"
-    assert retriever_name({"baseline": "popularity", "index": index}) == ""
+def test_every_ranker_is_called_as_its_spec_says():
+    assert [baseline_name(spec.name) for spec in RANKERS] == [spec.label for spec in RANKERS]
+    assert baseline_name("last-item") == LAST_ITEM
 
 
 def test_an_unknown_baseline_is_called_by_its_own_name():

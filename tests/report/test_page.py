@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from gloss.report.page import Report, Row, Sample, Suggestion, render_report, render_reports
+from gloss.report.page import Report, Row, Sample, Suggestion, render_reports
 from report.sample_report import OURS, POPULARITY, sample_report
 
 VOID = {"meta", "link", "br", "img"}
@@ -48,6 +48,10 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def html() -> str:
     return render_report(sample_report())
+
+
+def render_report(report: Report) -> str:
+    return render_reports([report], title=report.title, command=report.command)
 
 
 def small(title: str, model: str = "A") -> Report:
@@ -179,10 +183,10 @@ def test_a_bought_item_that_led_to_a_suggestion_is_shown(html):
 def test_beams_and_titles_are_told(html):
     told = " ".join(Page(html).text.split())
     assert (
-        f"{OURS} + BM25 wrote 193,950 titles. Exact titles of the catalogue: 94.1 %. "
-        "Repeats of an earlier title of the same person: 0.3 %. Titles that found nothing: 17."
+        f"{OURS} + BM25 generated 193,950 titles. Titles of the catalogue: 94.1 %. "
+        "Repeats of an earlier title of the same user: 0.3 %. Titles that found nothing: 17."
     ) in told
-    table = html[html.index("What the beams do") :]
+    table = html[html.index("Hits by beam") :]
     first_five = 0.0349 + 0.0181 + 0.0122 + 0.0097 + 0.0080
     assert f"{first_five:.4f}" in table[: table.index("</table>")]
 
@@ -200,7 +204,7 @@ def test_several_reports_share_a_page_with_one_overview():
 
 def test_a_missed_target_and_an_empty_list_are_told(html):
     assert html.count("Bought next, not in the list:") == 2
-    assert "no generated title meant an item" in html
+    assert "no generated title found an item" in html
 
 
 def test_only_the_end_of_a_long_history_is_shown(html):
@@ -211,7 +215,7 @@ def test_only_the_end_of_a_long_history_is_shown(html):
 def test_synthetic_data_are_marked():
     page = Page(render_report(sample_report(synthetic=True))).text
     assert "synthetic data" in page
-    assert "Invented people" in page
+    assert "Sample users (synthetic)" in page
     assert "GLoSS, " not in page
 
 

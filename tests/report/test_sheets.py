@@ -107,6 +107,14 @@ def test_latex_escapes_and_rounds():
     assert r"X & Y & Z & --" in latex
 
 
+@pytest.mark.parametrize("text", ["[1] kite", "*kite", "[", "*"])
+def test_a_row_of_latex_is_no_argument_of_the_row_before(text):
+    """LaTeX reads [2pt] and * after a row as spacing, across line ends too."""
+    latex = to_latex(Sheet("s", "c", ("model", "x"), ((text, 1), (text, 2)), keys=0))
+    rows = latex.splitlines()[7:9]
+    assert rows == [rf"{{}}{text} & 1 \\", rf"{{}}{text} & 2 \\"]
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(tmp_path, sheets):
     body = "\n".join(to_latex(sheet) for sheet in sheets.values())

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from contracts import TITLES, EncoderContract, RetrieverContract, catalogue_of
-from gloss.retrieval.bm25 import BM25
-from gloss.retrieval.exact import Exact, ExactFirst
-from gloss.retrieval.index import IndexSettings
-from gloss.retrieval.indexing import build_index
+from gloss.retrieval.index import build_index
+from gloss.retrieval.lexical.bm25 import BM25
+from gloss.retrieval.lexical.exact_titles import Exact, ExactFirst
+from gloss.retrieval.retriever import IndexSettings
+from gloss.testing.catalogues import TITLES, catalogue_of
+from gloss.testing.retrievers import EncoderContract, RetrieverContract
 
 PAPER = IndexSettings(title_style="paper", marker=True, exact_first=False)
 

@@ -4,7 +4,7 @@ import pytest
 
 from gloss.errors import ConfigError
 from gloss.retrieval.hybrid import Hybrid
-from gloss.retrieval.index import Hit
+from gloss.retrieval.retriever import Hit
 
 
 class Fixed:

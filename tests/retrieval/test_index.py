@@ -8,8 +8,8 @@ import pytest
 
 from gloss.artifacts import MANIFEST
 from gloss.errors import ArtifactError, ConfigError
-from gloss.retrieval.index import IndexSettings
-from gloss.retrieval.indexing import build_index, load_index, save_index
+from gloss.retrieval.index import build_index, load_index, save_index
+from gloss.retrieval.retriever import IndexSettings
 
 
 @pytest.mark.parametrize(

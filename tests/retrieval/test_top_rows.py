@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from gloss.arrays import top_rows
 from gloss.errors import ConfigError
-from gloss.retrieval.index import top_rows
 
 
 def test_the_highest_score_comes_first():

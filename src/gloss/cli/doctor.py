@@ -1,4 +1,4 @@
-"""`gloss doctor`: what this machine can run, and why not."""
+"""`gloss doctor`: what this machine can run, and what is missing for the rest."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 import typer
 
 from gloss.cli.options import Json
+from gloss.errors import pip_line
 
 __all__ = ["examine", "register"]
 
@@ -50,7 +51,7 @@ def doctor(json: Json = False) -> None:
 
 
 def examine() -> Iterator[tuple[str, str]]:
-    """Findings as (what, how it stands)."""
+    """Findings as (what was looked at, what was found)."""
     yield "gloss", metadata.version("gloss-rec")
     yield "Python", platform.python_version()
     yield "processor cores", str(len(os.sched_getaffinity(0)))
@@ -71,7 +72,7 @@ def examine() -> Iterator[tuple[str, str]]:
 def _extra(name: str) -> str:
     missing = [package for package in _EXTRAS[name] if find_spec(package) is None]
     if missing:
-        return f'no {", ".join(missing)}: pip install "gloss-rec[{name}]"'
+        return f"no {', '.join(missing)}: {pip_line(name)}"
     return "yes: " + ", ".join(
         f"{package} {metadata.version(_DISTRIBUTIONS.get(package, package))}"
         for package in _EXTRAS[name]

@@ -80,9 +80,9 @@ def index(
     """
     from dataclasses import replace
 
-    from gloss import stages
     from gloss.cli import output
     from gloss.evaluation.protocol import protocol_named
+    from gloss.experiment import stages
 
     chosen = given(
         f"--retriever {retriever}",

@@ -45,8 +45,8 @@ def add(
 
     Example: gloss items add -i indexes/toys --item b99 --title "Red kite" -o indexes/toys
     """
-    from gloss import stages
     from gloss.cli import output
+    from gloss.experiment import stages
 
     new = _items(items, item or [], title or [])
     with output.announce("items") as progress:
@@ -64,9 +64,9 @@ def remove(
 
     Example: gloss items remove -i indexes/toys --item b99 -o indexes/toys
     """
-    from gloss import stages
     from gloss.cli import output
     from gloss.data.catalogue import ItemId
+    from gloss.experiment import stages
 
     with output.announce("items"):
         made = stages.remove_items(index, [ItemId(each) for each in item], out)

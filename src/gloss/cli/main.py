@@ -1,84 +1,37 @@
-"""The `gloss` command: puts the command groups together, and turns errors into one line.
+"""The process behind the `gloss` command: how it starts, how it fails and how it is stopped.
 
-Everything heavy is imported inside commands, so that `gloss --help` answers at once.
+Little is imported here: the application, which takes longer, is imported when signals are already
+handled.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
-from typing import Annotated
+from types import FrameType
 
-import typer
+from gloss.errors import GlossError, on_one_line
 
-from gloss.cli import (
-    baseline,
-    comparing,
-    doctor,
-    encoder,
-    experiment,
-    indexing,
-    items,
-    model,
-    models,
-    prepare,
-    ranking,
-    recommend,
-)
-from gloss.errors import GlossError
+__all__ = ["main"]
 
-__all__ = ["app", "main"]
-
-_INTERRUPTED = 130
-
-app = typer.Typer(
-    name="gloss",
-    help="Generative recommendation: a language model writes the titles of what people will want "
-    "next, a retriever finds them in your catalogue.",
-    epilog="Start with: gloss demo",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-experiment.register(app)
-prepare.register(app)
-model.register(app)
-models.register(app)
-indexing.register(app)
-ranking.register(app)
-baseline.register(app)
-items.register(app)
-comparing.register(app)
-encoder.register(app)
-recommend.register(app)
-doctor.register(app)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
+class _Stopped(BaseException):
+    """A signal has arrived. No Exception, so that no library takes it for an error of its own."""
 
-        print(version("gloss-rec"))
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the whole trace of an error; fits anywhere.")
-    ] = False,
-) -> None:
-    pass
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def main() -> None:
-    """Run the command line. Exit code 2: a wrong call; 1: a failure; 130: interrupted."""
+    """Run the command line.
+
+    Exit code 2: a wrong call; 1: a failure; 128 + N: stopped by signal N, as shells count.
+    """
     # Threads that wait for each other must sleep, not spin: beside one other busy process, spinning
     # made training on two cores twenty times slower. OpenMP reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -88,23 +41,73 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app(arguments, standalone_mode=True)
-    except GlossError as error:
-        if debug:
-            raise
-        _complain(str(error))
-        sys.exit(error.exit_code)
+        _handle_signals()
+        code = _call(arguments)
+    except _Stopped as stopped:
+        _complain(f"stopped by {signal.Signals(stopped.number).name}")
+        code = 128 + stopped.number
     except BrokenPipeError:
-        # Whoever read our output has had enough; nothing is left to say, nor anybody to say it to.
+        # Whoever read our output has closed it; nothing is left to say, nor anybody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
+        code = 1
+    except (GlossError, OSError) as error:
         if debug:
             raise
-        _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-        sys.exit(1)
+        code = _explained(error)
+    finally:
+        _leave_signals()
+    sys.exit(code)
+
+
+def _call(arguments: list[str]) -> int:
+    """Run one command; its exit code."""
+    from typer.exceptions import Abort, TyperException
+
+    from gloss.cli.app import app
+
+    try:
+        return app(arguments, prog_name="gloss", standalone_mode=False) or 0
+    except Abort:
+        _complain("aborted")
+        return 1
+    except TyperException as error:
+        if message := error.format_message():  # without one, the help was asked for and is printed
+            if context := getattr(error, "ctx", None):
+                print(context.get_usage(), file=sys.stderr)
+            _complain(message)
+        return error.exit_code
+
+
+def _explained(error: GlossError | OSError) -> int:
+    """Print what went wrong; the exit code."""
+    if isinstance(error, GlossError):
+        _complain(str(error))
+        return error.exit_code
+    _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    return 1
 
 
 def _complain(message: str) -> None:
-    line = " ".join(message.split())
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {on_one_line(message)}", file=sys.stderr)
+
+
+def _handle_signals() -> None:
+    """Let signals end the work as an exception, so that files and the terminal are left in order.
+
+    A signal that is ignored stays ignored (nohup), and a second one ends the process at once.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        _leave_signals()
+        raise _Stopped(number)
+
+    for number in _SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
+def _leave_signals() -> None:
+    """From here on a signal ends the process without a word."""
+    for number in _SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)

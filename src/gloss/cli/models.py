@@ -1,4 +1,4 @@
-"""`gloss models`: pretrained models and adapters, from a hub, to a hub, made whole."""
+"""`gloss models`: fetch pretrained models and adapters from a hub, publish and merge them."""
 
 from __future__ import annotations
 
@@ -52,10 +52,8 @@ def pull(
     if dry_run:
         output.print_values(name, {"revision": plan.revision, **plan.sizes}, json=json)
         return
-    output.err.print(
-        f"{name} at {plan.revision[:12]}: {len(plan.sizes)} files, {plan.bytes / 1e6:,.1f} MB",
-        highlight=False,
-        markup=False,
+    output.note(
+        f"{name} at {plan.revision[:12]}: {len(plan.sizes)} files, {plan.bytes / 1e6:,.1f} MB"
     )
     with output.announce("pull") as progress:
         made = hub.pull(plan, out or hub.MODELS / name, progress=progress)
@@ -95,12 +93,12 @@ def merge(
     base: BaseFolder = None,
     json: Json = False,
 ) -> None:
-    """Write an adapter and its base model as one whole model, for tools that know no adapters.
+    """Write an adapter and its base model as one model, for tools without support for adapters.
 
     Example: gloss models merge models/toys-llama -o models/toys-llama-whole
     """
-    from gloss import stages
     from gloss.cli import output
+    from gloss.experiment import stages
 
     with output.announce("merge"):
         made = stages.merge(adapter, out, base=base)

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from gloss import choices
 from gloss.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from gloss.evaluation.protocol import EvaluationProtocol
 
 __all__ = [
     "BaseFolder",
+    "Config",
     "Data",
     "Encoder",
     "ExcludeSeen",
@@ -22,14 +26,23 @@ __all__ = [
     "Length",
     "LimitUsers",
     "Out",
+    "Overrides",
     "ProtocolName",
     "RetrieverOf",
     "SplitOf",
     "SplitRuleName",
     "chosen_protocol",
     "given",
+    "setting",
 ]
 
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="An experiment, as in configs/.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SECTION.KEY=VALUE]...", help="Settings to change; see docs/configuration.md."
+    ),
+]
 Out = Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")]
 Data = Annotated[Path, typer.Option("-d", "--data", help="A data set made by `gloss prepare`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -41,20 +54,19 @@ BaseFolder = Annotated[
     typer.Option("--base", help="The folder of an adapter's base model (default: found by name)."),
 ]
 ProtocolName = Annotated[
-    Literal["fair", "paper"],
+    choices.ProtocolName,
     typer.Option("--protocol", help="fair: what we recommend; paper: what the paper did."),
 ]
 SplitRuleName = Annotated[
-    Literal["paper", "leave-one-out"],
-    typer.Option("--split", help="Who trains on what; see docs/protocol.md."),
+    choices.SplitRule, typer.Option("--split", help="Who trains on what; see docs/protocol.md.")
 ]
 SplitOf = Annotated[
-    Literal["validation", "test"], typer.Option("--split", help="Which questions to ask.")
+    choices.SplitName, typer.Option("--split", help="The users whose next item is predicted.")
 ]
 Length = Annotated[int | None, typer.Option("-k", "--length", min=1, help="Items in a list.")]
 ExcludeSeen = Annotated[
     bool | None,
-    typer.Option("--exclude-seen/--keep-seen", help="Leave out what was bought already, or not."),
+    typer.Option("--exclude-seen/--keep-seen", help="Remove items bought already, or keep them."),
 ]
 Encoder = Annotated[
     str | None,
@@ -70,8 +82,20 @@ RetrieverOf = Annotated[
 ]
 
 
+def setting(section: type[BaseModel], name: str, *flags: str) -> Any:
+    """The option of a setting: its description and its bounds."""
+    field = section.model_fields[name]
+    bounds = {
+        option: getattr(rule, attribute)
+        for rule in field.metadata
+        for option, attribute in (("min", "ge"), ("max", "le"))
+        if hasattr(rule, attribute)
+    }
+    return typer.Option(*flags, help=field.description, **bounds)
+
+
 def given(what: str, known: Collection[str], **options: Any) -> dict[str, Any]:
-    """The options that were typed; ConfigError for one that means nothing to `what`."""
+    """The options that were typed; ConfigError for one that `what` does not have."""
     typed = {name: value for name, value in options.items() if value is not None}
     for name in typed:
         if name not in known:

@@ -1,4 +1,8 @@
-"""How commands speak: results on standard output, progress and errors on standard error."""
+"""What commands print: results on standard output, progress and errors on standard error.
+
+Text of others (titles, ids, paths) goes through `_shown`, so that it is neither markup nor an
+escape sequence of the terminal.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +17,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gloss.errors import on_one_line
 from gloss.progress import Progress
 
 if TYPE_CHECKING:
     from gloss.artifacts import Artifact
     from gloss.evaluation.significance import Comparison
-    from gloss.recommender import Recommendation
+    from gloss.recommender.recommender import Recommendation
     from gloss.report.content import Report, Row
 
 __all__ = [
     "announce",
     "err",
+    "note",
     "out",
     "print_beyond",
     "print_comparisons",
@@ -31,9 +37,9 @@ __all__ = [
     "print_json",
     "print_line",
     "print_made",
-    "print_people",
     "print_recommendations",
     "print_report",
+    "print_samples",
     "print_summary",
     "print_values",
 ]
@@ -42,16 +48,15 @@ out = Console()
 err = Console(stderr=True)
 
 _SECONDS_BETWEEN_LINES = 10.0
-_HISTORY_SHOWN = 8
-_SHOWN = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
+_TITLES_SHOWN = 8
+_METRICS_SHOWN = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
 
 
 @contextmanager
 def announce(stage: str) -> Iterator[Progress]:
-    """Show a stage: a bar on a terminal, a line now and then elsewhere."""
+    """Show a stage: a bar on a terminal, elsewhere a line every ten seconds."""
     started = time.monotonic()
-    shown = _bar(stage) if err.is_terminal else _lines(stage)
-    with shown as progress:
+    with _bar(stage) if err.is_terminal else _lines(stage) as progress:
         yield progress
     err.print(f"{stage:<10} [dim]{_clock(time.monotonic() - started)}[/dim]", highlight=False)
 
@@ -75,25 +80,30 @@ def print_values(title: str, values: Mapping[str, Any], *, json: bool) -> None:
 
 
 def print_line(text: str, *, style: str = "") -> None:
-    """One line as it is: a path in it stays whole, and brackets mean nothing."""
-    out.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    """One line, not wrapped, without markup."""
+    out.print(on_one_line(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """One line beside the results, on standard error."""
+    err.print(on_one_line(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_summary(title: str, values: Mapping[str, Any]) -> None:
-    """Names and values in two columns under a title, which may be long (a path) and stays whole."""
+    """Names and values in two columns under a title, which is not wrapped (a path, say)."""
     print_line(title, style="italic")
     table = Table(show_header=False, box=None, padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")
     for name, value in values.items():
-        table.add_row(escape(name), escape(_text(value)))
+        table.add_row(_shown(name), _text(value))
     out.print(table)
 
 
 def print_report(report: Report) -> None:
     """The headline table of a report."""
     measured = dict.fromkeys(metric for row in report.rows for metric in row.values)
-    metrics = [metric for metric in measured if metric in _SHOWN] or list(measured)[:4]
+    metrics = [metric for metric in measured if metric in _METRICS_SHOWN] or list(measured)[:4]
     print_line(f"{report.dataset}, {report.protocol}, {report.split} split", style="italic")
     table = Table()
     table.add_column("")
@@ -104,30 +114,30 @@ def print_report(report: Report) -> None:
     out.print(table)
 
 
-def print_people(report: Report) -> None:
+def print_samples(report: Report) -> None:
     """The sampled users of a report: what they bought, what is recommended, and why."""
     for sample in report.samples:
-        bought = "\n".join(f"  {escape(title)}" for title in sample.history[-_HISTORY_SHOWN:])
-        out.print(f"[bold]{escape(sample.user)}[/bold] bought, latest last:\n{bought}")
+        bought = "\n".join(f"  {_shown(title)}" for title in sample.history[-_TITLES_SHOWN:])
+        out.print(f"[bold]{_shown(sample.user)}[/bold] bought, latest last:\n{bought}")
         table = Table(box=None, padding=(0, 2))
         table.add_column("recommended")
         table.add_column("the model wrote", style="dim")
-        for each in sample.recommendations:
-            mark = " [green](bought next)[/green]" if each.is_target else ""
-            table.add_row(escape(each.title) + mark, escape(_reason(each.why, each.because)))
+        for item in sample.recommendations:
+            mark = " [green](bought next)[/green]" if item.is_target else ""
+            table.add_row(_shown(item.title) + mark, _reason(item.why, item.because))
         out.print(table)
-        out.print(f"  Bought next: {escape(sample.target)}\n")
+        out.print(f"  Bought next: {_shown(sample.target)}\n")
 
 
-def print_recommendations(found: Sequence[Recommendation]) -> None:
+def print_recommendations(items: Sequence[Recommendation]) -> None:
     """A list of items with their reasons."""
     table = Table(box=None, padding=(0, 2))
     for name in ("", "title", "the model wrote", "item"):
         table.add_column(name)
-    for place, each in enumerate(found, 1):
-        bought = each.reason == "bought"
-        reason = _reason(None if bought else each.why, each.why if bought else None)
-        table.add_row(str(place), escape(each.title), escape(reason), escape(each.item))
+    for rank, item in enumerate(items, 1):
+        bought = item.reason == "bought"
+        reason = _reason(None if bought else item.why, item.why if bought else None)
+        table.add_row(str(rank), _shown(item.title), reason, _shown(item.item))
     out.print(table)
 
 
@@ -142,16 +152,16 @@ def print_figures(title: str, figures: Mapping[str, Any]) -> None:
     table.add_column("95 %", justify="right", style="dim")
     for name, part in segments.items():
         table.add_column(f"{name}, {part['users']:,}", justify="right")
-    for metric, each in overall["metrics"].items():
+    for metric, measured in overall["metrics"].items():
         parts = (_figure(s["metrics"].get(metric, {}).get("mean")) for s in segments.values())
-        interval = f"{each['low']:.4f} to {each['high']:.4f}"
-        table.add_row(metric, _figure(each["mean"]), interval, *parts)
+        interval = f"{measured['low']:.4f} to {measured['high']:.4f}"
+        table.add_row(metric, _figure(measured["mean"]), interval, *parts)
     out.print(table)
     print_beyond(figures.get("beyond", {}))
 
 
 def print_comparisons(first: str, second: str, comparisons: Sequence[Comparison]) -> None:
-    """What differs between two evaluations, A and B, metric by metric."""
+    """The differences between two evaluations, A and B, metric by metric."""
     print_line(f"A  {first}")
     print_line(f"B  {second}")
     print_line(f"{comparisons[0].users:,} users")
@@ -173,23 +183,27 @@ def print_comparisons(first: str, second: str, comparisons: Sequence[Comparison]
 
 
 def print_beyond(beyond: Mapping[str, Any]) -> None:
-    """What lists, titles and beams are like besides."""
-    if "lists" in beyond:
-        print_summary("lists", {name: _rounded(value) for name, value in beyond["lists"].items()})
-    if "titles" in beyond:
-        print_summary("titles", {name: _rounded(value) for name, value in beyond["titles"].items()})
+    """Beyond accuracy: coverage and novelty of lists, titles, and beams."""
+    for part in ("lists", "titles"):
+        if part in beyond:
+            print_summary(part, {name: _rounded(value) for name, value in beyond[part].items()})
     if "beams" in beyond:
         table = Table()
         for name in ("beam", "wrote", "exact", "hit", "so far", "entries"):
             table.add_column(name, justify="right")
-        for beam, *shares in (each.values() for each in beyond["beams"]):
+        for beam, *shares in (row.values() for row in beyond["beams"]):
             table.add_row(str(beam), *map(_figure, shares))
         out.print(table)
 
 
+def _shown(text: str) -> str:
+    """Text of others as a cell of a table: without markup and control characters."""
+    return escape(on_one_line(text))
+
+
 def _reason(written: str | None, bought: str | None) -> str:
-    """The title that led to an item, in a column of what the model wrote."""
-    return written or (f"because of: {bought}" if bought else "")
+    """The generated title that led to an item, or the purchase."""
+    return _shown(written or (f"because of: {bought}" if bought else ""))
 
 
 def _rounded(value: float) -> float | str:
@@ -197,7 +211,7 @@ def _rounded(value: float) -> float | str:
 
 
 def _label(row: Row) -> str:
-    name = escape(row.label)
+    name = _shown(row.label)
     return f"[bold]{name}[/bold]" if row.kind == "ours" else f"[dim]{row.kind}[/dim] {name}"
 
 
@@ -206,14 +220,15 @@ def _figure(value: float | None) -> str:
 
 
 def _text(value: Any) -> str:
+    """A value of a summary; a mapping on several lines."""
     if isinstance(value, Mapping):
-        return "\n".join(f"{name}: {_listed(each)}" for name, each in value.items())
-    return f"{value:,}" if isinstance(value, int) else str(value)
+        return "\n".join(f"{_shown(name)}: {_on_a_line(inner)}" for name, inner in value.items())
+    return f"{value:,}" if isinstance(value, int) else _shown(str(value))
 
 
-def _listed(value: Any) -> str:
+def _on_a_line(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_listed(each)}" for name, each in value.items())
+        return ", ".join(f"{_shown(name)} {_on_a_line(inner)}" for name, inner in value.items())
     return f"{value:.6g}" if isinstance(value, float) else _text(value)
 
 
@@ -240,7 +255,7 @@ def _bar(stage: str) -> Iterator[Progress]:
         task = bars.add_task(stage, total=None, note="")
 
         def show(done: int, total: int | None, note: str = "") -> None:
-            bars.update(task, completed=done, total=total, note=escape(note))
+            bars.update(task, completed=done, total=total, note=_shown(note))
 
         yield show
 
@@ -248,7 +263,8 @@ def _bar(stage: str) -> Iterator[Progress]:
 @contextmanager
 def _lines(stage: str) -> Iterator[Progress]:
     last = time.monotonic()
-    first: tuple[int, float] | None = None  # what an earlier run had done tells nothing of the pace
+    # What an earlier, interrupted run has done says nothing about the speed of this one.
+    first: tuple[int, float] | None = None
 
     def show(done: int, total: int | None, note: str = "") -> None:
         nonlocal last, first
@@ -258,14 +274,14 @@ def _lines(stage: str) -> Iterator[Progress]:
             last = now
             of = f" of {total:,}" if total is not None else ""
             left = _left(done - first[0], now - first[1], (total or done) - done)
-            line = f"{stage:<10} {done:,}{of}  {escape(note)}{left}"
+            line = f"{stage:<10} {done:,}{of}  {_shown(note)}{left}"
             err.print(line, highlight=False, soft_wrap=True)
 
     yield show
 
 
 def _left(done: int, seconds: float, to_do: int) -> str:
-    """About how long the rest will take; nothing while that cannot be known."""
+    """About how long the rest will take; empty while that cannot be known."""
     return f", about {_clock(to_do * seconds / done)} left" if done and to_do else ""
 
 

@@ -138,7 +138,7 @@ def amazon(
     Example: gloss prepare amazon --category toys --source ~/amazon2014 -o data/toys
     """
     from gloss.config import AmazonData
-    from gloss.experiments import checked
+    from gloss.experiment.loading import checked
 
     settings = checked(
         AmazonData,
@@ -181,7 +181,7 @@ def preset(
     Example: gloss prepare preset movielens-1m --source ~/ml-1m -o data/movies
     """
     from gloss.config import PresetData
-    from gloss.experiments import checked
+    from gloss.experiment.loading import checked
 
     settings = checked(
         PresetData,
@@ -352,7 +352,7 @@ def table(
     Example: gloss prepare table --interactions log.csv --items items.csv -o data/mine
     """
     from gloss.config import TableData
-    from gloss.experiments import checked
+    from gloss.experiment.loading import checked
 
     settings = checked(
         TableData,
@@ -412,14 +412,14 @@ def shop(
     Example: gloss prepare shop -o data/shop
     """
     from gloss.config import ShopData
-    from gloss.experiments import checked
+    from gloss.experiment.loading import checked
 
     _prepare(checked(ShopData, users=users, seed=seed, split=split), out, json=json)
 
 
 def _prepare(settings: Any, out: Path, *, json: bool) -> None:
-    from gloss import stages
     from gloss.cli import output
+    from gloss.experiment import stages
 
     with output.announce("prepare") as progress:
         made = stages.prepare(settings, out, progress=progress)

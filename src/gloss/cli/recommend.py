@@ -1,4 +1,4 @@
-"""`gloss recommend`: recommendations for one history, typed in, or for a file of them."""
+"""`gloss recommend`: recommendations for one history, or for a file of them."""
 
 from __future__ import annotations
 
@@ -39,31 +39,31 @@ def recommend(
         bool | None,
         typer.Option(
             "--fused/--alone",
-            help="The language model with the run's other signals, or alone (default: fused, where "
+            help="The language model with the run's other rankers, or alone (default: fused, where "
             "the run has it).",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """What somebody will want next, and which generated title or which purchase led there.
+    """What somebody will want next, and the generated title or the purchase that led there.
 
     Example: gloss recommend -m runs/demo --history "Title A" --history "Title B" -k 5
     """
     from gloss.cli import output
-    from gloss.recommender import Recommender
+    from gloss.recommender.recommender import Recommender
 
     if (history is None) == (histories is None):
-        raise ConfigError("whose? Give one history (--history TITLE …) or many (--histories FILE)")
-    asked = _read(histories) if histories else [history or []]
-    lists = Recommender.load(recommender, fused=fused).recommend(asked, k)
+        raise ConfigError("give one history (--history TITLE …) or many (--histories FILE)")
+    titles = _read(histories) if histories else [history or []]
+    lists = Recommender.load(recommender, fused=fused).recommend(titles, k)
     if json:
-        documents = [[asdict(each) for each in found] for found in lists]
+        documents = [[asdict(item) for item in items] for items in lists]
         output.print_json(documents if histories else documents[0])
         return
-    for number, found in enumerate(lists, 1):
+    for number, items in enumerate(lists, 1):
         if histories:
             output.print_line(f"history {number}", style="italic")
-        output.print_recommendations(found)
+        output.print_recommendations(items)
 
 
 def _read(histories: Path) -> list[list[str]]:
@@ -81,9 +81,9 @@ def _titles(line: bytes, where: str) -> list[str]:
     from gloss.data.readers.lines import repair_text
 
     try:
-        found = loads(line)
+        titles = loads(line)
     except ValueError as error:
         raise InputError(f"{where} is not JSON: {error}") from None
-    if not (isinstance(found, list) and all(isinstance(title, str) for title in found)):
+    if not (isinstance(titles, list) and all(isinstance(title, str) for title in titles)):
         raise InputError(f"{where} is not a list of titles")
-    return [repair_text(title) for title in found]
+    return [repair_text(title) for title in titles]

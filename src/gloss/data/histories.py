@@ -5,27 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NewType, Protocol
+from typing import NewType
 
 from gloss.data.catalogue import ItemId
 
-__all__ = ["Example", "History", "Question", "UserId", "times_bought"]
+__all__ = ["Example", "History", "UserId", "times_bought"]
 
 UserId = NewType("UserId", str)
-
-
-class Question(Protocol):
-    """What will this user buy next? Examples, prompts and generations all ask it."""
-
-    @property
-    def user(self) -> UserId:
-        """Who asks."""
-        ...
-
-    @property
-    def history(self) -> tuple[ItemId, ...]:
-        """What was bought before, earliest first."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,18 @@
-"""Beam search without copies ("tree attention"), over any causal language model of transformers.
+"""Beam search with tree attention, over any causal language model of transformers.
 
-A prompt is read once, not once a beam. After that the beams of a user are several query positions
-of *one* row: they share the position number, and a mask lets each see its prompt and its own
-ancestors. The cache of keys and values only grows; nothing in it is reordered or copied. What
-`generate` does by copying the cache is done here by gathering a small table of ancestors.
+`generate` copies the prompt's keys and values once a beam, and reorders them at every step. Here a
+prompt is read once, and the beams of a user are several query positions of *one* row: they share
+the position number, and a mask lets each attend to its prompt and its own ancestors,
+
+    out_b = Σ_e softmax_e(q_b · k_e / sqrt(d)) v_e    over e in prompt ∪ ancestors(b) ∪ {b}.
+
+The cache of keys and values only grows; what `generate` does by copying it is done here by
+gathering a small table of ancestors (`lineage.py`). SpecInfer (Miao et al. 2024) and Medusa (Cai et
+al. 2024) verify trees of guessed tokens with such masks; here the tree is that of the beams.
 
 In fp32 tokens and scores equal those of `generate`. With a trie, beams stay inside it: tokens that
-no title continues with get probability zero, and nothing is renormalised, so the score of a title
-is its probability under the model.
+no title continues with get probability zero, and nothing is renormalised, so that the score of a
+title is its probability under the model.
 
 Knows token ids only; knows no text and no users' names.
 """
@@ -25,19 +30,20 @@ from gloss.decoding.beams import (
     BeamSettings,
     BeamState,
     Candidates,
-    Hypothesis,
     advance,
     best_candidates,
 )
+from gloss.decoding.lineage import ancestor_mask, extended
+from gloss.decoding.search import SearchResults, steps_of
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import ConfigError
 
 __all__ = [
-    "BeamSettings",
-    "Hypothesis",
+    "additive_mask",
     "beam_search",
     "cache_argument",
     "left_padded",
+    "read_logits",
     "require_full_attention",
 ]
 
@@ -49,39 +55,39 @@ def beam_search(
     settings: BeamSettings,
     *,
     trie: TitleTrie | None = None,
-) -> list[tuple[Hypothesis, ...]]:
+) -> SearchResults:
     """The best continuations of each prompt, best first.
 
     prompts: token ids, one sequence a user, of any lengths (cheapest when similar). With a trie,
     the trie's depth takes the place of `max_new_tokens`, and fewer than `returned` may come back.
     Raises ConfigError for a model whose attention cannot look at the whole context.
     """
-    steps = trie.depth if trie else settings.max_new_tokens
+    steps = steps_of(settings, trie)
     require_full_attention(model, max(map(len, prompts)) + steps)
-    feed = _Feed(model, prompts, settings.beams)
-    state = BeamState.begin(len(prompts), settings, steps=steps, device=feed.device)
-    found: list[tuple[Hypothesis, ...]] = [()] * len(prompts)
-    users = torch.arange(len(prompts), device=feed.device)
-    log_probs = feed.read_prompts()
+    reader = _TreeReader(model, prompts, settings.beams)
+    state = BeamState.begin(len(prompts), settings, steps=steps, device=reader.device)
+    results: SearchResults = [()] * len(prompts)
+    users = torch.arange(len(prompts), device=reader.device)  # of each row
+    log_probs = reader.read_prompts()
     for step in range(steps):
-        best = _candidates(state, settings, log_probs, trie)
-        state, parents = advance(state, best, settings, cut_off=trie is None)
-        going_on = state.improvable if step + 1 < steps else torch.zeros_like(state.improvable)
+        candidates = _candidates(state, settings, log_probs, trie)
+        state, parents = advance(state, candidates, settings, cut_off=trie is None)
+        going_on = state.improvable
         # Rows that are done only cost; they leave once they are half of the batch.
         if 2 * int(going_on.sum()) <= len(users):
-            leaving = state.select(~going_on).hypotheses(settings)
-            for user, hypotheses in zip(users[~going_on].tolist(), leaving, strict=True):
-                found[user] = hypotheses
+            ended = state.select(~going_on).hypotheses(settings)
+            for user, hypotheses in zip(users[~going_on].tolist(), ended, strict=True):
+                results[user] = hypotheses
             stay = going_on.nonzero().flatten()
             if not len(stay):
                 break
             users, parents, state = users[stay], parents[stay], state.select(stay)
-            feed.keep(stay)
-        log_probs = feed.read_tokens(state.running[:, :, step], parents)
-    return found
+            reader.keep(stay)
+        log_probs = reader.read_tokens(state.running[:, :, step], parents)
+    return results
 
 
-class _Feed:
+class _TreeReader:
     """The model's side: what has been read, and the log-probabilities of what may come next."""
 
     def __init__(self, model: Any, prompts: Sequence[Sequence[int]], beams: int) -> None:
@@ -90,38 +96,34 @@ class _Feed:
         self.cache = DynamicCache()
         self.cache_name = cache_argument(model)
         self.beams = beams
-        self.tokens, self.seen = left_padded(prompts, self.device)
-        self.lengths = self.seen.sum(1, keepdim=True)
-        # ancestors[u, b, s]: which place of step s beam b of user u descends from.
+        self.tokens, self.in_prompt = left_padded(prompts, self.device)  # (users, longest)
+        self.lengths = self.in_prompt.sum(1, keepdim=True)  # (users, 1)
+        # (users, beams, steps): see lineage.py.
         self.ancestors = torch.empty(len(prompts), beams, 0, dtype=torch.long, device=self.device)
 
     def read_prompts(self) -> torch.Tensor:
         """Read every prompt once: (users, 1, vocabulary)."""
-        positions = (self.seen.cumsum(1) - 1).clamp_min(0)
-        return self._forward(self.tokens, positions, self.seen, last_only=True)
+        positions = (self.in_prompt.cumsum(1) - 1).clamp_min(0)
+        return self._forward(self.tokens, positions, self.in_prompt, last_only=True)
 
     def read_tokens(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
         """Read one token a beam, each after its parent: (users, beams, vocabulary)."""
         step = self.ancestors.shape[2]
-        lineage = self.ancestors.gather(1, parents[:, :, None].expand(-1, -1, step))
-        own = torch.arange(self.beams, device=self.device).expand(len(tokens), -1)
-        self.ancestors = torch.cat([lineage, own[:, :, None]], dim=2)
-        positions = (self.lengths + step).expand(-1, self.beams)
+        self.ancestors = extended(self.ancestors, parents)
+        positions = (self.lengths + step).expand(-1, self.beams)  # the same for all beams
         return self._forward(tokens, positions, self._mask(), last_only=False)
 
     def keep(self, rows: torch.Tensor) -> None:
         """Go on with these users only."""
         self.cache.batch_select_indices(rows)
-        self.seen, self.lengths = self.seen[rows], self.lengths[rows]
+        self.in_prompt, self.lengths = self.in_prompt[rows], self.lengths[rows]
         self.ancestors = self.ancestors[rows]
 
     def _mask(self) -> torch.Tensor:
-        """(users, 1, beams, prompt + steps * beams): a beam sees its prompt and its ancestors."""
-        users = len(self.ancestors)
-        places = torch.arange(self.beams, device=self.device)
-        lineage = (self.ancestors[..., None] == places).view(users, self.beams, -1)
-        prompt = self.seen[:, None].expand(-1, self.beams, -1)
-        return added_mask(torch.cat([prompt, lineage], dim=2), self.model.dtype)
+        """(users, 1, beams, longest + steps * beams), to be added to the scores."""
+        prompt = self.in_prompt[:, None].expand(-1, self.beams, -1)
+        attends = torch.cat([prompt, ancestor_mask(self.ancestors)], dim=2)
+        return additive_mask(attends, self.model.dtype)
 
     def _forward(
         self, tokens: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, *, last_only: bool
@@ -131,14 +133,17 @@ class _Feed:
         return logits.log_softmax(-1)
 
 
-def added_mask(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """(users, 1, queries, keys) of what each query looks at, (users, queries, keys).
+def additive_mask(attends: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """(users, 1, queries, keys) of what each query attends to, (users, queries, keys).
 
-    0 where it looks, the lowest number elsewhere: attention that is not fused adds the mask, and
+    0 where it attends, the lowest number elsewhere: attention that is not fused adds the mask, and
     would take a mask of booleans for ones and zeros.
+
+    >>> additive_mask(torch.tensor([[[True, False]]]), torch.float16).tolist()
+    [[[[0.0, -65504.0]]]]
     """
-    mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-    return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
+    mask = torch.zeros(attends.shape, dtype=dtype, device=attends.device)
+    return mask.masked_fill_(~attends, torch.finfo(dtype).min)[:, None]
 
 
 def read_logits(
@@ -150,8 +155,10 @@ def read_logits(
     *,
     keep: int,
 ) -> torch.Tensor:
-    """Read tokens into a cache, named as the model names it; logits of the last `keep` tokens (0:
-    of all), float32."""
+    """Read tokens into a cache, named as the model names it; float32 logits of the last `keep`.
+
+    tokens, positions: (users, tokens); keep 0: logits of all tokens.
+    """
     out = model(
         input_ids=tokens,
         position_ids=positions,
@@ -173,7 +180,7 @@ def cache_argument(model: Any) -> str:
 def _candidates(
     state: BeamState, settings: BeamSettings, log_probs: torch.Tensor, trie: TitleTrie | None
 ) -> Candidates:
-    """The best continuations out of whole rows of log-probabilities (users, rows, vocabulary)."""
+    """The best continuations by log-probabilities (users, rows, vocabulary), rows beams or 1."""
     rows = log_probs.shape[1]
     if trie is not None:
         log_probs = _inside(trie, state.nodes[:, :rows], log_probs)
@@ -194,18 +201,26 @@ def _inside(trie: TitleTrie, nodes: torch.Tensor, log_probs: torch.Tensor) -> to
 
 
 def left_padded(prompts: Sequence[Sequence[int]], device: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids (users, longest), zero where padded, and the mask of what is real."""
+    """Token ids (users, longest), zero where padded, and the mask of what is real.
+
+    >>> tokens, in_prompt = left_padded([[7, 8, 9], [5]], "cpu")
+    >>> tokens.tolist(), in_prompt.int().tolist()
+    ([[7, 8, 9], [0, 0, 5]], [[1, 1, 1], [0, 0, 1]])
+    """
     longest = max(map(len, prompts))
     tokens = torch.zeros(len(prompts), longest, dtype=torch.long)
-    seen = torch.zeros(len(prompts), longest, dtype=torch.bool)
+    in_prompt = torch.zeros(len(prompts), longest, dtype=torch.bool)
     for row, prompt in enumerate(prompts):
         tokens[row, longest - len(prompt) :] = torch.tensor(prompt)
-        seen[row, longest - len(prompt) :] = True
-    return tokens.to(device), seen.to(device)
+        in_prompt[row, longest - len(prompt) :] = True
+    return tokens.to(device), in_prompt.to(device)
 
 
 def require_full_attention(model: Any, length: int) -> None:
-    """A sliding window narrower than the context would see other tokens here than in `generate`."""
+    """Raise ConfigError for a sliding window narrower than the context.
+
+    Positions in a window would be counted over beams here, and over tokens in `generate`.
+    """
     window = getattr(model.config.get_text_config(), "sliding_window", None)
     if window is not None and window < length:
         raise ConfigError(

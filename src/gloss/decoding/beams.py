@@ -1,8 +1,8 @@
 """The bookkeeping of beam search: running and finished beams of many users, as tensors.
 
 Selection follows `generate(num_beams=…, early_stopping=False)` of transformers 5 rule by rule.
-Every user has a step of its own, and everything is pure tensor arithmetic without a look at the
-values, so it serves one batch in Python and a captured CUDA graph alike.
+Every user has a step of its own, and everything is tensor arithmetic without a look at the values,
+so that it serves one batch in Python and a captured CUDA graph alike.
 
 Knows token ids and scores; knows no model.
 """
@@ -17,16 +17,17 @@ from gloss.errors import ConfigError
 
 __all__ = ["BeamSettings", "BeamState", "Candidates", "Hypothesis", "advance", "best_candidates"]
 
-# transformers marks "cannot be chosen" by adding this to a score; equality needs the same number.
 _NEVER = -1.0e9
+"""Added to a score that must not be chosen: transformers' number, which equality needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class BeamSettings:
     """beams: searched; returned: kept, at most `beams`; max_new_tokens: end included.
 
-    length_penalty: a finished score is the sum of log-probabilities over length ** length_penalty;
-    0 is the probability itself, 1 what transformers defaults to. end: the end-of-text token.
+    length_penalty: a finished beam's score is the sum of its log-probabilities divided by
+    length ** length_penalty; 0 is the log-probability itself, 1 what transformers defaults to.
+    end: the end-of-text token.
     """
 
     beams: int
@@ -52,8 +53,9 @@ class Hypothesis:
 class Candidates:
     """The 2 x beams best continuations of each user, best first; each (users, 2 x beams).
 
-    Twice as many as beams, so that enough remain running when every beam ends. scores: of the
-    whole sequence; parents: the beam continued; nodes: where a trie is then, unused without one.
+    Twice as many as beams, so that enough go on running when every beam ends. scores: sums of
+    log-probabilities over all tokens; parents: the beam that is continued; nodes: where the beam
+    stands in a trie then, unused without one.
     """
 
     scores: torch.Tensor
@@ -66,9 +68,10 @@ class Candidates:
 class BeamState:
     """Where the search stands for each user.
 
-    running: (users, beams, steps) tokens; scores, nodes: (users, beams). finished, lengths,
-    finished_scores, is_finished: the same for beams that ended. improvable: (users,) whether a
-    running beam could still beat a finished one. taken: (users,) tokens taken so far.
+    running: (users, beams, steps) tokens; scores, nodes: (users, beams), as in `Candidates`.
+    finished, lengths, finished_scores, is_finished: the same for beams that ended, best first.
+    improvable: (users,) whether a running beam could still beat a finished one, False after the
+    last step. taken: (users,) steps taken so far.
     """
 
     running: torch.Tensor
@@ -119,16 +122,16 @@ class BeamState:
 
     def hypotheses(self, settings: BeamSettings) -> list[tuple[Hypothesis, ...]]:
         """The finished beams of each user, best first; fewer than `returned` if fewer ended."""
-        kept = self.finished_scores[:, : settings.returned].tolist()
+        returned = self.finished_scores[:, : settings.returned].tolist()
         lengths = self.lengths.tolist()
         tokens = self.finished.tolist()
         return [
             tuple(
-                Hypothesis(tuple(tokens[user][place][: lengths[user][place]]), score)
-                for place, score in enumerate(scores)
+                Hypothesis(tuple(tokens[user][beam][: lengths[user][beam]]), score)
+                for beam, score in enumerate(scores)
                 if score > _NEVER / 2
             )
-            for user, scores in enumerate(kept)
+            for user, scores in enumerate(returned)
         ]
 
 
@@ -139,86 +142,88 @@ def best_candidates(
     tokens: torch.Tensor,
     nodes: torch.Tensor,
 ) -> Candidates:
-    """The best of each beam's own continuations, over all beams of a user.
+    """The best continuations over all beams of a user, from the best n of each beam.
 
     log_probs, tokens, nodes: (users, rows, n); rows is beams, or 1 before the first token. -inf
-    marks what cannot follow.
+    marks what cannot follow. A candidate's parent is its row: with n = 3, the seventh of a user's
+    flattened candidates continues beam 6 // 3 = 2.
     """
     users, rows, width = log_probs.shape
-    totals = (log_probs + state.scores[:, :rows, None]).view(users, -1)
+    totals = (log_probs + state.scores[:, :rows, None]).view(users, -1)  # (users, rows * n)
     wanted = 2 * settings.beams
-    scores, places = totals.topk(min(wanted, totals.shape[1]))
+    scores, order = totals.topk(min(wanted, totals.shape[1]))
     missing = wanted - scores.shape[1]
     if missing:
         scores = torch.nn.functional.pad(scores, (0, missing), value=-torch.inf)
-        places = torch.nn.functional.pad(places, (0, missing))
+        order = torch.nn.functional.pad(order, (0, missing))
     return Candidates(
         scores,
-        places // width,
-        tokens.reshape(users, -1).gather(1, places),
-        nodes.reshape(users, -1).gather(1, places),
+        order // width,
+        tokens.reshape(users, -1).gather(1, order),
+        nodes.reshape(users, -1).gather(1, order),
     )
 
 
 def advance(
-    state: BeamState, found: Candidates, settings: BeamSettings, *, cut_off: bool
+    state: BeamState, candidates: Candidates, settings: BeamSettings, *, cut_off: bool
 ) -> tuple[BeamState, torch.Tensor]:
     """Take one more token everywhere; also returns each running beam's parent, (users, beams).
 
+    The best candidates that do not stop run on; those that stop compete with the finished beams.
     cut_off: whether sequences that reach the last step count as finished although they did not end.
     """
     steps = state.running.shape[2]
-    last = state.taken.clamp_max(steps - 1)
-    sequences = _pick(state.running, found.parents)
-    place = last[:, None, None].expand(-1, sequences.shape[1], 1)
-    sequences = sequences.scatter(2, place, found.tokens[:, :, None])
-    ended = (found.tokens == settings.end) & (found.scores > -torch.inf)
-    stops = ended | (last + 1 == steps)[:, None] if cut_off else ended
-    open_scores = found.scores + stops * _NEVER
-    scores, order = open_scores.topk(settings.beams)
-    finished = _collect(state, found.scores, sequences, stops, ended, last, settings)
+    step = state.taken.clamp_max(steps - 1)  # (users,) where the new token is written
+    sequences = _gather_beams(state.running, candidates.parents)  # (users, 2 x beams, steps)
+    column = step[:, None, None].expand(-1, sequences.shape[1], 1)
+    sequences = sequences.scatter(2, column, candidates.tokens[:, :, None])
+    ended = (candidates.tokens == settings.end) & (candidates.scores > -torch.inf)
+    stops = ended | (step + 1 == steps)[:, None] if cut_off else ended  # (users, 2 x beams)
+    scores, order = (candidates.scores + stops * _NEVER).topk(settings.beams)
+    finished = _finish(state, candidates.scores, sequences, stops, ended, step, settings)
     taken = state.taken + 1
-    best = scores[:, 0] / taken**settings.length_penalty
+    # The bound of transformers: a running beam's score if it ended now.
+    bound = scores[:, 0] / taken**settings.length_penalty  # (users,)
     worst = finished["finished_scores"].amin(1, keepdim=True)
-    worst = torch.where(finished["is_finished"], worst, _NEVER)
-    improvable = state.improvable & (best[:, None] > worst).any(1)
+    worst = torch.where(finished["is_finished"], worst, _NEVER)  # (users, beams)
+    improvable = state.improvable & (bound[:, None] > worst).any(1) & (taken < steps)
     after = BeamState(
-        running=_pick(sequences, order),
+        running=_gather_beams(sequences, order),
         scores=scores,
-        nodes=found.nodes.gather(1, order),
+        nodes=candidates.nodes.gather(1, order),
         improvable=improvable,
         taken=taken,
         **finished,
     )
-    return after, found.parents.gather(1, order)
+    return after, candidates.parents.gather(1, order)
 
 
-def _collect(
+def _finish(
     state: BeamState,
     scores: torch.Tensor,
     sequences: torch.Tensor,
     stops: torch.Tensor,
     ended: torch.Tensor,
-    last: torch.Tensor,
+    step: torch.Tensor,
     settings: BeamSettings,
 ) -> dict[str, torch.Tensor]:
     """Let candidates that stop among the best `beams` compete with those that finished before."""
     among_best = torch.arange(stops.shape[1], device=stops.device) < settings.beams
     stops = stops & among_best
-    final = scores / (last + 1)[:, None] ** settings.length_penalty
+    final = scores / (step + 1)[:, None] ** settings.length_penalty  # (users, 2 x beams)
     final = final + (~state.improvable)[:, None] * _NEVER + ~stops * _NEVER
-    merged = torch.cat([state.finished_scores, final], dim=1)
+    merged = torch.cat([state.finished_scores, final], dim=1)  # (users, 3 x beams)
     finished_scores, order = merged.topk(settings.beams)
     # The end token is not part of a title; a beam that was cut off has none.
-    length = torch.where(ended, last[:, None], last[:, None] + 1)
+    length = torch.where(ended, step[:, None], step[:, None] + 1)
     return {
-        "finished": _pick(torch.cat([state.finished, sequences], dim=1), order),
+        "finished": _gather_beams(torch.cat([state.finished, sequences], dim=1), order),
         "lengths": torch.cat([state.lengths, length], dim=1).gather(1, order),
         "finished_scores": finished_scores,
         "is_finished": torch.cat([state.is_finished, stops], dim=1).gather(1, order),
     }
 
 
-def _pick(values: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+def _gather_beams(values: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
     """values (users, n, length) at order (users, m): (users, m, length)."""
     return values.gather(1, order[:, :, None].expand(-1, -1, values.shape[2]))

@@ -1,102 +1,107 @@
-"""Several language models as one: each is asked, and their titles are joined.
+"""Several networks as one generator: each writes titles, and their probabilities are averaged.
 
-Models that differ in nothing but their seed make different mistakes: the mean of their
-probabilities is better than any of them. Knows generators; knows neither models nor search.
+Networks that differ in their seed only make different mistakes: their mean predicts better than any
+of them. Averaging knows generators only, neither models nor search.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from gloss.config import AS_IT_IS, Decoding, Loading
-from gloss.data.catalogue import Catalogue
-from gloss.decoding.generations import Generation, Query
-from gloss.decoding.generator import TransformersGenerator
+from gloss.data.generations import Generation, Query
+from gloss.decoding.generator import Footprint, Generator, GeneratorRequest, GeneratorSpec
+from gloss.decoding.transformers_generator import TransformersGenerator
 from gloss.language.loading import load_networks
 from gloss.progress import Progress, part_of, silent
 from gloss.prompts import Prompt, PromptBuilder
 
-__all__ = ["EnsembleGenerator", "joined", "open_generator"]
-
-
-def open_generator(
-    model: Path,
-    settings: Decoding,
-    catalogue: Catalogue | None = None,
-    *,
-    device: str | None = None,
-    loading: Loading = AS_IT_IS,
-) -> TransformersGenerator | EnsembleGenerator:
-    """The generator of a model folder, of however many networks it holds."""
-    first, *others = load_networks(model, device=device, loading=loading)
-    if not others:
-        return TransformersGenerator(first, settings, catalogue)
-    # All that each has found is joined: what one would leave out counts where another writes it.
-    whole = settings.model_copy(update={"returned": None})
-    # Asked in turn, each takes its part of what those before it have left.
-    leader = TransformersGenerator(first, whole, catalogue, share=1 / (1 + len(others)))
-    followers = [
-        TransformersGenerator(each, whole, catalogue, share=1 / left, trie=leader.trie)
-        for each, left in zip(others, range(len(others), 0, -1), strict=True)
-    ]
-    return EnsembleGenerator([leader, *followers], returned=settings.returned)
+__all__ = ["ENSEMBLE", "EnsembleGenerator", "average"]
 
 
 class EnsembleGenerator:
-    """Networks that share a tokenizer and a template, asked one after the other.
+    """Generators that share a tokenizer and a template; they run one after the other.
 
     returned: titles a user, at most; None: all that any of them has written.
     """
 
-    def __init__(
-        self, members: Sequence[TransformersGenerator], *, returned: int | None = None
-    ) -> None:
+    def __init__(self, members: Sequence[Generator], *, returned: int | None = None) -> None:
         self.members = members
         self.returned = returned
 
     def prompt_builder(self) -> PromptBuilder:
-        """Makes prompts that leave every network room for its answer."""
+        """See `Generator.prompt_builder`; the members are of one size and leave the same room."""
         return self.members[0].prompt_builder()
-
-    def count_tokens(self, text: str) -> int:
-        """Tokens of a text, with what the tokenizer puts before it."""
-        return self.members[0].count_tokens(text)
-
-    def tokens_a_user(self) -> int:
-        """Tokens that the networks together read for a user after the prompt, at most."""
-        return sum(member.tokens_a_user() for member in self.members)
-
-    def peak_megabytes(self) -> int:
-        """The most memory held so far, by all."""
-        return self.members[0].peak_megabytes()
 
     def generate(
         self, prompts: Sequence[Prompt], *, progress: Progress = silent
     ) -> list[Generation]:
-        """What all of them write, joined."""
-        written = [
+        """What all members write, averaged."""
+        generations = [
             member.generate(prompts, progress=part_of(progress, number, len(self.members)))
             for number, member in enumerate(self.members)
         ]
-        return [joined(each, most=self.returned) for each in zip(*written, strict=True)]
+        return [average(of_user, most=self.returned) for of_user in zip(*generations, strict=True)]
+
+    def footprint(self) -> Footprint:
+        """Tokens add up; the members share one device, so that each measures the memory of all."""
+        footprints = [member.footprint() for member in self.members]
+        return Footprint(
+            sum(footprint.new_tokens for footprint in footprints),
+            max(footprint.peak_megabytes for footprint in footprints),
+        )
 
 
-def joined(written: Sequence[Generation], *, most: int | None = None) -> Generation:
-    """What several models wrote for one user, as if one had written it; `most` titles at most.
+def average(generations: Sequence[Generation], *, most: int | None = None) -> Generation:
+    """One user's generations by M models as one; `most` titles at most.
 
-    A title's probability is the mean over the models, a model that did not write it counting as 0.
-    Likeliest first; equal ones stand in the order in which the models, first to last, name them.
-    Every query must have its log-probability.
+    `p(title) = 1/M Σ_m p_m(title)`, where p_m is 0 if model m did not write the title. A title that
+    a model wrote twice, in other tokens, counts twice. Likeliest first; equal ones stand in the
+    order in which the models, first to last, name them. Every query must have its log-probability.
+
+    >>> from math import exp, log
+    >>> first = Generation("u", (), (Query("kite", 0, log(0.5)), Query("ball", 1, log(0.2))))
+    >>> second = Generation("u", (), (Query("ball", 0, log(0.6)),))
+    >>> [(query.text, round(exp(query.logprob), 2)) for query in average([first, second]).queries]
+    [('ball', 0.4), ('kite', 0.25)]
     """
     sums: dict[str, float] = {}
-    for each in written:
-        for query in each.queries:
+    for generation in generations:
+        for query in generation.queries:
             assert query.logprob is not None
+            # Sums of logarithms: many probabilities are too small for a float.
             sums[query.text] = float(np.logaddexp(sums.get(query.text, -np.inf), query.logprob))
-    ranked = sorted(sums.items(), key=lambda found: -found[1])[:most]
-    shift = float(np.log(len(written)))
-    queries = tuple(Query(text, beam, total - shift) for beam, (text, total) in enumerate(ranked))
-    return Generation(written[0].user, written[0].history, queries)
+    ranked = sorted(sums.items(), key=lambda title_sum: -title_sum[1])[:most]
+    log_models = float(np.log(len(generations)))
+    queries = tuple(
+        Query(text, beam, log_sum - log_models) for beam, (text, log_sum) in enumerate(ranked)
+    )
+    return Generation(generations[0].user, generations[0].history, queries)
+
+
+def _open(request: GeneratorRequest) -> EnsembleGenerator:
+    networks = load_networks(request.model, device=request.device, loading=request.loading)
+    # Every member returns all its beams: a title that it ranks low may be another's best.
+    settings = request.settings.model_copy(update={"returned": None})
+    members: list[TransformersGenerator] = []
+    for number, network in enumerate(networks):
+        members.append(
+            TransformersGenerator(
+                network,
+                settings,
+                request.catalogue,
+                # Members run in turn and keep their caches: each gets its part of what is left.
+                memory_share=1 / (len(networks) - number),
+                trie=members[0].trie if members else None,
+            )
+        )
+    return EnsembleGenerator(members, returned=request.settings.returned)
+
+
+def _has_several_networks(request: GeneratorRequest) -> bool:
+    """Whether a model folder holds a second network; `language/loading.py` says how they lie."""
+    return (request.model / "network-1").is_dir()
+
+
+ENSEMBLE = GeneratorSpec(serves=_has_several_networks, open=_open)

@@ -1,1 +1,1 @@
-"""How good the lists are: metrics, protocols, segments of users, and what to compare with."""
+"""How good lists are: protocols, metrics, segments of users, significance. Measures only."""

@@ -1,7 +1,7 @@
-"""What each beam is worth: which of a user's generated titles put the next purchase into the list.
+"""What each beam contributes: which generated titles put the target into the list.
 
-Beam 0 is the likeliest title. Every entry of a list is credited to one title (retrieval/fusion.py);
-where a user's beams wrote the same title twice, to the first of them.
+Beam 0 is the likeliest title. Every entry of a list is credited to one title
+(retrieval/grounding.py); where two beams of a user wrote the same title, to the earlier one.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gloss.data.catalogue import Catalogue, ItemId
+from gloss.data.generations import Generation
 from gloss.data.histories import Example
-from gloss.decoding.generations import Generation
-from gloss.retrieval.fusion import RankedItem, Ranking
+from gloss.rankings.ranking import RankedItem, Ranking
 
 __all__ = ["Beam", "beam_figures"]
 
 
 @dataclass(frozen=True, slots=True)
 class Beam:
-    """One beam over all users who were asked; shares are of these users.
+    """One beam over all users with a generation, a list and a target.
 
-    wrote: of the users, those for whom it wrote a title. exact: its title is the next purchase's to
-    the letter. hit: the next purchase stands in the list, credited to this beam. so_far: the sum of
-    `hit` up to this beam. entries: its share of all entries of all lists.
+    Shares of these users: wrote, those for whom the beam wrote a title; exact, those whose target
+    has exactly that title; hit, those whose list holds the target, credited to this beam; so_far,
+    the sum of `hit` up to this beam. entries: the beam's share of all entries of all lists.
     """
 
     beam: int
@@ -48,18 +48,18 @@ def beam_figures(
     """
     lists = {ranking.user: ranking.entries for ranking in rankings}
     targets = {e.user: e.target for e in examples if e.user in lists}
-    asked = [each for each in generations if each.user in targets]
-    beams = 1 + max((query.beam for each in asked for query in each.queries), default=-1)
+    counted = [generation for generation in generations if generation.user in targets]
+    beams = 1 + max((query.beam for each in counted for query in each.queries), default=-1)
     wrote, exact, hit, entries = ([0] * beams for _ in range(4))
-    for each in asked:
-        target = targets[each.user]
-        for query in each.queries:
+    for generation in counted:
+        target = targets[generation.user]
+        for query in generation.queries:
             wrote[query.beam] += 1
             exact[query.beam] += query.text == catalogue.title(target)
-        for beam, item in _credited(each, lists[each.user]):
+        for beam, item in _credited(generation, lists[generation.user]):
             entries[beam] += 1
             hit[beam] += item == target
-    listed, users = max(1, sum(entries)), len(asked)
+    listed, users = max(1, sum(entries)), len(counted)
     return tuple(
         Beam(
             beam,

@@ -1,4 +1,4 @@
-"""What lists and generated titles are like, whoever's next purchase they hold: beyond accuracy."""
+"""Beyond accuracy: what lists and generated titles are like, whether they hit or not."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 
 from gloss.data.catalogue import Catalogue
+from gloss.data.generations import Generation
 from gloss.data.histories import History
-from gloss.decoding.generations import Generation
 from gloss.evaluation.metrics import Floats
-from gloss.retrieval.fusion import Ranking
-from gloss.retrieval.lists import Lists, distinct
+from gloss.rankings.ranking import Ranking
+from gloss.rankings.table import RankingTable, distinct
 
 __all__ = ["TitleFigures", "catalogue_coverage", "novelty", "self_information", "title_figures"]
 
@@ -22,9 +22,9 @@ __all__ = ["TitleFigures", "catalogue_coverage", "novelty", "self_information", 
 class TitleFigures:
     """What was generated, over all users.
 
-    titles: how many. in_catalogue: the share that is an item's title to the letter. repeated: the
-    share that repeats an earlier title of the same user. per_user: distinct titles a user, on
-    average.
+    titles: how many. in_catalogue: the share that is exactly an item's title. repeated: the share
+    that repeats an earlier title of the same user. per_user: the mean number of distinct titles a
+    user.
     """
 
     titles: int
@@ -36,20 +36,23 @@ class TitleFigures:
 def catalogue_coverage(
     rankings: Sequence[Ranking], cutoffs: Sequence[int], *, items: int
 ) -> dict[str, float]:
-    """The share of the catalogue's `items` that stands in anybody's first k, "coverage@k".
+    """The share of the catalogue that is among anybody's first k items, "coverage@k".
+
+        coverage@k = |∪_u first k of u's list| / items
 
     Herlocker, Konstan, Terveen and Riedl, TOIS 2004, section 4.1; "catalog coverage" of Ge,
     Delgado-Battenfeld and Jannach, RecSys 2010.
     """
-    lists = Lists.of(rankings)
+    lists = RankingTable.of(rankings)
     listed = pl.DataFrame({"item": lists.entries["items"], "place": lists.places + 1})
     places = listed.group_by("item").agg(pl.col("place").min())["place"].to_numpy()
     return {f"coverage@{k}": float((places <= k).sum()) / items for k in cutoffs}
 
 
 def self_information(train: Sequence[History], catalogue: Catalogue) -> Floats:
-    """How surprising each item is, in bits, float64 (items,): -log2 of the share of the training
-    users who bought it. An item that nobody bought counts as bought by one.
+    """How surprising each item is, in bits, float64 (items,).
+
+        information(i) = -log2(max(1, training users who bought i) / training users)
 
     Zhou, Kuscsik, Liu, Medo, Wakeling and Zhang, PNAS 2010; "mean self-information" of Castells,
     Hurley and Vargas, Recommender Systems Handbook 2015.
@@ -69,11 +72,13 @@ def novelty(
     information: Floats,
     catalogue: Catalogue,
 ) -> dict[str, float]:
-    """The mean self-information of a user's first k items, then of the users, "novelty@k".
+    """The mean self-information of a user's first k items, averaged over users, "novelty@k".
 
-    Users without a list do not count; 0 where nobody has one.
+        novelty@k = mean_u mean_{i in first k of u's list} information(i)
+
+    Users without a list do not count; 0 where nobody has one. information: float64 (items,).
     """
-    lists = Lists.of(rankings).first(max(cutoffs))
+    lists = RankingTable.of(rankings).first(max(cutoffs))
     filled = lists.lengths > 0
     if not filled.any():
         return {f"novelty@{k}": 0.0 for k in cutoffs}
@@ -91,17 +96,18 @@ def novelty(
 def title_figures(
     generations: Sequence[Generation], catalogue_titles: Collection[str]
 ) -> TitleFigures:
-    """What share of the generated titles exists, and how many are repeats.
+    """What share of the generated titles exists, and what share repeats another.
 
-    catalogue_titles: a set, cleaned in the style that the model was trained on.
+    catalogue_titles: a set, cleaned in the style that the model was trained on. Without titles all
+    figures are 0.
     """
     written = [[query.text for query in each.queries] for each in generations]
     titles = sum(map(len, written))
-    known = sum(text in catalogue_titles for texts in written for text in texts)
-    distinct = sum(len(set(texts)) for texts in written)
+    existing = sum(text in catalogue_titles for texts in written for text in texts)
+    different = sum(len(set(texts)) for texts in written)
     return TitleFigures(
         titles=titles,
-        in_catalogue=known / max(1, titles),
-        repeated=(titles - distinct) / max(1, titles),
-        per_user=distinct / max(1, len(written)),
+        in_catalogue=existing / max(1, titles),
+        repeated=(titles - different) / max(1, titles),
+        per_user=different / max(1, len(written)),
     )

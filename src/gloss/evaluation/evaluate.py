@@ -1,8 +1,8 @@
-"""From rankings and answers to figures, and figures on disk.
+"""From rankings and targets to figures, and figures on disk.
 
 per_user.parquet     user, and a column for each metric
-metrics.json         means and bootstrap intervals, of all users and of each segment; what the
-                     lists and the generated titles are like besides (beyond.py, beams.py)
+metrics.json         means and bootstrap intervals, of all users and of each segment; figures
+                     beyond accuracy (beyond.py, beams.py)
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from gloss.data.histories import Example, UserId
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation.metrics import Floats, all_metrics, target_ranks
 from gloss.evaluation.segments import Mask
-from gloss.retrieval.fusion import Ranking
-from gloss.retrieval.lists import Lists
+from gloss.rankings.ranking import Ranking
+from gloss.rankings.table import RankingTable
 
 __all__ = [
     "KIND",
@@ -44,7 +44,7 @@ _METRICS = "metrics.json"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """What each user's list was worth. values: metric -> float64 (users,)."""
+    """The value of each metric for each user. values: metric -> float64 (users,)."""
 
     protocol: str
     users: tuple[UserId, ...]
@@ -59,7 +59,7 @@ class Evaluation:
     def interval(
         self, metric: str, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
     ) -> tuple[float, float]:
-        """Where the mean lies with this confidence: percentiles of a bootstrap over users.
+        """The confidence interval of the mean: percentiles of a bootstrap over users.
 
         Raises ConfigError for an unknown metric or an impossible level, InputError without users.
         """
@@ -94,24 +94,24 @@ def evaluate(
     *,
     protocol: str,
 ) -> Evaluation:
-    """Measure each user's list against the item that the user bought next.
+    """Measure each user's list against the target, the item that the user bought next.
 
     The rankings must be those of all examples, or of the first N (a run with a limit), in any
     order; `len(evaluation.users)` says how many were covered. The users of the result stand in the
     order of the examples. Raises InputError naming a user who is missing, unknown or ranked twice.
     """
-    lists = Lists.of(rankings)
-    asked = examples_of(lists, examples)
-    target = {example.user: example.target for example in asked}
+    lists = RankingTable.of(rankings)
+    covered = examples_of(lists, examples)
+    target = {example.user: example.target for example in covered}
     ranks = target_ranks(lists, [target[user] for user in lists.users])
-    place = {user: number for number, user in enumerate(lists.users)}
-    ranks = ranks[[place[example.user] for example in asked]]
-    return Evaluation(protocol, tuple(e.user for e in asked), all_metrics(ranks, cutoffs))
+    row = {user: number for number, user in enumerate(lists.users)}
+    ranks = ranks[[row[example.user] for example in covered]]
+    return Evaluation(protocol, tuple(e.user for e in covered), all_metrics(ranks, cutoffs))
 
 
 def examples_of(rankings: Sequence[Ranking], examples: Sequence[Example]) -> Sequence[Example]:
-    """The examples that the rankings answer: all, or the first N; errors as of `evaluate`."""
-    _check_users(Lists.of(rankings).users, examples)
+    """The examples of the rankings' users: all, or the first N. Raises what `evaluate` raises."""
+    _check_users(RankingTable.of(rankings).users, examples)
     return examples[: len(rankings)]
 
 
@@ -199,10 +199,14 @@ def _segment(evaluation: Evaluation, mask: Mask) -> Evaluation:
 
 
 def _bootstrap_means(values: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """Means of `resamples` draws of as many users, with replacement.
+    """float64 (resamples,): means of draws of as many users, with replacement.
 
-    What a draw holds of each distinct value is multinomial; a metric takes few distinct values, so
-    this costs a hundredth of drawing users one by one.
+    How often a draw holds each distinct value is multinomial. A metric takes few distinct values,
+    so this costs a hundredth of drawing users one by one. The values 0 0 1 of three users:
+
+        distinct   0 1
+        counts     2 1
+        a draw     1 2, with probability 3 · (2/3) · (1/3)²; its mean is (1 · 0 + 2 · 1) / 3
     """
     distinct, counts = np.unique(values, return_counts=True)
     draws = rng.multinomial(len(values), counts / len(values), size=resamples)

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from gloss.data.titles import TitleStyle
-from gloss.errors import ConfigError
-from gloss.retrieval.index import ENCODER, IndexSettings, RetrieverName
+from gloss.errors import ConfigError, did_you_mean
+from gloss.retrieval.retriever import ENCODER, IndexSettings, RetrieverName
 
 __all__ = [
     "FAIR",
@@ -26,10 +25,10 @@ __all__ = [
 class EvaluationProtocol:
     """How titles become lists, and how lists are measured.
 
-    title_style, marker, exact_first, prefixes: how the index is made (retrieval/index.py).
+    title_style, marker, exact_first, prefixes: how the index is made (retrieval/retriever.py).
     per_query: items taken for each generated title.
-    fusion: how the items of several titles are joined (retrieval/fusion.py); None: as the published
-    system does for each retriever, see `fusion_of`.
+    fusion: how the items of several titles are joined (retrieval/grounding.py); None: as the
+    published system does for each retriever, see `fusion_of`.
     length: items in a list, at most.
     exclude_seen: whether items that were already bought are left out.
     cutoffs: where the lists are cut for the metrics.
@@ -99,9 +98,7 @@ def protocol_named(name: str) -> EvaluationProtocol:
     """The protocol of that name; ConfigError, naming the nearest, if there is none."""
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    near = get_close_matches(name.lower(), PROTOCOLS, 1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"unknown protocol {name!r}, known are {', '.join(PROTOCOLS)}{hint}")
+    raise ConfigError(f"unknown protocol {name!r} ({did_you_mean(name, PROTOCOLS)})")
 
 
 def require_measurable(cutoffs: Sequence[int], *, length: int) -> None:

@@ -40,7 +40,7 @@ def default_bounds(dataset: str) -> SegmentBounds:
 
 
 def segments_of(examples: Sequence[Example], bounds: SegmentBounds) -> dict[str, Mask]:
-    """Who is cold, regular and power: a mask over the examples for each, every user in one.
+    """Cold, regular and power users: for each a mask, bool (examples,); every user is in one.
 
     >>> from gloss.data.histories import Example
     >>> segments_of([Example("u", ("a", "b"), "c")], SegmentBounds())["cold"].tolist()
@@ -54,16 +54,17 @@ def segments_of(examples: Sequence[Example], bounds: SegmentBounds) -> dict[str,
     }
 
 
-_HISTORY_UP_TO = (2, 3, 4, 5, 7, 10, 15, 25, 50)
-"""Where history lengths are cut: narrow where most users are."""
+_LENGTH_CUTS = (2, 3, 4, 5, 7, 10, 15, 25, 50)
+"""The longest history of each range of lengths: narrow ranges where most users are."""
 
-_LEAST_SHARE = 0.01
-"""Of the users, in a range of lengths: fewer have no mean worth showing, and go with the next."""
+_MIN_SHARE = 0.01
+"""Of the users, in a range of lengths: the mean of fewer is not worth showing; they join the next
+range."""
 
 
 def history_lengths_of(examples: Sequence[Example]) -> dict[str, Mask]:
-    """Who has how long a history, the test item not included: a mask over the examples for each
-    range of lengths, by its name ("≤4", "5", "8–10", "26+").
+    """Users by the length of their history, the target not included: for each range of lengths, by
+    its name ("≤4", "5", "8–10", "26+"), a mask, bool (examples,).
 
     >>> from gloss.data.histories import Example
     >>> list(history_lengths_of([Example("u", ("a",) * 9, "c"), Example("v", ("a",) * 3, "c")]))
@@ -79,9 +80,9 @@ def history_lengths_of(examples: Sequence[Example]) -> dict[str, Mask]:
 
 def _cuts(lengths: np.ndarray[Any, np.dtype[np.int64]]) -> list[int]:
     """The longest history of each range but the last, which has no end."""
-    least = _LEAST_SHARE * len(lengths)
+    least = _MIN_SHARE * len(lengths)
     cuts: list[int] = []
-    for cut in _HISTORY_UP_TO:
+    for cut in _LENGTH_CUTS:
         beyond = lengths > (cuts[-1] if cuts else -1)
         if (beyond & (lengths <= cut)).sum() > least:
             cuts.append(cut)

@@ -21,11 +21,11 @@ from gloss.evaluation.metrics import Floats
 
 __all__ = ["Comparison", "compare", "compare_folders", "sign_flip_test"]
 
-_AT_ONCE = 64
+_BATCH_VALUES = 64
 """Distinct differences whose signs are drawn together: bounds memory (resamples x 64 counts)."""
 
-_SAME = 1e-9
-"""Sums this close, as a share of the total, are equal: they differ by rounding only."""
+_ROUNDING = 1e-9
+"""Sums that differ by less than this share of the total are equal: that is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,15 @@ def compare_folders(
 
 
 def sign_flip_test(differences: Floats, *, resamples: int = 10_000, seed: int = 0) -> float:
-    """The p-value of a paired randomisation test, two-sided: how often chance alone does as much.
+    """The p-value of a paired randomisation test, two-sided.
 
-    If the two systems were the same, each user's difference could as well have the other sign.
-    Signs are drawn `resamples` times; the p-value is (1 + times that the absolute sum is at least
-    the one seen) / (1 + resamples), which is never 0 and never too small (Smucker, Allan and
-    Carterette, CIKM 2007; Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 2010).
+    differences: float64 (users,). If the two systems were the same, each user's difference could as
+    well have the other sign. Signs s are drawn `resamples` times:
+
+        p = (1 + #{draws with |Σ_u s_u d_u| ≥ |Σ_u d_u|}) / (1 + resamples)
+
+    which is never 0 and never too small (Smucker, Allan and Carterette, CIKM 2007; Phipson and
+    Smyth, Stat. Appl. Genet. Mol. Biol. 2010). Without a difference p is 1.
 
     >>> sign_flip_test(np.array([0.0, 0.0]), resamples=99)
     1.0
@@ -103,13 +106,13 @@ def sign_flip_test(differences: Floats, *, resamples: int = 10_000, seed: int = 
     sizes, counts = np.unique(np.abs(differences[differences != 0]), return_counts=True)
     rng = np.random.default_rng(seed)
     sums = np.zeros(resamples)
-    for start in range(0, len(sizes), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+    for start in range(0, len(sizes), _BATCH_VALUES):
+        part = slice(start, start + _BATCH_VALUES)
         # Of n equal differences, the signs that turn positive are binomial (n, 1/2).
         positive = rng.binomial(counts[part], 0.5, size=(resamples, len(counts[part])))
         sums += (2 * positive - counts[part]) @ sizes[part]
-    seen = abs(float(differences.sum())) - _SAME * float(sizes @ counts)
-    return float(1 + (np.abs(sums) >= seen).sum()) / (1 + resamples)
+    observed = abs(float(differences.sum())) - _ROUNDING * float(sizes @ counts)
+    return float(1 + (np.abs(sums) >= observed).sum()) / (1 + resamples)
 
 
 def _values(evaluation: Evaluation, metric: str) -> Floats:
@@ -128,8 +131,8 @@ def _in_order_of(first: Evaluation, second: Evaluation) -> Evaluation:
             f"not the same users were evaluated: {len(odd):,} are in one of the two only "
             f"({min(odd)}, say)"
         )
-    place = {user: number for number, user in enumerate(second.users)}
-    order = [place[user] for user in first.users]
+    row = {user: number for number, user in enumerate(second.users)}
+    order = [row[user] for user in first.users]
     values = {metric: values[order] for metric, values in second.values.items()}
     return Evaluation(second.protocol, first.users, values)
 

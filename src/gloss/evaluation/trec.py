@@ -1,6 +1,6 @@
-"""Rankings and answers in TREC's formats, which ranx, ir_measures and trec_eval read.
+"""Rankings and targets in TREC's formats, which ranx, ir_measures and trec_eval read.
 
-run.txt       user Q0 item place score tag     one line an entry
+run.txt       user Q0 item rank score tag      one line an entry
 qrels.txt     user 0 item 1                    one line a user
 
 Both are separated by spaces, so an id with white space in it cannot be written.
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from gloss.data.histories import Example
 from gloss.errors import InputError
-from gloss.retrieval.fusion import Ranking
+from gloss.rankings.ranking import Ranking
 
 __all__ = ["QRELS", "RUN", "qrels_lines", "run_lines"]
 
@@ -23,15 +23,15 @@ def run_lines(rankings: Sequence[Ranking], *, tag: str) -> Iterator[str]:
     """A line for each entry of each list; users with an empty list have none.
 
     Readers order by score and break ties each in its own way, so the score written is made from the
-    place: the length of the longest list for the first, one less for each that follows. It keeps
-    our order everywhere. Raises InputError for an id or a tag with white space in it.
+    rank: the length of the longest list for the first item, one less for each that follows. It
+    keeps our order everywhere. Raises InputError for an id or a tag with white space in it.
     """
     longest = max((len(ranking.entries) for ranking in rankings), default=0)
     word = _word(tag)
     for ranking in rankings:
         user = _word(ranking.user)
-        for place, entry in enumerate(ranking.entries):
-            yield f"{user} Q0 {_word(entry.item)} {place + 1} {longest - place} {word}"
+        for rank, entry in enumerate(ranking.entries, 1):
+            yield f"{user} Q0 {_word(entry.item)} {rank} {longest + 1 - rank} {word}"
 
 
 def qrels_lines(examples: Sequence[Example]) -> Iterator[str]:

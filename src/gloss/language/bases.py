@@ -28,7 +28,7 @@ _QUANTISED = re.compile(r"(-unsloth)?-bnb-4bit$", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A pretrained model on disk. name: what it is called elsewhere; revision: the hub's commit."""
+    """A pretrained model on disk. name: the hub's, or the folder's; revision: the hub's commit."""
 
     folder: Path
     name: str
@@ -54,26 +54,26 @@ def find_base(
     download: bool = False,
     progress: Progress = silent,
 ) -> Base:
-    """The model that a folder or a hub name means; its files are there when this returns.
+    """The model of a folder or a hub name; its files are there when this returns.
 
     Raises InputError, saying which files to put where, if they are not.
     """
     if not is_hub_name(name):
-        given = Path(name).expanduser()
-        require_weights(given)
-        return Base(given, given.name, _pulled_revision(given))
-    for candidate in _kin(name):
-        for folder in (_pulled(candidate), cached(candidate, revision)):
-            if folder is None or not _is_whole(folder):
+        folder = Path(name).expanduser()
+        require_weights(folder)
+        return Base(folder, folder.name, _pulled_revision(folder))
+    for candidate in _names_to_try(name):
+        for place in (_pulled(candidate), cached(candidate, revision)):
+            if place is None or not _has_model(place):
                 continue
-            found = Base(folder, candidate, _revision_of(folder))
-            if revision in (None, found.revision):
-                return found
+            base = Base(place, candidate, _revision_of(place))
+            if revision in (None, base.revision):
+                return base
     if download:
         fetched = fetch(name, revision, progress=progress)
         require_weights(fetched)
         return Base(fetched, name, fetched.name)
-    raise InputError(_what_to_put_where(name))
+    raise InputError(_missing_message(name))
 
 
 def require_weights(folder: Path) -> None:
@@ -84,7 +84,7 @@ def require_weights(folder: Path) -> None:
         raise InputError(f"{folder} has no weights as safetensors; other formats are not loaded")
 
 
-def _kin(name: str) -> Iterator[str]:
+def _names_to_try(name: str) -> Iterator[str]:
     """The name, and for a 4-bit copy the model that it was made of."""
     yield name
     if _QUANTISED.search(name):
@@ -92,20 +92,20 @@ def _kin(name: str) -> Iterator[str]:
 
 
 def _pulled(name: str) -> Path | None:
-    """The folder of a name among those that were pulled; capitals, which some write small in an
-    adapter's settings, do not count."""
-    wanted = name.lower().split("/")
+    """The folder of a name among those that were pulled, whatever the case of its letters: some
+    tools write it in lower case into an adapter's settings."""
+    parts = name.lower().split("/")
     return next(
         (
-            found
-            for found in sorted(MODELS.glob("*/*"))
-            if [found.parent.name.lower(), found.name.lower()] == wanted
+            folder
+            for folder in sorted(MODELS.glob("*/*"))
+            if [folder.parent.name.lower(), folder.name.lower()] == parts
         ),
         None,
     )
 
 
-def _is_whole(folder: Path) -> bool:
+def _has_model(folder: Path) -> bool:
     return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
 
 
@@ -119,11 +119,11 @@ def _pulled_revision(folder: Path) -> str | None:
         config = json.loads((folder / MANIFEST).read_bytes())["config"]
     except (OSError, ValueError, KeyError):
         return None
-    found = config.get("revision")
-    return found if isinstance(found, str) else None
+    revision = config.get("revision")
+    return revision if isinstance(revision, str) else None
 
 
-def _what_to_put_where(name: str) -> str:
+def _missing_message(name: str) -> str:
     plain = _QUANTISED.sub("", name)
     return (
         f"the base model {name} is not on this machine: fetch it with `gloss models pull {plain}`, "

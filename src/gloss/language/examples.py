@@ -21,7 +21,7 @@ from gloss.data.histories import Example, History
 from gloss.errors import ConfigError, InputError
 from gloss.prompts import Prompt, PromptBuilder, PromptTemplate
 
-__all__ = ["EncodedExample", "Examples", "encode", "encode_prompts", "questions_of"]
+__all__ = ["EncodedExample", "Examples", "encode", "encode_prompts", "examples_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +50,31 @@ class Examples:
         return sum(row.answer for row in self.rows)
 
 
-def questions_of(histories: Sequence[History]) -> list[Example]:
-    """What a model may see as questions: the last purchase is to be written after all before.
+def examples_of(histories: Sequence[History]) -> list[Example]:
+    """An example of each history: its last purchase is the target, all before are the history.
 
-    Histories of a single purchase hold no question and are left out.
+    Histories of a single purchase are left out.
     """
     return [Example(h.user, h.items[:-1], h.items[-1]) for h in histories if len(h.items) > 1]
 
 
 def encode(
-    questions: Sequence[Example],
+    examples: Sequence[Example],
     catalogue: Catalogue,
     tokenizer: Any,
     template: PromptTemplate,
     *,
     sequence: int,
 ) -> Examples:
-    """Questions as tokens, each of `sequence` tokens at most, in their order.
+    """Examples as tokens, each of `sequence` tokens at most, in their order.
 
     Raises ConfigError if the instruction, one title and the answer do not fit.
     """
-    if not questions:
+    if not examples:
         return Examples((), 0)
-    titles = [template.render_answer(catalogue.title(each.target)) for each in questions]
-    answers = [[*ids, _end(tokenizer)] for ids in _letters(tokenizer, titles)]
-    prompts = _prompts(questions, catalogue, tokenizer, template, answers, sequence)
+    titles = [template.render_answer(catalogue.title(example.target)) for example in examples]
+    answers = [[*ids, _end_of_text(tokenizer)] for ids in _plain_tokens(tokenizer, titles)]
+    prompts = _prompts(examples, catalogue, tokenizer, template, answers, sequence)
     encoded = encode_prompts(tokenizer, template, [prompt.text for prompt in prompts])
     rows = tuple(
         EncodedExample(np.array([*prompt, *answer], np.int32), len(answer))
@@ -95,7 +95,7 @@ def encode_prompts(
     """Prompts as tokens, with what the tokenizer puts before a text.
 
     longest: cut on the left to as many tokens, as the published system does; None: not at all. A
-    special token in somebody's title is just letters, but a template may be made of one.
+    special token in somebody's title is plain text, but a template may be made of one.
     """
     if not texts:
         return []
@@ -111,41 +111,41 @@ def encode_prompts(
 
 
 def _prompts(
-    questions: Sequence[Example],
+    examples: Sequence[Example],
     catalogue: Catalogue,
     tokenizer: Any,
     template: PromptTemplate,
     answers: Sequence[Sequence[int]],
     sequence: int,
 ) -> list[Prompt]:
-    """One prompt a question, with as many of its latest purchases as its answer leaves room for."""
-    before = len(tokenizer("")["input_ids"])
+    """One prompt an example, with as many of its latest purchases as its answer leaves room for."""
+    prefix = len(tokenizer("")["input_ids"])  # what it puts before a text
 
     @cache
     def count(text: str) -> int:
-        return len(_letters(tokenizer, [text])[0])
+        return len(_plain_tokens(tokenizer, [text])[0])
 
     @cache
     def builder(room: int) -> PromptBuilder:
         return PromptBuilder(template, count_tokens=count, max_tokens=room)
 
     return [
-        builder(sequence - before - len(answer)).build(
-            question.user, question.history, [*map(catalogue.title, question.history)]
+        builder(sequence - prefix - len(answer)).build(
+            example.user, example.history, [*map(catalogue.title, example.history)]
         )
-        for question, answer in zip(questions, answers, strict=True)
+        for example, answer in zip(examples, answers, strict=True)
     ]
 
 
-def _letters(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Texts as tokens, nothing put before them, special tokens in them read as letters."""
+def _plain_tokens(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Texts as tokens, nothing put before them, special tokens in them read as text."""
     encoded: list[list[int]] = tokenizer(
         list(texts), add_special_tokens=False, split_special_tokens=True
     )["input_ids"]
     return encoded
 
 
-def _end(tokenizer: Any) -> int:
+def _end_of_text(tokenizer: Any) -> int:
     if tokenizer.eos_token_id is None:
         raise InputError("the base model's tokenizer has no end-of-text token")
     return int(tokenizer.eos_token_id)

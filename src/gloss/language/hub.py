@@ -17,6 +17,7 @@ from typing import Any
 
 from gloss.artifacts import Artifact, creating, open_artifact
 from gloss.errors import InputError, UsageError
+from gloss.language.quiet import quiet_hub
 from gloss.progress import Progress, silent
 
 __all__ = [
@@ -54,7 +55,7 @@ SAFE = (
     "LICENSE*",
 )
 """What is fetched of a repository; everything else, pickles and code above all, stays there."""
-_CHOSEN: dict[str, Any] = {"allow_patterns": list(SAFE), "ignore_patterns": ["*/*"]}
+_WHICH_FILES: dict[str, Any] = {"allow_patterns": list(SAFE), "ignore_patterns": ["*/*"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def plan_pull(name: str, revision: str | None = None) -> Plan:
 
     Raises InputError if it does not answer, does not know the model, or has no safetensors of it.
     """
-    with _told(f"{name} cannot be found on the hub", advice=files_wanted(name)):
+    with _errors_in_one_line(f"{name} cannot be found on the hub", advice=files_wanted(name)):
         info = _api().model_info(name, revision=revision, files_metadata=True)
     sizes = {
         file.rfilename: int(file.size or 0)
@@ -106,7 +107,7 @@ def pull(plan: Plan, out: Path, *, progress: Progress = silent) -> Artifact:
         done = 0
         for file, size in plan.sizes.items():
             progress(done, plan.bytes, file)
-            with _told(f"{file} of {plan.name} cannot be fetched"):
+            with quiet_hub(), _errors_in_one_line(f"{file} of {plan.name} cannot be fetched"):
                 hf_hub_download(
                     plan.name,
                     file,
@@ -126,10 +127,13 @@ def cached(name: str, revision: str | None = None) -> Path | None:
     from huggingface_hub import snapshot_download
 
     try:
-        found = snapshot_download(name, revision=revision, local_files_only=True, **_CHOSEN)
+        with quiet_hub():
+            folder = snapshot_download(
+                name, revision=revision, local_files_only=True, **_WHICH_FILES
+            )
     except Exception:  # the client has a dozen words for "not there"
         return None
-    return Path(found)
+    return Path(folder)
 
 
 def fetch(name: str, revision: str | None = None, *, progress: Progress = silent) -> Path:
@@ -138,12 +142,12 @@ def fetch(name: str, revision: str | None = None, *, progress: Progress = silent
 
     plan = plan_pull(name, revision)  # refuses what has no safetensors
     progress(0, plan.bytes, f"fetching {name}, {plan.bytes / 1e6:,.1f} MB")
-    with _told(f"{name} cannot be fetched"):
+    with quiet_hub(), _errors_in_one_line(f"{name} cannot be fetched"):
         return Path(
             snapshot_download(
                 name,
                 revision=revision,
-                **_CHOSEN,
+                **_WHICH_FILES,
                 token=_token() or False,
                 endpoint=_endpoint(),
             )
@@ -161,7 +165,7 @@ def push(folder: Path, repository: str, *, private: bool = True) -> str:
         raise UsageError("pushing needs a token in the environment: HF_TOKEN")
     files = pushed_files(folder)
     api = _api()
-    with _told(f"{folder} cannot be pushed to {repository}"):
+    with quiet_hub(), _errors_in_one_line(f"{folder} cannot be pushed to {repository}"):
         api.create_repo(repository, private=private, exist_ok=True)
         commit = api.upload_folder(
             folder_path=folder,
@@ -210,12 +214,12 @@ def _endpoint() -> str | None:
 
 
 @contextmanager
-def _told(what: str, *, advice: str = "") -> Iterator[None]:
+def _errors_in_one_line(what: str, *, advice: str = "") -> Iterator[None]:
     """The client's errors as one line of ours."""
     try:
         yield
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk; the artefact tells
+            raise  # of the disk: whoever writes the artefact reports it
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise InputError(f"{what}: {reason}{f'; {advice}' if advice else ''}") from error

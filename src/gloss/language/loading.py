@@ -1,4 +1,5 @@
-"""Models on disk: ours (an artefact) and any Hugging Face folder, with the template they speak.
+"""Models on disk, with the prompt template that goes with them: ours (an artefact) and any Hugging
+Face folder.
 
 Our model folder is an ordinary Hugging Face one (config.json, model.safetensors, tokenizer.json),
 or an ordinary PEFT adapter, plus `prompt.json` and the manifest. Further networks of an ensemble
@@ -19,15 +20,16 @@ import torch
 from gloss.artifacts import MANIFEST, Artifact, Draft, open_artifact
 from gloss.config import AS_IT_IS, Loading
 from gloss.errors import ArtifactError, InputError
-from gloss.language.adapters import (
+from gloss.language.bases import Base, find_base
+from gloss.language.hub import BASE_KIND
+from gloss.language.lora.adapters import (
     ADAPTER_CONFIG,
     adapter_base,
     load_base,
     load_tokenizer,
     with_adapter,
 )
-from gloss.language.bases import Base, find_base
-from gloss.language.hub import BASE_KIND
+from gloss.language.quiet import quiet_transformers
 from gloss.prompts import PAPER_TEMPLATE, PromptTemplate
 
 __all__ = [
@@ -39,7 +41,7 @@ __all__ = [
     "model_artifact",
     "save_language_model",
     "save_network",
-    "save_speech",
+    "save_tokenizer",
     "template_of",
 ]
 
@@ -61,16 +63,18 @@ class LanguageModel:
 
 def save_language_model(draft: Draft, language: LanguageModel) -> None:
     """Write the folder's files into a draft; weights as safetensors."""
-    language.model.save_pretrained(draft.path)
-    save_speech(draft, language.tokenizer, language.template)
+    with quiet_transformers():
+        language.model.save_pretrained(draft.path)
+    save_tokenizer(draft, language.tokenizer, language.template)
 
 
 def save_network(draft: Draft, language: LanguageModel, number: int) -> None:
-    """Write a further network of an ensemble, which speaks as the first one does."""
-    language.model.save_pretrained(_network(draft.path, number))
+    """Write a further network of an ensemble; tokenizer and template are the first one's."""
+    with quiet_transformers():
+        language.model.save_pretrained(_network_folder(draft.path, number))
 
 
-def save_speech(draft: Draft, tokenizer: Any, template: PromptTemplate) -> None:
+def save_tokenizer(draft: Draft, tokenizer: Any, template: PromptTemplate) -> None:
     """Write a tokenizer and the template that goes with it into a draft."""
     tokenizer.save_pretrained(draft.path)
     draft.write_json(_TEMPLATE, template.to_json())
@@ -120,24 +124,27 @@ def load_language_model(
     """Load a model folder for decoding: bf16 on a GPU, fp32 on a CPU; safetensors only.
 
     An adapter is merged into its base model, unless it is to be kept apart or the weights are of 4
-    bits, which a merge would round. A folder without `prompt.json` speaks the published system's
+    bits, which a merge would round. A folder without `prompt.json` gets the published system's
     template. Raises InputError or ArtifactError naming what is missing or damaged.
     """
     path = Path(path)
     artifact = model_artifact(path)
-    beneath = base_of(path, loading.base)
+    base = base_of(path, loading.base)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if beneath is None:
+    if base is None:
         model = load_base(path, quantization=loading.quantization, device=device)
     else:
         if artifact is not None:
-            _require_its_base(artifact, beneath)
-        model = load_base(beneath.folder, quantization=loading.quantization, device=device)
-        apart = loading.keep_adapters or getattr(model, "quantization_method", None) is not None
-        model = with_adapter(model, path, merge=not apart)
-    speaks = path if beneath is None or _has_tokenizer(path) else beneath.folder
+            _require_its_base(artifact, base)
+        model = load_base(base.folder, quantization=loading.quantization, device=device)
+        kept_apart = (
+            loading.keep_adapters or getattr(model, "quantization_method", None) is not None
+        )
+        model = with_adapter(model, path, merge=not kept_apart)
+    tokenizer_folder = path if base is None or _has_tokenizer(path) else base.folder
     context = loading.context or _trained_context(artifact)
-    return LanguageModel(model.eval(), load_tokenizer(speaks), template_of(path), artifact, context)
+    tokenizer = load_tokenizer(tokenizer_folder)
+    return LanguageModel(model.eval(), tokenizer, template_of(path), artifact, context)
 
 
 def load_networks(
@@ -156,10 +163,10 @@ def load_networks(
 
 def _further_networks(folder: Path) -> Iterator[Path]:
     """By what is there: a folder that was pulled has no manifest that counts them."""
-    return takewhile(Path.is_dir, (_network(folder, number) for number in count(1)))
+    return takewhile(Path.is_dir, (_network_folder(folder, number) for number in count(1)))
 
 
-def _network(folder: Path, number: int) -> Path:
+def _network_folder(folder: Path, number: int) -> Path:
     return folder / f"network-{number}"
 
 
@@ -187,7 +194,7 @@ def _is_pulled(path: Path) -> bool:
 
 
 def template_of(folder: Path) -> PromptTemplate:
-    """The template that a model folder speaks; the published one if it does not say."""
+    """The template of a model folder; the published one if it holds none."""
     file = folder / _TEMPLATE
     if not file.is_file():
         return PAPER_TEMPLATE

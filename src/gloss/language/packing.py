@@ -1,13 +1,16 @@
 """Examples as batches: padded, or packed one after the other without padding.
 
 A packed batch is one row. Positions begin anew with every example, and no token sees another
-example: `packed_attention` works on each example for itself, which on a CUDA device is one kernel
-of torch's for sequences of different lengths, and elsewhere one call for all of similar length.
-Loss and gradients are those of padding; what is saved is the padding, and the output head where no
-loss is asked for.
+example (packed_attention.py). Examples of 3 and 2 tokens make this pack, of 5 tokens:
 
-Both hand over `shift_labels`, so that the trainer divides by the number of tokens that carry loss
-in the whole step, however it is split into batches.
+    tokens      a b c  d e
+    positions   0 1 2  0 1
+    targets     b c -  e -       # the token that follows, where a loss is asked for; - is NO_LOSS
+    bounds      0      3      5
+
+Loss and gradients are those of padding; what is saved is the padding, and the output head where no
+loss is asked for. Both kinds of batches come with `shift_labels`, so that the trainer divides by
+the number of tokens that carry loss in the whole step, however it is split into batches.
 """
 
 from __future__ import annotations
@@ -18,99 +21,69 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.nn import functional
-from transformers import AttentionInterface
 
+from gloss.arrays import Array, ranks_of
 from gloss.language.examples import EncodedExample
 
-__all__ = [
-    "NO_LOSS",
-    "PACKED_ATTENTION",
-    "Pack",
-    "Packed",
-    "Padded",
-    "has_kernel",
-    "packed_attention",
-    "understands_packing",
-]
+__all__ = ["NO_LOSS", "LossOn", "Pack", "PackedCollator", "PaddedCollator"]
 
 NO_LOSS = -100
-PACKED_ATTENTION = "gloss_packed"
-_UNDERSTAND = ("llama", "mistral", "qwen2", "qwen3")
-"""Families whose attention is plain causal attention when no window slides over it."""
+"""As a target: no loss here. What torch and transformers ignore."""
 
 LossOn = Literal["all", "completion"]
 Batch = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Padded:
-    """Collates examples into rows padded on the right: (examples, longest). shifted: whether labels
-    stand where their prediction is made, or, for models that shift them themselves, where they
-    stand in the text."""
-
-    pad: int
-    loss_on: LossOn
-    shifted: bool = True
-
-    def __call__(self, rows: Sequence[EncodedExample]) -> Batch:
-        """A batch for any causal language model of transformers."""
-        longest = max(len(row.tokens) for row in rows)
-        tokens = np.full((len(rows), longest), self.pad, np.int64)
-        seen = np.zeros((len(rows), longest), np.int64)
-        targets = np.full((len(rows), longest), NO_LOSS, np.int64)
-        for place, row in enumerate(rows):
-            length = len(row.tokens)
-            tokens[place, :length] = row.tokens
-            seen[place, :length] = 1
-            targets[place, :length] = _targets(row, self.loss_on)
-        batch: Batch = {
-            "input_ids": torch.from_numpy(tokens),
-            "attention_mask": torch.from_numpy(seen),
-        }
-        if self.shifted:
-            return batch | {"labels": _int64(targets), "shift_labels": _int64(targets)}
-        return batch | {"labels": _int64(np.roll(targets, 1, axis=1))}
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pack:
-    """Token sequences one after the other.
+    """Token sequences one after the other, as the module shows.
 
-    tokens, positions: (tokens,), positions beginning anew with each sequence; targets: (tokens,),
-    the token that each is to be followed by, or NO_LOSS; bounds: int32 (sequences + 1,), where each
-    begins and the last one ends.
+    tokens, positions, targets: int64 (tokens,); bounds: int32 (sequences + 1,), where each sequence
+    begins and the last one ends (`cu_seqlens` of FlashAttention).
     """
 
-    tokens: np.ndarray
-    positions: np.ndarray
-    targets: np.ndarray
-    bounds: np.ndarray
+    tokens: Array
+    positions: Array
+    targets: Array
+    bounds: Array
 
     @classmethod
-    def of(cls, sequences: Sequence[np.ndarray], answers: Sequence[int] | None = None) -> Pack:
-        """answers: how many tokens at the end of each sequence carry loss; without it, all but the
-        first."""
+    def of(cls, sequences: Sequence[Array], loss_tokens: Sequence[int] | None = None) -> Pack:
+        """loss_tokens: how many tokens at the end of each sequence carry loss; without it, all but
+        the first.
+
+        >>> pack = Pack.of([np.array([5, 6, 7]), np.array([8, 9])])
+        >>> pack.positions.tolist(), pack.targets.tolist(), pack.bounds.tolist()
+        ([0, 1, 2, 0, 1], [6, 7, -100, 9, -100], [0, 3, 5])
+        >>> Pack.of([np.array([5, 6, 7]), np.array([8, 9])], [1, 0]).targets.tolist()
+        [-100, 7, -100, -100, -100]
+        """
         lengths = np.array([len(sequence) for sequence in sequences], np.int64)
         ends = lengths.cumsum()
         tokens = np.concatenate(sequences).astype(np.int64)
-        positions = np.arange(len(tokens)) - np.repeat(ends - lengths, lengths)
+        positions = ranks_of(lengths)
         targets = np.append(tokens[1:], NO_LOSS)
-        targets[ends - 1] = NO_LOSS
-        if answers is not None:
-            first = lengths - 1 - np.asarray(answers)
+        targets[ends - 1] = NO_LOSS  # what follows is another sequence
+        if loss_tokens is not None:
+            # The first loss is where the token before the last `loss_tokens` is read.
+            first = lengths - 1 - np.asarray(loss_tokens)
             targets[positions < np.repeat(first, lengths)] = NO_LOSS
         return cls(tokens, positions, targets, np.append(0, ends).astype(np.int32))
 
     @classmethod
-    def filled(cls, sequences: Sequence[np.ndarray], size: int, pad: int) -> Pack:
-        """Followed by sequences of `pad` that carry no loss, up to `size` tokens in all."""
+    def filled(cls, sequences: Sequence[Array], size: int, pad: int) -> Pack:
+        """Followed by sequences of `pad` that carry no loss, up to `size` tokens in all. None of
+        these is longer than the longest sequence.
+
+        >>> Pack.filled([np.array([5, 6])], size=5, pad=0).bounds.tolist()
+        [0, 2, 4, 5]
+        """
         longest = max(map(len, sequences))
         missing = max(0, size - sum(map(len, sequences)))
         lengths = [longest] * (missing // longest) + [missing % longest] * (missing % longest > 0)
-        filling = [np.full(length, pad) for length in lengths]
-        answers = [len(sequence) - 1 for sequence in sequences] + [0] * len(filling)
-        return cls.of([*sequences, *filling], answers)
+        fillings = [np.full(length, pad) for length in lengths]
+        loss_tokens = [len(sequence) - 1 for sequence in sequences] + [0] * len(fillings)
+        return cls.of([*sequences, *fillings], loss_tokens)
 
     @property
     def longest(self) -> int:
@@ -119,27 +92,63 @@ class Pack:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """Collates examples into one row, (1, tokens). attends: whether the model reads where examples
-    begin (`packed_attention`); if not, it must find that out from the positions."""
+class PaddedCollator:
+    """Examples as rows padded on the right, (examples, longest).
+
+    shifted: whether labels stand where their prediction is made; if not, where they stand in the
+    text, for training code that shifts them itself.
+    """
+
+    pad: int
+    loss_on: LossOn
+    shifted: bool = True
+
+    def __call__(self, examples: Sequence[EncodedExample]) -> Batch:
+        """A batch for any causal language model of transformers."""
+        longest = max(len(example.tokens) for example in examples)
+        shape = len(examples), longest
+        tokens = np.full(shape, self.pad, np.int64)
+        mask = np.zeros(shape, np.int64)
+        targets = np.full(shape, NO_LOSS, np.int64)
+        for row, example in enumerate(examples):
+            length = len(example.tokens)
+            tokens[row, :length] = example.tokens
+            mask[row, :length] = 1
+            targets[row, :length] = _targets(example, self.loss_on)
+        batch: Batch = {
+            "input_ids": torch.from_numpy(tokens),
+            "attention_mask": torch.from_numpy(mask),
+        }
+        if self.shifted:
+            return batch | {"labels": _int64(targets), "shift_labels": _int64(targets)}
+        return batch | {"labels": _int64(np.roll(targets, 1, axis=1))}
+
+
+@dataclass(frozen=True, slots=True)
+class PackedCollator:
+    """Examples as one row, (1, tokens).
+
+    packed_attention: whether the model uses `packed_attention`, which reads where examples begin;
+    if not, it must find that out from the positions, as transformers' own attention does.
+    """
 
     loss_on: LossOn
-    attends: bool
+    packed_attention: bool
 
-    def __call__(self, rows: Sequence[EncodedExample]) -> Batch:
+    def __call__(self, examples: Sequence[EncodedExample]) -> Batch:
         """A batch whose logits are asked for only where a loss is."""
-        answers = None if self.loss_on == "all" else [row.answer for row in rows]
-        pack = Pack.of([row.tokens for row in rows], answers)
+        loss_tokens = None if self.loss_on == "all" else [example.answer for example in examples]
+        pack = Pack.of([example.tokens for example in examples], loss_tokens)
         kept = np.flatnonzero(pack.targets != NO_LOSS)
-        labels = _row(pack.targets[kept])
+        labels = _int64(pack.targets[kept])[None]
         batch: Batch = {
-            "input_ids": _row(pack.tokens),
-            "position_ids": _row(pack.positions),
+            "input_ids": _int64(pack.tokens)[None],
+            "position_ids": _int64(pack.positions)[None],
             "logits_to_keep": torch.from_numpy(kept),
             "labels": labels,
             "shift_labels": labels,
         }
-        if self.attends:
+        if self.packed_attention:
             bounds = torch.from_numpy(pack.bounds)
             batch |= {
                 "cu_seq_lens_q": bounds,
@@ -150,156 +159,13 @@ class Packed:
         return batch
 
 
-def understands_packing(config: Any) -> bool:
-    """Whether a model's attention can be replaced by `packed_attention`."""
-    text = config.get_text_config()
-    slides = getattr(text, "use_sliding_window", True) and getattr(text, "sliding_window", None)
-    return text.model_type in _UNDERSTAND and not slides
-
-
-def packed_attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    *,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    cu_seq_lens_q: torch.Tensor,
-    max_length_q: int,
-    **_rest: Any,
-) -> tuple[torch.Tensor, None]:
-    """Causal attention inside each example of a packed row.
-
-    query: (1, heads, tokens, head); key and value may have fewer heads. Example i stands at
-    cu_seq_lens_q[i] to cu_seq_lens_q[i + 1]. Returns (1, tokens, heads, head).
-    """
-    if attention_mask is not None:
-        raise ValueError("packed attention takes no mask")
-    # (1, heads, tokens, head) -> (tokens, heads, head)
-    rows = [states[0].transpose(0, 1) for states in (query, key, value)]
-    attend = _by_kernel if _suits_kernel(query) else _by_length
-    seen = attend(*rows, bounds=cu_seq_lens_q, longest=max_length_q, scale=scaling, dropout=dropout)
-    return seen[None], None
-
-
-def _by_length(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    *,
-    bounds: torch.Tensor,
-    longest: int,
-    scale: float | None,
-    dropout: float = 0.0,
-) -> torch.Tensor:
-    """Examples of similar length together, by torch's own attention; query (tokens, heads, head).
-
-    Rows are filled up on the right, where no real token looks.
-    """
-    heads = [states.shape[1] for states in (query, key, value)]
-    shapes, read, places = _rows(bounds.cpu().numpy())
-    # All rows at once: read one by one, their gradients would each be as large as the pack.
-    rows = torch.cat([query, key, value], dim=1).index_select(0, read.to(query.device))
-    found = []
-    for row, shape in zip(rows.split([n * length for n, length in shapes]), shapes, strict=True):
-        # (examples * length, heads, head) -> (examples, heads, length, head)
-        q, k, v = row.unflatten(0, shape).transpose(1, 2).split(heads, dim=1)
-        seen = functional.scaled_dot_product_attention(
-            q, k, v, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=heads[0] != heads[1]
-        )
-        found.append(seen.transpose(1, 2).flatten(0, 1))
-    return torch.cat(found).index_select(0, places.to(query.device))
-
-
-def _rows(bounds: np.ndarray) -> tuple[list[tuple[int, int]], torch.Tensor, torch.Tensor]:
-    """Examples of similar length as rows: for each group its (examples, length), the tokens that
-    the rows of all groups read, and for every token the place among them that reads it."""
-    lengths, starts = np.diff(bounds), bounds[:-1]
-    shapes, reads, places = [], [], np.empty(bounds[-1], np.int64)
-    done = 0
-    for examples in _alike(lengths.tolist()):
-        shape = len(examples), int(lengths[examples[-1]])
-        steps = np.arange(shape[1])
-        real = steps < lengths[examples, None]
-        read = starts[examples, None] + np.where(real, steps, 0)
-        places[read[real]] = done + np.flatnonzero(real)
-        done += read.size
-        shapes.append(shape)
-        reads.append(read.ravel())
-    read_by_all = np.concatenate(reads).astype(np.int64)
-    return shapes, torch.from_numpy(read_by_all), torch.from_numpy(places)
-
-
-def _alike(lengths: Sequence[int]) -> list[list[int]]:
-    """Places in groups, shortest first, in which nothing is much shorter than the longest."""
-    groups: list[list[int]] = []
-    most = 0.0
-    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if lengths[place] > most:
-            groups.append([])
-            most = 1.25 * lengths[place] + 4
-        groups[-1].append(place)
-    return groups
-
-
-def _by_kernel(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    *,
-    bounds: torch.Tensor,
-    longest: int,
-    scale: float | None,
-    dropout: float = 0.0,
-) -> torch.Tensor:
-    """All examples in one kernel; query (tokens, heads, head), in half precision."""
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        # Not every version of the kernel takes fewer key heads than query heads.
-        key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
-    # The operator beneath torch.nn.attention.varlen: it has been in every torch that we support,
-    # with its gradient, while the public function came late and changed its arguments twice.
-    found: torch.Tensor = torch.ops.aten._flash_attention_forward(
-        query.contiguous(),
-        key.contiguous(),
-        value.contiguous(),
-        bounds,
-        bounds,
-        longest,
-        longest,
-        dropout,
-        True,
-        False,
-        scale=scale,
-    )[0]
-    return found
-
-
-def _suits_kernel(states: torch.Tensor) -> bool:
-    return states.dtype in (torch.bfloat16, torch.float16) and has_kernel(states.device)
-
-
-def has_kernel(device: torch.device) -> bool:
-    """Whether a device has a kernel for sequences of different lengths: Ampere or later."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-
-
-def _targets(row: EncodedExample, loss_on: LossOn) -> np.ndarray:
-    """The token that each token is to be followed by, where a loss is asked for; (tokens,)."""
-    targets = np.full(len(row.tokens), NO_LOSS, np.int64)
-    first = 1 if loss_on == "all" else len(row.tokens) - row.answer
-    targets[first - 1 : -1] = row.tokens[first:]
+def _targets(example: EncodedExample, loss_on: LossOn) -> Array:
+    """The token that follows each token, where a loss is asked for, int64 (tokens,)."""
+    targets = np.full(len(example.tokens), NO_LOSS, np.int64)
+    first = 1 if loss_on == "all" else len(example.tokens) - example.answer
+    targets[first - 1 : -1] = example.tokens[first:]
     return targets
 
 
-def _int64(values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(values.astype(np.int64))
-
-
-def _row(values: np.ndarray) -> torch.Tensor:
-    return _int64(values)[None]
-
-
-AttentionInterface.register(PACKED_ATTENTION, packed_attention)
+def _int64(array: Array) -> torch.Tensor:
+    return torch.from_numpy(array.astype(np.int64))

@@ -18,11 +18,14 @@ from gloss.errors import InputError
 from gloss.evaluation.beams import Beam
 from gloss.evaluation.beyond import TitleFigures
 from gloss.evaluation.evaluate import Evaluation, figures, load_evaluation, read_figures
+from gloss.evaluation.protocol import PROTOCOLS
 from gloss.evaluation.segments import history_lengths_of
 from gloss.evaluation.significance import compare
+from gloss.rankings.files import load_rankings
+from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.report.content import (
-    Beyond,
-    Duel,
+    BeyondAccuracy,
+    PairedTest,
     Report,
     Row,
     Sample,
@@ -34,8 +37,6 @@ from gloss.report.content import (
 )
 from gloss.report.names import baseline_name, retriever_name
 from gloss.report.published import published_rows, published_segments
-from gloss.retrieval.fusion import RankedItem, Ranking
-from gloss.retrieval.rankings import load_rankings
 
 __all__ = ["assemble", "draw_samples"]
 
@@ -50,7 +51,7 @@ class _Opened:
 
     @property
     def split(self) -> SplitName:
-        """Which questions were asked."""
+        """Whose next items were predicted."""
         split: SplitName = self.artifact.config["split"]
         return split
 
@@ -62,12 +63,11 @@ def assemble(
     title: str,
     facts: Mapping[str, str] | None = None,
     samples: Sequence[Sample] = (),
-    command: str = "",
 ) -> Report:
-    """A report of evaluations (label -> folder) of one data set, published figures beside them.
+    """A report of evaluations (label -> folder) of one data set, with its published figures.
 
-    Labels count for models; baselines are called by their own names, and of two with one name the
-    first stays. Raises InputError when the evaluations are of different protocols.
+    Labels are for models; baselines have names of their own, and of two with one name the first
+    stays. Raises InputError when the evaluations are of different protocols.
     """
     opened = _opened(evaluations)
     protocols = {each.artifact.config["protocol"] for each in opened}
@@ -91,18 +91,17 @@ def assemble(
         samples=tuple(samples),
         facts={**dataset_facts(dataset), **(facts or {})},
         synthetic=dataset.is_synthetic,
-        command=command,
         histories=tuple(
             _histories(each, examples[each.split], metric)
             for each in opened
             if metric in each.row.values
         ),
-        duel=_duel(opened, metric),
+        paired_test=_paired_test(opened, metric),
     )
 
 
 def dataset_facts(dataset: Dataset) -> dict[str, str]:
-    """What a reader wants to know about the data, label to text."""
+    """Facts about the data set, label to text."""
     counts = ("users", "purchases", "catalogue", "training users", "test users")
     return {name.capitalize(): f"{dataset.summary[name]:,}" for name in counts}
 
@@ -110,13 +109,13 @@ def dataset_facts(dataset: Dataset) -> dict[str, str]:
 def draw_samples(
     ranking: Path, dataset: Dataset, catalogue: Catalogue, *, count: int = 3, seed: int = 0
 ) -> tuple[Sample, ...]:
-    """Users drawn at random, with what was recommended to them: neither the best nor the worst."""
+    """Users drawn at random (none is picked by hand), with what was recommended to them."""
     made, lists = load_rankings(ranking)
     split: SplitName = made.config["split"]
     examples = {example.user: example for example in dataset.examples(split)}
     chosen = np.random.default_rng(seed).choice(len(lists), min(count, len(lists)), replace=False)
-    drawn = [lists[place] for place in sorted(chosen.tolist())]
-    return tuple(_sample(each, examples[each.user], catalogue) for each in drawn)
+    rankings = [lists[row] for row in sorted(chosen.tolist())]
+    return tuple(_sample(ranking, examples[ranking.user], catalogue) for ranking in rankings)
 
 
 def _sample(ranking: Ranking, example: Example, catalogue: Catalogue, shown: int = 5) -> Sample:
@@ -146,22 +145,31 @@ def _opened(evaluations: Mapping[str, Path]) -> list[_Opened]:
 
 def _row(label: str, artifact: Artifact) -> Row:
     document = read_figures(artifact)
-    baseline = artifact.config.get("baseline")
+    ranker = artifact.config.get("ranker")
     everyone = _segment(document["overall"])
     return Row(
-        model=baseline_name(baseline) if baseline else label,
+        model=baseline_name(ranker) if ranker else label,
         values=everyone.values,
         intervals=everyone.intervals,
         users=everyone.users,
         kind="ours" if _has_language_model(artifact.config) else "baseline",
+        note=_on_seen(artifact.config),
         retriever=retriever_name(artifact.config),
         beyond=_beyond(document.get("beyond", {})),
     )
 
 
+def _on_seen(config: Mapping[str, Any]) -> str:
+    """What to say where bought items are treated otherwise than the protocol does."""
+    excluded = config.get("exclude_seen")
+    if excluded is None or excluded == PROTOCOLS[config["protocol"]].exclude_seen:
+        return ""
+    return "items bought already removed" if excluded else "items bought already kept"
+
+
 def _has_language_model(config: Mapping[str, Any]) -> bool:
-    """Whether generated titles had a part in the lists, alone or among other signals."""
-    return not config.get("baseline") and "gloss" in (config.get("signals") or ("gloss",))
+    """Whether generated titles had a part in the lists, alone or among other rankers."""
+    return not config.get("ranker") and "gloss" in (config.get("rankers") or ("gloss",))
 
 
 def _segment(document: Mapping[str, Any]) -> Segment:
@@ -173,18 +181,18 @@ def _segment(document: Mapping[str, Any]) -> Segment:
     )
 
 
-def _beyond(document: Mapping[str, Any]) -> Beyond | None:
-    """None for an evaluation of before these figures were measured."""
+def _beyond(document: Mapping[str, Any]) -> BeyondAccuracy | None:
+    """None for an evaluation without these figures."""
     if not document:
         return None
     lists = dict(document["lists"])
     without_list = lists.pop("users without a list")
     if "titles" not in document:
-        return Beyond(lists, without_list)
+        return BeyondAccuracy(lists, without_list)
     titles = dict(document["titles"])
     found_nothing = titles.pop("found_nothing")
     beams = tuple(Beam(**each) for each in document["beams"])
-    return Beyond(lists, without_list, TitleFigures(**titles), found_nothing, beams)
+    return BeyondAccuracy(lists, without_list, TitleFigures(**titles), found_nothing, beams)
 
 
 def _segments(opened: _Opened) -> SegmentTable:
@@ -207,8 +215,8 @@ def _histories(opened: _Opened, examples: Sequence[Example], metric: str) -> Seg
     )
 
 
-def _duel(opened: Iterable[_Opened], metric: str) -> Duel | None:
-    """The best of ours against the best baseline; None without one of them or the same users."""
+def _paired_test(opened: Iterable[_Opened], metric: str) -> PairedTest | None:
+    """The best model against the best baseline; None without both, or with different users."""
     by_label = {each.row.label: each for each in opened}
     rows = [each.row for each in by_label.values()]
     ours, baseline = (best_row(rows, kind, metric) for kind in ("ours", "baseline"))
@@ -217,4 +225,4 @@ def _duel(opened: Iterable[_Opened], metric: str) -> Duel | None:
     mine, theirs = (by_label[row.label].evaluation for row in (ours, baseline))
     if mine.users != theirs.users:
         return None
-    return Duel(ours.label, baseline.label, compare(mine, theirs, metric))
+    return PairedTest(ours.label, baseline.label, compare(mine, theirs, metric))

@@ -1,4 +1,4 @@
-"""What a report is about: the values that a caller fills in. Knows nothing of HTML or pictures.
+"""What a report shows, as values that a caller fills in. Knows nothing of HTML or pictures.
 
 Metrics are named as in the evaluation: "recall@5", "ndcg@10", "mrr"; values are means over users.
 """
@@ -16,9 +16,9 @@ from gloss.evaluation.significance import Comparison
 
 __all__ = [
     "LAST_ITEM",
-    "Beyond",
-    "Duel",
+    "BeyondAccuracy",
     "Kind",
+    "PairedTest",
     "Report",
     "Row",
     "Sample",
@@ -27,12 +27,12 @@ __all__ = [
     "Suggestion",
     "best_row",
     "cutoff_of",
-    "drawn_rows",
     "is_comparable",
     "main_metric",
     "metric_label",
     "metrics_of",
     "recall_metrics",
+    "shown_rows",
 ]
 
 Kind = Literal["ours", "baseline", "published"]
@@ -46,11 +46,12 @@ LAST_ITEM = "Last-item search"
 
 
 @dataclass(frozen=True, slots=True)
-class Beyond:
-    """What lists and titles are like besides.
+class BeyondAccuracy:
+    """Figures beyond accuracy.
 
-    lists: means over users ("coverage@5", "novelty@5"). titles, found_nothing, beams: of what was
-    written, of models that write; found_nothing counts titles.
+    lists: means over users ("coverage@5", "novelty@5"). without_list: users with an empty list.
+    titles, beams: of generated titles, where a model generates; found_nothing: titles without a
+    hit.
     """
 
     lists: Mapping[str, float]
@@ -62,9 +63,10 @@ class Beyond:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A model's figures. intervals: (low, high) at 95 %, for the metrics that have one.
+    """A model's figures.
 
-    retriever: how titles are searched, empty where nothing is searched.
+    intervals: (low, high) at 95 %, for the metrics that have one. note: what a reader must know of
+    this row. retriever: how titles are searched, empty where nothing is searched.
     """
 
     model: str
@@ -74,11 +76,11 @@ class Row:
     kind: Kind
     note: str = ""
     retriever: str = ""
-    beyond: Beyond | None = None
+    beyond: BeyondAccuracy | None = None
 
     @property
     def label(self) -> str:
-        """The model with its retriever: what tells this row from the others of its kind."""
+        """The model with its retriever, which identifies the row among others of its kind."""
         return f"{self.model} + {self.retriever}" if self.retriever else self.model
 
 
@@ -93,7 +95,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class SegmentTable:
-    """A row's figures, by its label, for each segment by name, in the order to show them in."""
+    """A row's figures by segment. model: the row's label; segments: by name, in display order."""
 
     model: str
     segments: Mapping[str, Segment]
@@ -101,8 +103,11 @@ class SegmentTable:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A recommended title. why: the generated title that found it; because: the title of the
-    bought item that did; None where there is none."""
+    """A recommended title.
+
+    why: the generated title that led to it; because: the title of the purchase that did. None
+    where there is none.
+    """
 
     title: str
     why: str | None
@@ -111,8 +116,8 @@ class Suggestion:
 
 
 @dataclass(frozen=True, slots=True)
-class Duel:
-    """The best of ours against the best baseline, by label, user by user."""
+class PairedTest:
+    """The best model against the best baseline, user by user. ours, baseline: labels of rows."""
 
     ours: str
     baseline: str
@@ -131,12 +136,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that is said about one data set under one protocol.
+    """Everything about one data set under one protocol.
 
     protocol: "PAPER" or "FAIR". split: "paper" or "leave-one-out". facts: label to text, in order.
-    synthetic: the data are invented. command: what made the report, as it would be typed.
-    samples_of: the model whose lists the samples show.
-    histories: figures of measured rows by the number of items in a user's history, as segments.
+    synthetic: the data are generated, not real. command: what made the report, as it would be
+    typed. samples_of: the model whose lists the samples show. histories: figures of measured rows
+    by the length of the history, as segments.
     """
 
     title: str
@@ -151,12 +156,12 @@ class Report:
     command: str = ""
     samples_of: str = ""
     histories: tuple[SegmentTable, ...] = ()
-    duel: Duel | None = None
+    paired_test: PairedTest | None = None
 
 
 def metrics_of(rows: Iterable[Row]) -> tuple[str, ...]:
     """Every metric that a row has: Recall, NDCG, MRR, others; within each by cutoff."""
-    return tuple(sorted({metric for row in rows for metric in row.values}, key=_place))
+    return tuple(sorted({metric for row in rows for metric in row.values}, key=_order))
 
 
 def recall_metrics(rows: Iterable[Row]) -> tuple[str, ...]:
@@ -183,14 +188,14 @@ def best_row(rows: Iterable[Row], kind: Kind, metric: str) -> Row | None:
     return max(having, key=lambda row: row.values[metric], default=None)
 
 
-def drawn_rows(report: Report) -> tuple[Row, ...]:
-    """The rows that are shown beside each other: all measured here, and the best published one."""
+def shown_rows(report: Report) -> tuple[Row, ...]:
+    """The rows that are compared: all measured here, and the best published one."""
     best = best_row(report.rows, "published", main_metric(report.rows))
     return tuple(row for row in report.rows if row.kind != "published" or row is best)
 
 
 def is_comparable(report: Report) -> bool:
-    """Whether published figures answer the same question: PAPER on the paper's split and users."""
+    """Whether published figures may be compared: PAPER, on the paper's split and users."""
     published = {row.users for row in report.rows if row.kind == "published"}
     measured = {row.users for row in report.rows if row.kind != "published"}
     same_users = len(published | measured) == 1
@@ -212,7 +217,7 @@ def cutoff_of(metric: str) -> int | None:
     return int(cutoff) if cutoff.isdecimal() else None
 
 
-def _place(metric: str) -> tuple[int, int, str]:
+def _order(metric: str) -> tuple[int, int, str]:
     family = metric.partition("@")[0]
     rank = _FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)
     return rank, cutoff_of(metric) or 0, metric

@@ -1,8 +1,8 @@
-"""The report's pictures, drawn by matplotlib and handed out as SVG to stand inside HTML.
+"""The report's pictures, drawn by matplotlib and returned as SVG elements for an HTML page.
 
 Colours are CSS variables of the page (--page, --ink, --muted, --rule, --ours, --baseline,
---published), so one picture serves light, dark and print. Every picture carries its numbers in
-words (<desc>). No global state of matplotlib is left changed, and equal input gives equal bytes.
+--published), so that one picture serves light, dark and print. Every picture has its numbers as
+text (<desc>). No global state of matplotlib is changed, and equal input gives equal bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Curve", "bars", "curves", "keys_of"]
 
 _WIDTH = 400
-"""Width in CSS pixels at which a picture is drawn: on a phone it shrinks by a seventh at most."""
+"""Width of a picture in CSS pixels; on a phone it shrinks by a seventh at most."""
 
 _INK, _MUTED, _RULE, _PAGE = "#000001", "#000002", "#000003", "#000007"
 _COLOURS: dict[Kind, str] = {"ours": "#000004", "baseline": "#000005", "published": "#000006"}
@@ -47,7 +47,7 @@ _DASHES: tuple[tuple[float, ...], ...] = (
 )
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _LETTER_WIDTH = 7.3
-"""Pixels that a letter of a label takes in the widest usual font; longer labels are shortened."""
+"""Pixels of a letter in the widest usual font; labels that are too long are shortened."""
 
 _VALUE_WIDTH = 52
 _ROW_HEIGHT = 38
@@ -56,7 +56,7 @@ _BAR_HEIGHT = 9
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A model's line: its value at each place that it has one for, intervals where known."""
+    """A model's line: values and intervals by position on the horizontal axis."""
 
     label: str
     kind: Kind
@@ -84,8 +84,8 @@ def bars(
 ) -> str:
     """Horizontal bars of one metric with their intervals, as an SVG element.
 
-    name: distinguishes this picture's ids on the page. top: the value at which a bar is full, so
-    that several pictures share a scale. width: in CSS pixels. Rows without the metric are left out.
+    name: prefix of the picture's ids on the page. top: the value of a full bar, so that several
+    pictures share a scale. width: in CSS pixels. Rows without the metric are left out.
     """
     shown = [row for row in rows if metric in row.values]
     height = _ROW_HEIGHT * len(shown) + 4
@@ -107,10 +107,10 @@ def curves(
     along: str,
     spoken: str = "",
 ) -> str:
-    """Values at numbered places, one line a model, as an SVG element.
+    """One line for each model, as an SVG element.
 
-    ticks: the places that are labelled. along: what the places are. spoken: what comes before a
-    place's label where the picture is told in words.
+    ticks: labels by position on the horizontal axis. along: the axis's name. spoken: what stands
+    before a label in the picture's description.
     """
     words = "; ".join(f"{line.label}: {_in_words(line, ticks, spoken)}" for line in lines)
 
@@ -123,7 +123,7 @@ def curves(
 
 
 def keys_of(lines: Sequence[Curve], *, name: str) -> tuple[str, ...]:
-    """The sample of each curve's line and marker that stands beside its name in a table."""
+    """A sample of each curve's line and marker, for the row of the curve in a table."""
     return tuple(_key(style, name=f"{name}-{place}") for place, style in enumerate(_styles(lines)))
 
 
@@ -143,7 +143,7 @@ def _draw_bar(axes: Axes, row: Row, metric: str, y: float, *, width: float, top:
     label = _shortened(row.label, int((width - _VALUE_WIDTH) / _LETTER_WIDTH))
     axes.text(0, y + 14, label, color=_INK, size=13)
     axes.text(width, y + 14, f"{value:.4f}", color=_INK, size=13, ha="right")
-    # Hollow for published figures: they were not measured here, and print has no colours.
+    # Hollow for published figures, so that they differ in print too.
     axes.barh(
         [middle],
         [value * scale],
@@ -155,7 +155,7 @@ def _draw_bar(axes: Axes, row: Row, metric: str, y: float, *, width: float, top:
     if metric in row.intervals:
         low, high = (end * scale for end in row.intervals[metric])
         end = min(max(value * scale, low), high)
-        # Cut out of the bar, then drawn beyond it: seen on every colour.
+        # In the page's colour inside the bar and in ink beyond it: visible on every colour.
         axes.plot([low, end], [middle, middle], color=_PAGE, linewidth=2, solid_capstyle="butt")
         axes.plot([end, high], [middle, middle], color=_INK, linewidth=2, solid_capstyle="butt")
 
@@ -189,7 +189,7 @@ def _draw_curve(axes: Axes, line: Curve, style: _Style, shift: float) -> None:
 
 
 def _shifts(lines: Sequence[Curve]) -> list[float]:
-    """How far each line stands beside its places, so that intervals do not hide each other."""
+    """How far each line is moved sideways, so that intervals do not cover each other."""
     if len(lines) < 2 or not any(line.intervals for line in lines):
         return [0.0] * len(lines)
     step = min(0.1, 0.5 / (len(lines) - 1))
@@ -211,7 +211,7 @@ def _line(axes: Axes, x: Sequence[float], y: Sequence[float], style: _Style, **m
 
 
 def _styles(lines: Sequence[Curve]) -> tuple[_Style, ...]:
-    """Colour by kind; dash and marker by the place among lines of the kind."""
+    """Colour by kind; dash and marker by position among the lines of the kind."""
     styles = []
     met: dict[Kind, int] = {}
     for line in lines:
@@ -236,12 +236,15 @@ def _picture(
     plain: bool = True,
     width: float = _WIDTH,
 ) -> str:
-    """Draw on a canvas of CSS pixels (y downwards where it is plain) and return the SVG element."""
+    """Draw on a canvas of CSS pixels and return the SVG element.
+
+    plain: without axes, y downwards.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(), warnings.catch_warnings():
-        # Fonts are the reader's: matplotlib's own lack of a letter changes nothing.
+        # Text is drawn by the browser: letters that matplotlib's fonts lack do not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(
@@ -265,7 +268,7 @@ _METADATA = ("Creator", "Date", "Format", "Type")
 
 
 def _for_page(svg: str, *, name: str, heading: str, words: str) -> str:
-    """Make matplotlib's document an element of the page: own ids, the page's colours, words."""
+    """Make matplotlib's document an element of the page: its ids, colours and description."""
     root = ElementTree.fromstring(svg)
     for parent in list(root.iter()):
         for style in [child for child in parent if child.tag.endswith("}style")]:
@@ -313,7 +316,7 @@ def _in_words(line: Curve, ticks: Mapping[float, str], spoken: str) -> str:
 
 
 def _shortened(text: str, letters: int) -> str:
-    """The text without its middle where it is too long: names often differ at their ends."""
+    """The text without its middle where it is too long; names often differ at their ends."""
     text = _printable(text)
     if len(text) <= letters:
         return text
@@ -323,5 +326,5 @@ def _shortened(text: str, letters: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text on one line, without the characters that XML cannot hold."""
+    """The text on one line, without characters that XML cannot hold."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,10 +1,10 @@
-"""The report's first sentence: what beats what, by how much, or that it does not."""
+"""The report's first sentence: whether the best model beats the best baseline, and by how much."""
 
 from __future__ import annotations
 
 from gloss.evaluation.significance import Comparison
 from gloss.report.content import (
-    Duel,
+    PairedTest,
     Report,
     Row,
     best_row,
@@ -19,7 +19,7 @@ __all__ = ["headline", "remarks"]
 _LEVEL_OF_TEST = 0.05
 
 _LEVEL_WITHIN = 0.005
-"""Without intervals, values closer than this share of the larger one are called level."""
+"""Without intervals, values closer than this share of the larger one count as level."""
 
 
 def headline(report: Report) -> str:
@@ -31,23 +31,23 @@ def headline(report: Report) -> str:
         alone = baseline or report.rows[0]
         return f"{_finds(alone, metric)}. No model of ours is in this report."
     if baseline is None:
-        return f"{_finds(ours, metric)}. No baseline is in this report to hold it against."
-    return _duel(ours, baseline, metric, report.duel)
+        return f"{_finds(ours, metric)}. No baseline is in this report to compare it with."
+    return _against(ours, baseline, metric, report.paired_test)
 
 
 def remarks(report: Report) -> tuple[str, ...]:
-    """What must be said beside the headline: chance, published figures, invented data."""
+    """What must be said with the headline: chance, published figures, synthetic data."""
     metric = main_metric(report.rows)
     ours = best_row(report.rows, "ours", metric)
     found = (
-        _on_chance(ours, best_row(report.rows, "baseline", metric), metric, report.duel),
+        _on_chance(ours, best_row(report.rows, "baseline", metric), metric, report.paired_test),
         _on_published(report, ours, metric),
         _on_synthetic(report),
     )
     return tuple(remark for remark in found if remark)
 
 
-def _duel(ours: Row, baseline: Row, metric: str, duel: Duel | None) -> str:
+def _against(ours: Row, baseline: Row, metric: str, test: PairedTest | None) -> str:
     mine, theirs = ours.values[metric], baseline.values[metric]
     verdicts = {
         "ahead": _more(mine, theirs),
@@ -55,20 +55,20 @@ def _duel(ours: Row, baseline: Row, metric: str, duel: Duel | None) -> str:
         "behind": "ours does not beat it",
     }
     against = f"against {_share(theirs, metric)} for the best baseline ({baseline.label})"
-    verdict = _tested(duel) if duel else _verdict(ours, baseline, metric)
+    verdict = _tested(test) if test else _verdict(ours, baseline, metric)
     return f"{_finds(ours, metric)}, {against}: {verdicts[verdict]}."
 
 
-def _tested(duel: Duel) -> str:
-    """The same as `_verdict`, by the paired test: sharper, for both were asked the same users."""
-    found = duel.comparison
+def _tested(test: PairedTest) -> str:
+    """The same as `_verdict`, by the paired test, which has more power on the same users."""
+    found = test.comparison
     if found.p_value > _LEVEL_OF_TEST or found.low <= 0 <= found.high:
         return "level"
     return "ahead" if found.difference > 0 else "behind"
 
 
 def _verdict(ours: Row, other: Row, metric: str) -> str:
-    """Whether ours is ahead, behind or level: ahead and behind need intervals that do not touch."""
+    """Whether ours is ahead, behind or level; ahead and behind need disjoint intervals."""
     mine, theirs = ours.values[metric], other.values[metric]
     low, high = ours.intervals.get(metric, (mine, mine))
     other_low, other_high = other.intervals.get(metric, (theirs, theirs))
@@ -82,7 +82,11 @@ def _verdict(ours: Row, other: Row, metric: str) -> str:
 def _finds(row: Row, metric: str) -> str:
     cutoff = cutoff_of(metric)
     if metric.startswith("recall@") and cutoff:
-        within = f"among the first {cutoff} suggestions" if cutoff > 1 else "the first suggestion"
+        within = (
+            f"among the first {cutoff} recommendations"
+            if cutoff > 1
+            else "the first recommendation"
+        )
         share = _share(row.values[metric], metric)
         return f"The next purchase is {within} for {share} of users ({row.label})"
     return f"{metric_label(metric)} is {row.values[metric]:.4f} ({row.label})"
@@ -100,11 +104,11 @@ def _more(mine: float, theirs: float) -> str:
     return f"{100 * (mine / theirs - 1):.0f}\u00a0% higher"
 
 
-def _on_chance(ours: Row | None, baseline: Row | None, metric: str, duel: Duel | None) -> str:
+def _on_chance(ours: Row | None, baseline: Row | None, metric: str, test: PairedTest | None) -> str:
     if ours is None or baseline is None:
         return ""
-    if duel:
-        return _in_pairs(duel.comparison)
+    if test:
+        return _in_pairs(test.comparison)
     if metric not in ours.intervals or metric not in baseline.intervals:
         return "No intervals were computed, so chance is not excluded."
     (low, high), (other_low, other_high) = ours.intervals[metric], baseline.intervals[metric]
@@ -132,12 +136,13 @@ def _on_published(report: Report, ours: Row | None, metric: str) -> str:
     if not is_comparable(report):
         return (
             f"The best published system {figure} under another protocol, split or set of users: "
-            f"beside ours ({ours.values[metric]:.4f}) it is orientation, not a contest."
+            f"it is given for orientation and does not compare with ours "
+            f"({ours.values[metric]:.4f})."
         )
-    return f"The best published system {figure}: {_beside(ours, best, metric)}"
+    return f"The best published system {figure}: {_compared(ours, best, metric)}"
 
 
-def _beside(ours: Row, best: Row, metric: str) -> str:
+def _compared(ours: Row, best: Row, metric: str) -> str:
     mine, theirs = ours.values[metric], best.values[metric]
     if _verdict(ours, best, metric) == "level":
         return f"ours ({mine:.4f}) is too close to it to call."
@@ -149,6 +154,6 @@ def _on_synthetic(report: Report) -> str:
     if not report.synthetic:
         return ""
     return (
-        "The data are synthetic: an invented shop with invented people. The figures show that the "
+        "The data are synthetic: a generated shop with generated users. The figures show that the "
         "pipeline works; they say nothing about real purchases."
     )

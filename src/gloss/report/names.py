@@ -6,28 +6,20 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from gloss.report.content import LAST_ITEM
+from gloss.rankers.specs import RANKERS
 
 __all__ = ["baseline_name", "retriever_name"]
 
-_BASELINES = {
-    "fused": "GLoSS, fused with signals",
-    "last-item": LAST_ITEM,
-    "sasrec": "SASRec",
-    "signals": "All signals, without a language model",
-    "text": "Similar titles",
-    "transitions": "Transition graph",
-    "tuned": "Taught encoder",
-    "two-step": "Transition graph, two steps",
-    "words": "Common words",
+_LABELS = {
+    "fused": "GLoSS, fused with rankers",
+    "rankers-only": "All rankers, without a language model",
+    **{spec.name: spec.label for spec in RANKERS},
 }
 _ENCODERS = {
     "all-minilm-l6-v2": "MiniLM",
     "e5-base-v2": "E5-base",
     "e5-small-v2": "E5-small",
 }
-_SEARCHING = {"last-item"}
-"""Baselines that search an index; the configuration of the others names one all the same."""
 
 
 def baseline_name(name: str) -> str:
@@ -36,18 +28,17 @@ def baseline_name(name: str) -> str:
     ('SASRec', 'Most recent')
     """
     words = name.replace("-", " ")
-    return _BASELINES.get(name, words[:1].upper() + words[1:])
+    return _LABELS.get(name, words[:1].upper() + words[1:])
 
 
 def retriever_name(config: Mapping[str, Any]) -> str:
     """What an evaluation's lists were searched with; empty for one that searches nothing.
 
-    >>> retriever_name({"baseline": None, "index": {"retriever": "dense", "encoder": "e5-base-v2"}})
+    >>> retriever_name({"index": {"retriever": "dense", "encoder": "e5-base-v2"}})
     'E5-base'
     """
     index = config.get("index")
-    baseline = config.get("baseline")
-    if not index or (baseline and baseline not in _SEARCHING):
+    if not index:
         return ""
     folder = PurePath(str(index.get("encoder", ""))).name
     encoder = _ENCODERS.get(folder.casefold(), folder)

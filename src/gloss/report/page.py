@@ -1,7 +1,7 @@
-"""One report as one self-contained HTML page: no scripts, no network, the same bytes each time.
+"""Reports as one self-contained HTML page: no scripts, no network, the same bytes each time.
 
-Titles and names are other people's text: the template escapes everything that it is not told is
-markup, and only the pictures of `figures.py` and the style sheet are.
+Titles and names are text of others: the template escapes everything but the pictures of
+`figures.py` and the style sheet.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from markupsafe import Markup
 from gloss.report import figures
 from gloss.report.content import (
     LAST_ITEM,
-    Beyond,
-    Duel,
+    BeyondAccuracy,
+    PairedTest,
     Report,
     Row,
     Sample,
@@ -26,11 +26,11 @@ from gloss.report.content import (
     SegmentTable,
     Suggestion,
     cutoff_of,
-    drawn_rows,
     is_comparable,
     main_metric,
     metric_label,
     recall_metrics,
+    shown_rows,
 )
 from gloss.report.figures import Curve
 from gloss.report.headline import headline, remarks
@@ -46,22 +46,21 @@ from gloss.report.tables import (
 )
 
 __all__ = [
-    "Beyond",
-    "Duel",
+    "BeyondAccuracy",
+    "PairedTest",
     "Report",
     "Row",
     "Sample",
     "Segment",
     "SegmentTable",
     "Suggestion",
-    "render_report",
     "render_reports",
 ]
 
 _HISTORY_SHOWN = 8
 _TICKS_SHOWN = 10
 _WIDE, _NARROW = 400, 290
-"""Widths of pictures in CSS pixels: two and three of them in a row on a desk."""
+"""Widths of pictures in CSS pixels: on a wide screen two or three stand in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +70,8 @@ class _Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class _Keyed:
-    """Curves, and the table of their values that is also their key."""
+class _Curves:
+    """Curves, and the table of their values, whose rows show the line and marker of each."""
 
     pictures: tuple[_Picture, ...]
     table: Table
@@ -81,7 +80,7 @@ class _Keyed:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What is shown of one report. prefix: distinguishes its ids on the page."""
+    """What is shown of one report. prefix: of its ids, to make them unique on the page."""
 
     prefix: str
     report: Report
@@ -93,28 +92,23 @@ class _Part:
     bars: tuple[_Picture, ...]
     last_item: tuple[_Picture, ...]
     segments: tuple[_Picture, ...]
-    lengths: _Keyed | None
-    histories: _Keyed | None
+    lengths: _Curves | None
+    histories: _Curves | None
     lists: Table | None
     writers: tuple[Row, ...]
-    beams: _Keyed | None
+    beams: _Curves | None
 
     @property
     def name(self) -> str:
-        """What tells this part from the others of a page."""
+        """What identifies this part among the others of a page."""
         return f"{self.report.dataset}, {self.report.protocol}, {self.report.split} split"
 
 
-def render_report(report: Report) -> str:
-    """The page about one data set as text, to be written as UTF-8.
-
-    Raises UsageError when no row of this run has a value.
-    """
-    return render_reports([report], title=report.title, command=report.command)
-
-
 def render_reports(reports: Sequence[Report], *, title: str, command: str = "") -> str:
-    """One page about several data sets or protocols: an overview of all, then each by itself."""
+    """One page as text, to be written as UTF-8; several reports have an overview in front.
+
+    Raises UsageError when no row of a report was measured.
+    """
     text = (
         _environment()
         .get_template("page.html")
@@ -143,7 +137,7 @@ def _part(report: Report, prefix: str) -> _Part:
         table=headline_table(report),
         metric=metric_label(main_metric(report.rows)),
         comparable=is_comparable(report),
-        bars=_bars(drawn_rows(report), f"{prefix}-bars"),
+        bars=_bars(shown_rows(report), f"{prefix}-bars"),
         last_item=_last_item(report, f"{prefix}-last-item"),
         segments=_segments(report, f"{prefix}-segment"),
         lengths=_lengths(report, f"{prefix}-lengths"),
@@ -182,7 +176,7 @@ def _bars(rows: Sequence[Row], prefix: str) -> tuple[_Picture, ...]:
 
 
 def _last_item(report: Report, prefix: str) -> tuple[_Picture, ...]:
-    """Last-item search by retriever, measured here beside the published figures."""
+    """Last-item search by retriever, as measured here and as published."""
     rows = [row for row in report.rows if row.model == LAST_ITEM]
     if len({row.kind for row in rows}) < 2:
         return ()
@@ -196,7 +190,7 @@ def _last_item(report: Report, prefix: str) -> tuple[_Picture, ...]:
 
 
 def _segments(report: Report, prefix: str) -> tuple[_Picture, ...]:
-    """The main metric by segment, one picture a segment, all to one scale."""
+    """The main metric by segment, one picture each, all to one scale."""
     metric = main_metric(report.rows)
     by_segment = _rows_by_segment(report)
     top = max((_top(rows, metric) for rows in by_segment.values()), default=0)
@@ -207,17 +201,17 @@ def _segments(report: Report, prefix: str) -> tuple[_Picture, ...]:
 
 
 def _rows_by_segment(report: Report) -> dict[str, list[Row]]:
-    """For each segment the drawn models' rows in it, in the order of the report's rows."""
+    """For each segment the shown models' figures, in the order of the report's rows."""
     metric = main_metric(report.rows)
     tables: Mapping[str, SegmentTable] = {table.model: table for table in report.segments}
-    found: dict[str, list[Row]] = {}
-    for row in drawn_rows(report):
+    by_segment: dict[str, list[Row]] = {}
+    for row in shown_rows(report):
         parts = tables[row.label].segments if row.label in tables else {}
         for name, part in parts.items():
             if metric in part.values:
-                there = Row(row.label, part.values, part.intervals, part.users, row.kind)
-                found.setdefault(name, []).append(there)
-    return found
+                figures_there = Row(row.label, part.values, part.intervals, part.users, row.kind)
+                by_segment.setdefault(name, []).append(figures_there)
+    return by_segment
 
 
 def _segment_heading(name: str, rows: Sequence[Row]) -> str:
@@ -233,8 +227,8 @@ def _bar_picture(
     return _Picture(heading, Markup(svg))
 
 
-def _lengths(report: Report, prefix: str) -> _Keyed | None:
-    """None unless a row of this run has Recall at two lengths at least."""
+def _lengths(report: Report, prefix: str) -> _Curves | None:
+    """Recall by list length; None unless a row measured here has it at two lengths or more."""
     rows = [
         row for row in report.rows if row.kind != "published" and len(recall_metrics([row])) > 1
     ]
@@ -254,11 +248,11 @@ def _lengths(report: Report, prefix: str) -> _Keyed | None:
         along="length of the list",
         spoken="Recall@",
     )
-    return _keyed([svg], cutoff_table(rows), lines, prefix) if rows else None
+    return _with_table([svg], cutoff_table(rows), lines, prefix) if rows else None
 
 
-def _histories(report: Report, prefix: str) -> _Keyed | None:
-    """The main metric, and NDCG beside Recall, by the number of items in the history."""
+def _histories(report: Report, prefix: str) -> _Curves | None:
+    """The main metric, and NDCG for Recall, by the number of items in the history."""
     table = history_table(report)
     if table is None:
         return None
@@ -280,7 +274,7 @@ def _histories(report: Report, prefix: str) -> _Keyed | None:
         )
         for place, metric in enumerate(metrics)
     ]
-    return _keyed(pictures, table, lines[main], prefix)
+    return _with_table(pictures, table, lines[main], prefix)
 
 
 def _by_history(report: Report, table: Table, metric: str) -> list[Curve]:
@@ -300,35 +294,37 @@ def _by_history(report: Report, table: Table, metric: str) -> list[Curve]:
     return found
 
 
-def _beams(report: Report, prefix: str) -> _Keyed | None:
-    """Which beams find the next purchase, one by one and the first of them together."""
+def _beams(report: Report, prefix: str) -> _Curves | None:
+    """The share of users whose next purchase each beam finds, and the first beams together."""
     rows = [(row, row.beyond.beams) for row in report.rows if row.beyond and row.beyond.beams]
     table = beam_table(report)
     if table is None:
         return None
-    each, together = (
+    alone, together = (
         [
             Curve(row.label, row.kind, {beam.beam + 1.0: getattr(beam, share) for beam in beams})
             for row, beams in rows
         ]
         for share in ("hit", "so_far")
     )
-    ticks = _few(max(len(beams) for _, beams in rows))
+    ticks = _ticks(max(len(beams) for _, beams in rows))
     pictures = [
-        _curves(each, ticks, f"{prefix}-each", heading="Users whom each beam serves", along="beam"),
+        _curves(
+            alone, ticks, f"{prefix}-each", heading="Users with a hit by this beam", along="beam"
+        ),
         _curves(
             together,
             ticks,
             f"{prefix}-together",
-            heading="Users whom the first beams serve together",
+            heading="Users with a hit by the first beams",
             along="beams",
         ),
     ]
-    return _keyed(pictures, table, each, prefix)
+    return _with_table(pictures, table, alone, prefix)
 
 
-def _few(beams: int) -> dict[float, str]:
-    """Labels for beams: every one, or every fifth, tenth, … so that they have room."""
+def _ticks(beams: int) -> dict[float, str]:
+    """Labels of beams: each, or every fifth, tenth, … so that they have room."""
     step = next(step for step in (1, 5, 10, 50, beams) if beams <= step * _TICKS_SHOWN)
     return {float(at): str(at) for at in (1, *range(step, beams + 1, step))}
 
@@ -346,14 +342,14 @@ def _curves(
     return _Picture(heading, Markup(svg))
 
 
-def _keyed(
+def _with_table(
     pictures: Sequence[_Picture], table: Table, lines: Sequence[Curve], prefix: str
-) -> _Keyed:
+) -> _Curves:
     keys = figures.keys_of(lines, name=f"{prefix}-key")
-    return _Keyed(tuple(pictures), table, tuple(map(Markup, keys)))
+    return _Curves(tuple(pictures), table, tuple(map(Markup, keys)))
 
 
 def _top(rows: Sequence[Row], metric: str) -> float:
-    """The highest value or end of an interval, which a bar's full width stands for."""
+    """The highest value or interval end: the value of a full bar."""
     ends = [row.intervals.get(metric, (0.0, 0.0))[1] for row in rows]
     return max(*ends, *(row.values.get(metric, 0.0) for row in rows))

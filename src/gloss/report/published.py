@@ -1,4 +1,4 @@
-"""The published figures of GLoSS, to stand beside ours. Reads `published.json`."""
+"""The published figures of GLoSS, for comparison with ours. Reads `published.json`."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _NAMES = {
     "sportsandoutdoors": "sports",
     "sportsoutdoors": "sports",
 }
-"""A data set's name, letters only, and the one that it was published under."""
+"""The published name of a data set, by its name's letters."""
 
 
 def published_rows(dataset: str, protocol: str) -> tuple[Row, ...]:
     """GLoSS's published Recall@5 and NDCG@5 (and MRR of its last-item search) on a data set.
 
-    dataset: "beauty", "toys", "sports" or the category's full name, however it is spelt
-    ("Toys_and_Games", "Toys & Games"); another one has no published figures and gives no rows. The
-    figures were measured under PAPER; for any other `protocol` each row's note says so. No
-    intervals were published.
+    dataset: "beauty", "toys", "sports" or the category's full name in any spelling
+    ("Toys_and_Games", "Toys & Games"); others have no published figures and no rows. The figures
+    were measured under PAPER; for another `protocol` each row's note says so. No intervals were
+    published.
     """
     note = "" if protocol.casefold() == "paper" else "measured under PAPER, not " + protocol.upper()
     return tuple(

@@ -18,8 +18,10 @@ Value = str | int | float | None
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A table of values. name: of its file. caption: what it shows, in a sentence. keys: how many
-    of the columns, from the left, say what a line is about. unprinted: columns too many for paper.
+    """A table of values.
+
+    name: of its file. caption: what it shows. keys: how many columns, from the left, identify a
+    row. unprinted: columns that LaTeX leaves out, for want of room.
     """
 
     name: str
@@ -35,12 +37,14 @@ _MODEL = _KEYS.index("model")
 
 
 def sheets_of(reports: Sequence[Report]) -> tuple[Sheet, ...]:
-    """Every table of the reports that has a row: overall, model by retriever, by segment, by
-    history, by list length, lists, titles, beams."""
+    """The tables of the reports that have a row.
+
+    Overall, models by retriever, by segment, by history, by list length, lists, titles, beams.
+    """
     found = (
         _overall(reports),
         _grid(reports),
-        _parts(reports, "segments", "by how much a person had bought"),
+        _parts(reports, "segments", "by number of purchases"),
         _parts(reports, "histories", "by the length of the history"),
         _lengths(reports),
         _lists(reports),
@@ -51,7 +55,7 @@ def sheets_of(reports: Sequence[Report]) -> tuple[Sheet, ...]:
 
 
 def to_csv(sheet: Sheet) -> str:
-    """The sheet as CSV with a line of names; what is not known is empty."""
+    """The sheet as CSV with a header; unknown values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(sheet.columns)
@@ -60,16 +64,18 @@ def to_csv(sheet: Sheet) -> str:
 
 
 def to_latex(sheet: Sheet) -> str:
-    """The sheet as a `table` with the rules of the package booktabs; what is the same in every line
-    moves from its column to the caption."""
+    """The sheet as a `table` with the rules of the package booktabs.
+
+    A key with one value in all rows moves from its column to the caption.
+    """
     columns = range(len(sheet.columns))
     shared = [n for n in columns[: sheet.keys] if n != _MODEL and _is_shared(sheet, n)]
     kept = [n for n in columns if n not in shared and sheet.columns[n] not in sheet.unprinted]
-    told = ", ".join(_latex(sheet.rows[0][n]) for n in shared if sheet.rows[0][n])
+    constant = ", ".join(_latex(sheet.rows[0][n]) for n in shared if sheet.rows[0][n])
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_latex(sheet.caption)}{f' ({told})' if told else ''}.}}",
+        rf"\caption{{{_latex(sheet.caption)}{f' ({constant})' if constant else ''}.}}",
         rf"\begin{{tabular}}{{{''.join('l' if n < sheet.keys else 'r' for n in kept)}}}",
         r"\toprule",
         " & ".join(_latex(sheet.columns[n]) for n in kept) + r" \\",
@@ -113,7 +119,7 @@ def _overall(reports: Sequence[Report]) -> Sheet:
 
 
 def _grid(reports: Sequence[Report]) -> Sheet:
-    """A line for each model, the main metric and its NDCG for each retriever."""
+    """A row for each model, the main metric and its NDCG for each retriever."""
     metrics = _with_ndcg(_main(reports))
     lines: dict[tuple[Value, ...], dict[str, Row]] = {}
     for _, row, keys in _rows(reports):
@@ -158,7 +164,7 @@ def _end(row: Row, metric: str, end: str) -> Value:
 
 
 def _parts(reports: Sequence[Report], name: str, what: str) -> Sheet:
-    """One line for each model and part of the users, of the main metric and its NDCG."""
+    """A row for each model and group of users, with the main metric and its NDCG."""
     metrics = _with_ndcg(_main(reports))
     return Sheet(
         name,
@@ -176,7 +182,7 @@ def _parts(reports: Sequence[Report], name: str, what: str) -> Sheet:
 
 
 def _lengths(reports: Sequence[Report]) -> Sheet:
-    """One line for each model and length of the list."""
+    """A row for each model and list length."""
     rows = [
         (*keys, cutoff, *(row.values.get(f"{family}@{cutoff}") for family in ("recall", "ndcg")))
         for _, row, keys in _rows(reports)
@@ -223,8 +229,8 @@ def _titles(reports: Sequence[Report]) -> Sheet:
 def _beams(reports: Sequence[Report]) -> Sheet:
     return Sheet(
         "beams",
-        "Beams: users with a title, with the next title to the letter, with a hit; hits so far; "
-        "share of entries",
+        "Beams: share of users with a title, with exactly the next item's title, with a hit; hits "
+        "of the beams so far; share of list entries",
         (*_KEYS, "beam", "wrote", "exact", "hit", "so far", "entries"),
         tuple(
             (*keys, b.beam + 1, b.wrote, b.exact, b.hit, b.so_far, b.entries)
@@ -236,7 +242,7 @@ def _beams(reports: Sequence[Report]) -> Sheet:
 
 
 def _spreadsheet(value: Value) -> Value:
-    """Floats with six digits; a text that a spreadsheet would run as a formula begins with '."""
+    """Floats with six digits; a quote before text that a spreadsheet would run as a formula."""
     if isinstance(value, float):
         return f"{value:.6f}"
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
@@ -262,4 +268,6 @@ def _latex(value: Value) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     line = " ".join("".join(c if c.isprintable() else " " for c in value).split())
-    return re.sub(r"[\\~^–≤&%$#_{}]", lambda found: _SPECIAL[found[0]], line)
+    text = re.sub(r"[\\~^–≤&%$#_{}]", lambda match: _SPECIAL[match[0]], line)
+    # After the \\\\ of the row before, LaTeX would take * and [ for arguments of it.
+    return f"{{}}{text}" if text.startswith(("*", "[")) else text

@@ -1,4 +1,4 @@
-"""The report's tables, shaped for the template: text in cells, the best marked. Knows no HTML."""
+"""The report's tables as text in cells, the best marked, for the template. Knows no HTML."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gloss.report.content import (
-    Beyond,
+    BeyondAccuracy,
     Kind,
     Report,
     Row,
     SegmentTable,
     cutoff_of,
-    drawn_rows,
     is_comparable,
     main_metric,
     metric_label,
     metrics_of,
     recall_metrics,
+    shown_rows,
 )
 
 __all__ = [
@@ -46,7 +46,7 @@ _BEAMS_SHOWN = (1, 2, 3, 5, 10, 20, 50)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A value as text, and what stands below it: its interval, say; empty where there is none."""
+    """A value as text, and what stands below it, such as its interval."""
 
     value: str
     below: str = ""
@@ -66,7 +66,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Lines that belong together. note: what all of them share."""
+    """Lines under one caption. note: of all of them."""
 
     kind: Kind
     caption: str
@@ -76,7 +76,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """columns: labels of what is counted. left_out: labels of the metrics that found no room."""
+    """columns: labels of the figures. left_out: labels of the metrics that have no room."""
 
     columns: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -84,18 +84,20 @@ class Table:
 
 
 def headline_table(report: Report) -> Table:
-    """Every row that was measured here and the best published one, with their main metrics; each
-    column's best of what may be compared is marked."""
-    drawn = drawn_rows(report)
-    every = metrics_of(drawn)
+    """Every row measured here and the best published one, with their main metrics.
+
+    The best of each column is marked, among rows that may be compared.
+    """
+    shown = shown_rows(report)
+    every = metrics_of(shown)
     metrics = metrics_with_room(every, main_metric(report.rows))
-    contestants = [row for row in _contestants(report) if row in drawn]
-    best = _best(contestants, metrics)
+    compared = [row for row in _comparable_rows(report) if row in shown]
+    best = _best(compared, metrics)
     left_out = [metric_label(metric) for metric in every if metric not in metrics]
     groups = []
     for kind, caption in _CAPTIONS.items():
-        rows = [row for row in drawn if row.kind == kind]
-        lines = tuple(_line(row, metrics, best if row in contestants else {}) for row in rows)
+        rows = [row for row in shown if row.kind == kind]
+        lines = tuple(_line(row, metrics, best if row in compared else {}) for row in rows)
         if lines:
             groups.append(_group(kind, caption, lines))
     labels = tuple(metric_label(metric) for metric in metrics)
@@ -112,8 +114,10 @@ def cutoff_table(rows: Sequence[Row]) -> Table:
 
 
 def grid_table(reports: Sequence[Report]) -> Table | None:
-    """Model by retriever, a group for each report, as GLoSS tabulates its results: the main metric,
-    NDCG below it. None where nothing is searched in more than one way."""
+    """Models by retriever, a group for each report, as in the paper's tables.
+
+    A cell holds the main metric, NDCG below it. None with fewer than two retrievers.
+    """
     searched = {row.retriever for report in reports for row in report.rows if row.retriever}
     if len(searched) < 2:
         return None
@@ -124,7 +128,7 @@ def grid_table(reports: Sequence[Report]) -> Table | None:
 
 
 def history_table(report: Report) -> Table | None:
-    """The main metric by the number of items in the history."""
+    """The main metric by the length of the history."""
     metric = main_metric(report.rows)
     names = _part_names(report.histories)
     if len(names) < 2:
@@ -147,7 +151,7 @@ def history_table(report: Report) -> Table | None:
 
 
 def list_table(report: Report) -> Table | None:
-    """What lists are like besides: coverage and novelty at the main cutoff and the longest."""
+    """Coverage and novelty, at the main cutoff and the longest."""
     rows = [row for row in report.rows if row.beyond]
     if not rows:
         return None
@@ -159,7 +163,7 @@ def list_table(report: Report) -> Table | None:
 
 
 def beam_table(report: Report) -> Table | None:
-    """Of rows that write titles, the share of users whose next purchase the first beams found."""
+    """Of models that generate titles, the share of users with a hit by the first beams."""
     rows = [row for row in report.rows if row.beyond and row.beyond.beams]
     most = max((len(row.beyond.beams) for row in rows if row.beyond), default=0)
     shown = sorted({count for count in _BEAMS_SHOWN if count < most} | {most})
@@ -174,13 +178,13 @@ def beam_table(report: Report) -> Table | None:
 
 def _grid_group(report: Report, columns: Sequence[str]) -> Group:
     metric = main_metric(report.rows)
-    best = _best(_contestants(report), [metric])
+    best = _best(_comparable_rows(report), [metric])
     lines: dict[tuple[Kind, str], dict[str, Row]] = {}
     for kind in _CAPTIONS:
         for row in (row for row in report.rows if row.kind == kind and metric in row.values):
             lines.setdefault((kind, row.model), {})[row.retriever] = row
-    fair_fight = is_comparable(report)
-    note = "" if fair_fight else "published figures are of another protocol, split or set of users"
+    comparable = is_comparable(report)
+    note = "" if comparable else "published figures are of another protocol, split or set of users"
     has_published = any(kind == "published" for kind, _ in lines)
     return Group(
         "ours",
@@ -195,7 +199,7 @@ def _grid_group(report: Report, columns: Sequence[str]) -> Group:
                     _grid_cell(
                         rows.get(name),
                         metric,
-                        best if fair_fight or kind != "published" else {},
+                        best if comparable or kind != "published" else {},
                     )
                     for name in columns
                 ),
@@ -215,14 +219,14 @@ def _grid_cell(row: Row | None, metric: str, best: dict[str, str]) -> Cell:
     return Cell(value, below, value == best.get(metric))
 
 
-def _list_line(row: Row, beyond: Beyond, cutoffs: Sequence[int]) -> Line:
+def _list_line(row: Row, beyond: BeyondAccuracy, cutoffs: Sequence[int]) -> Line:
     coverage = (_share(beyond.lists.get(f"coverage@{cutoff}")) for cutoff in cutoffs)
     novelty = (_bits(beyond.lists.get(f"novelty@{cutoff}")) for cutoff in cutoffs)
     texts = (*coverage, *novelty, f"{beyond.without_list:,}")
     return Line(row.label, "", "", tuple(map(Cell, texts)), row.kind)
 
 
-def _beam_cell(beyond: Beyond, count: int) -> Cell:
+def _beam_cell(beyond: BeyondAccuracy, count: int) -> Cell:
     beams = beyond.beams
     return Cell(_number(beams[count - 1].so_far)) if count <= len(beams) else Cell("–")
 
@@ -232,7 +236,7 @@ def _part_names(tables: Sequence[SegmentTable]) -> tuple[str, ...]:
 
 
 def _group(kind: Kind, caption: str, lines: tuple[Line, ...]) -> Group:
-    """A note that every line carries is said once, for the group."""
+    """A note that all lines have moves to the group."""
     notes = {line.note for line in lines}
     if len(lines) == 1 or len(notes) > 1:
         return Group(kind, caption, "", lines)
@@ -240,8 +244,11 @@ def _group(kind: Kind, caption: str, lines: tuple[Line, ...]) -> Group:
 
 
 def metrics_with_room(metrics: Sequence[str], main: str) -> tuple[str, ...]:
-    """Of MRR only the one without a cutoff, where it is there; of the others all if they fit, else
-    those of the main cutoff, of the next one, and without one."""
+    """The metrics that fit into a table.
+
+    Of MRR only the one without a cutoff, if there is one; of the others all if they fit, else those
+    at the main cutoff, at the next one, and without a cutoff.
+    """
     single = tuple(m for m in metrics if not m.startswith("mrr@") or "mrr" not in metrics)
     if len(single) <= _MOST_COLUMNS:
         return single
@@ -251,13 +258,13 @@ def metrics_with_room(metrics: Sequence[str], main: str) -> tuple[str, ...]:
     return tuple(metric for metric in single if cutoff_of(metric) in cutoffs)
 
 
-def _contestants(report: Report) -> list[Row]:
-    fair_fight = is_comparable(report)
-    return [row for row in report.rows if fair_fight or row.kind != "published"]
+def _comparable_rows(report: Report) -> list[Row]:
+    comparable = is_comparable(report)
+    return [row for row in report.rows if comparable or row.kind != "published"]
 
 
 def _best(rows: Sequence[Row], metrics: Sequence[str]) -> dict[str, str]:
-    """The highest value of each metric as it is printed, so that equal prints are marked alike."""
+    """The highest value of each metric as printed, so that all equal prints are marked."""
     best = {}
     for metric in metrics:
         values = [row.values[metric] for row in rows if metric in row.values]

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 from gloss.errors import ConfigError
-from gloss.retrieval.index import RRF_CONSTANT, Hit, Retriever
-from gloss.retrieval.nearest import require_some
+from gloss.retrieval.dense.nearest import require_some
+from gloss.retrieval.retriever import RRF_CONSTANT, Hit, Retriever
 
 __all__ = ["BLENDS", "Hybrid"]
 

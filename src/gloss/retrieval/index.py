@@ -1,142 +1,197 @@
-"""What every retriever keeps to, how an index is set, and the one place where rows are ordered.
+"""Indexes: built from a catalogue, in memory or as an artefact, by their settings.
 
-Knows no users. Needs no torch.
+An index artefact is a catalogue with titles cleaned in one style, and what a retriever needs to
+search it; its configuration is an `IndexSettings`:
+
+    catalogue.parquet    item, title                  in row order
+    data.npy, indices.npy, indptr.npy                 BM25: term scores, a column for each word
+    vocabulary.json                                   BM25: word -> column
+    vectors.npy                                       dense: one row a distinct title
+    neighbours.faiss                                  dense, where the search is approximate
+
+An index by meaning is bound to its encoder by fingerprint (input "encoder").
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-import numpy as np
+import polars as pl
 
-from gloss.data.catalogue import ItemId
-from gloss.data.titles import TitleStyle
-from gloss.errors import ConfigError
+from gloss.artifacts import Artifact, Draft, creating, open_artifact
+from gloss.data.catalogue import Catalogue, Item
+from gloss.data.dataset import Dataset
+from gloss.progress import Progress, silent
+from gloss.retrieval.dense.encoders import Encoder, open_encoder
+from gloss.retrieval.dense.retriever import Dense, TitleVectors
+from gloss.retrieval.hybrid import Hybrid
+from gloss.retrieval.lexical.bm25 import BM25
+from gloss.retrieval.lexical.exact_titles import Exact, ExactFirst
+from gloss.retrieval.retriever import IndexSettings, Retriever
 
 __all__ = [
-    "ENCODER",
-    "RRF_CONSTANT",
-    "Hit",
-    "IndexSettings",
-    "NeighboursName",
-    "Retriever",
-    "RetrieverName",
-    "top_rows",
+    "KIND",
+    "Index",
+    "Parts",
+    "build_index",
+    "encoder_input",
+    "encoder_of",
+    "load_index",
+    "save_index",
+    "write_index",
 ]
 
-Array = np.ndarray[Any, Any]
+KIND = "index"
 
-RRF_CONSTANT = 60
-"""What reciprocal rank fusion adds to a rank (Cormack, Clarke and Büttcher, SIGIR 2009)."""
-
-RetrieverName = Literal["bm25", "dense", "hybrid"]
-ENCODER = "all-MiniLM-L6-v2"
-"""The encoder where none is named: it can be installed from PyPI."""
-
-NeighboursName = Literal["auto", "exact", "hnsw", "ivf"]
-
-
-class Hit(NamedTuple):
-    """An item that a text found. row: place in the catalogue; score: above 0, more is better.
-
-    A named tuple, because a search makes them by the hundred thousand: a dataclass costs four times
-    as much.
-    """
-
-    item: ItemId
-    row: int
-    score: float
-
-
-class Retriever(Protocol):
-    """Finds the items of a catalogue that texts mean."""
-
-    def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
-        """At most `k` distinct items for each text, best first; equal scores by row.
-
-        A text without a known word, or without any word, finds nothing: its hits are `()`. (An
-        encoder knows every word; there only an empty text finds nothing.)
-        """
-        ...
-
-
-_GROUPS = 4
-"""Groups of scores for each item to be found, at least."""
+_CATALOGUE = "catalogue.parquet"
 
 
 @dataclass(frozen=True, slots=True)
-class IndexSettings:
-    """How an index is made.
+class Parts:
+    """What an index searches with: words, meaning or both."""
 
-    title_style: how titles are cleaned (data/titles.py).
-    marker: whether indexed titles and texts begin with "Title: ", as in the published system.
-    exact_first: whether items whose title equals the text come before what the words find.
-    k1, b: BM25's saturation and length normalisation (defaults of bm25s, which GLoSS uses).
-    stopwords: the language of the words that are left out, as bm25s names it.
-    encoder: the sentence encoder, by name or folder (retrieval/encoders.py).
-    prefixes: whether texts begin as the encoder was trained to read them.
-    blend, weight: how hybrid search joins words and meaning (retrieval/hybrid.py).
-    neighbours: how near vectors are searched: "exact", by a FAISS index ("hnsw", "ivf"), or
-    "auto", which is exact until that is slow (retrieval/approximate.py).
-    """
+    words: BM25 | None
+    meaning: Dense | None
 
-    title_style: TitleStyle = "fair"
-    marker: bool = False
-    exact_first: bool = True
-    retriever: RetrieverName = "bm25"
-    k1: float = 1.5
-    b: float = 0.75
-    stopwords: str = "en"
-    encoder: str = ENCODER
-    prefixes: bool = True
-    blend: Literal["rrf", "weighted"] = "rrf"
-    weight: float = 0.5
-    neighbours: NeighboursName = "auto"
+    @classmethod
+    def built(
+        cls,
+        catalogue: Catalogue,
+        settings: IndexSettings,
+        encoder: Encoder | None,
+        *,
+        grown_from: Parts | None = None,
+        progress: Progress = silent,
+    ) -> Parts:
+        """Index titles; those that an index made alike knows are not encoded again."""
+        old = grown_from.meaning if grown_from else None
+        words = BM25.build(catalogue, settings) if settings.by_words else None
+        if encoder is None:
+            return cls(words, None)
+        vectors = TitleVectors.encoded(
+            catalogue.titles,
+            encoder,
+            settings,
+            known=old.vectors if old else None,
+            progress=progress,
+        )
+        return cls(words, Dense.build(catalogue, vectors, settings, grown_from=old))
+
+    @classmethod
+    def loaded(
+        cls, folder: Path, catalogue: Catalogue, settings: IndexSettings, encoder: Encoder | None
+    ) -> Parts:
+        """Read what `save` wrote."""
+        words = BM25.load(folder, catalogue, settings) if settings.by_words else None
+        return cls(words, Dense.load(folder, catalogue, settings, encoder) if encoder else None)
+
+    def save(self, draft: Draft) -> None:
+        """Write into an index artefact."""
+        for part in (self.words, self.meaning):
+            if part is not None:
+                part.save(draft)
+
+    def retriever(self, catalogue: Catalogue, settings: IndexSettings) -> Retriever:
+        """The parts as one, with exact titles first where the settings say so."""
+        found: Retriever
+        if self.words and self.meaning:
+            found = Hybrid(self.words, self.meaning, blend=settings.blend, weight=settings.weight)
+        else:
+            one = self.words or self.meaning
+            assert one is not None
+            found = one
+        return ExactFirst(Exact(catalogue), found) if settings.exact_first else found
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index read from disk, ready to search."""
+
+    artifact: Artifact
+    settings: IndexSettings
+    catalogue: Catalogue
+    retriever: Retriever
+    parts: Parts
 
     @property
-    def by_words(self) -> bool:
-        """Whether BM25 takes part."""
-        return self.retriever != "dense"
-
-    @property
-    def by_meaning(self) -> bool:
-        """Whether a sentence encoder takes part."""
-        return self.retriever != "bm25"
+    def fingerprint(self) -> str:
+        """What rankings made with this index are bound to."""
+        return self.artifact.fingerprint
 
 
-def top_rows(scores: Array, k: int, *, above: float = 0.0) -> Array:
-    """The rows of the `k` highest scores: highest first, equal scores by row.
+def build_index(
+    catalogue: Catalogue, settings: IndexSettings, *, progress: Progress = silent
+) -> Retriever:
+    """A retriever over a catalogue in memory; `settings.title_style` is the caller's to keep.
 
-    scores: shape (rows,). Rows whose score is not above `above` found nothing and are left out, so
-    fewer than `k` may come back. Raises ConfigError when `k` is below 1.
-
-    >>> top_rows(np.array([0.0, 2.0, 5.0, 2.0]), 2).tolist()
-    [2, 1]
+    progress counts titles that were encoded. Raises InputError when no title holds a word to search
+    for, and what `open_encoder` raises.
     """
-    if k < 1:
-        raise ConfigError(f"the number of items to find must be at least 1, not {k}")
-    rows = np.flatnonzero(scores > above)
-    found = scores[rows]
-    if found.size > k:
-        # Everything that ties with the k-th stays until the sort: a partition alone would pick any.
-        reach = found >= _kth_highest(found, k)
-        rows, found = rows[reach], found[reach]
-    ordered: Array = rows[np.argsort(-found, kind="stable")[:k]]
-    return ordered
+    parts = Parts.built(catalogue, settings, encoder_of(settings), progress=progress)
+    return parts.retriever(catalogue, settings)
 
 
-def _kth_highest(scores: Array, k: int) -> Any:
-    """The `k`-th highest of at least `k` scores.
+def save_index(
+    dataset: Dataset, path: Path, settings: IndexSettings, *, progress: Progress = silent
+) -> None:
+    """Index a data set's catalogue and write it as the artefact `path`.
 
-    Of many scores few reach the k-th highest of the groups' highest, and at least `k` do: they are
-    found in a third of the time that a partition of all takes.
+    The summary holds the number of items and the fingerprint of the catalogue.
     """
-    size = len(scores) // (_GROUPS * k)
-    if size > 1:
-        groups = len(scores) // size
-        highest = scores[: groups * size].reshape(size, groups).max(axis=0)
-        scores = scores[scores >= _kth_highest(highest, k)]
-    place = len(scores) - k
-    return np.partition(scores, place)[place]
+    encoder = encoder_of(settings)
+    inputs = {"dataset": dataset.fingerprint, **encoder_input(encoder)}
+    catalogue = dataset.catalogue(settings.title_style)
+    write_index(
+        path,
+        catalogue,
+        settings,
+        lambda: Parts.built(catalogue, settings, encoder, progress=progress),
+        inputs=inputs,
+    )
+
+
+def write_index(
+    path: Path,
+    catalogue: Catalogue,
+    settings: IndexSettings,
+    parts: Callable[[], Parts],
+    *,
+    inputs: Mapping[str, str],
+) -> None:
+    """Write a catalogue and its parts, which are made only when the folder is ours, as `path`."""
+    with creating(path, kind=KIND, config=asdict(settings), inputs=inputs) as draft:
+        frame = pl.DataFrame(
+            {"item": [i.id for i in catalogue], "title": [i.title for i in catalogue]}
+        )
+        frame.write_parquet(draft.path / _CATALOGUE)
+        parts().save(draft)
+        draft.summary.update({"items": len(catalogue), "catalogue": catalogue.fingerprint})
+
+
+def load_index(path: Path) -> Index:
+    """Open the folder that `gloss index` made.
+
+    Raises ArtifactError if it is not whole or its encoder has changed since, and what
+    `open_encoder` raises.
+    """
+    artifact = open_artifact(path, KIND)
+    settings = IndexSettings(**artifact.config)
+    encoder = encoder_of(settings)
+    if encoder:
+        artifact.require_input("encoder", encoder.fingerprint, f"the encoder {settings.encoder}")
+    frame = pl.read_parquet(artifact.path / _CATALOGUE, glob=False)
+    catalogue = Catalogue(Item(item, title) for item, title in frame.iter_rows())
+    parts = Parts.loaded(artifact.path, catalogue, settings, encoder)
+    return Index(artifact, settings, catalogue, parts.retriever(catalogue, settings), parts)
+
+
+def encoder_of(settings: IndexSettings) -> Encoder | None:
+    """The encoder that an index needs, if any; nothing is loaded yet. Raises as `open_encoder`."""
+    return open_encoder(settings.encoder) if settings.by_meaning else None
+
+
+def encoder_input(encoder: Encoder | None) -> dict[str, str]:
+    """What an index is bound to besides its data."""
+    return {"encoder": encoder.fingerprint} if encoder else {}

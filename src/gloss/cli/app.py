@@ -1,0 +1,85 @@
+"""The commands put together as one application; each has a file of its name.
+
+Everything heavy is imported inside commands, so that `gloss --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gloss.cli import (
+    baseline,
+    compare,
+    doctor,
+    encoder,
+    evaluate,
+    export,
+    fuse,
+    generate,
+    indexing,
+    items,
+    models,
+    prepare,
+    rank,
+    recommend,
+    report,
+    run,
+    train,
+)
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="gloss",
+    help="Generative recommendation: a language model writes the titles of what people will want "
+    "next, a retriever finds them in your catalogue.",
+    epilog="Start with: gloss demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# In the order of the work, which `gloss --help` keeps.
+for command in (
+    run,
+    report,
+    prepare,
+    train,
+    models,
+    generate,
+    indexing,
+    items,
+    rank,
+    baseline,
+    encoder,
+    fuse,
+    evaluate,
+    compare,
+    export,
+    recommend,
+    doctor,
+):
+    command.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("gloss-rec"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the whole trace of an error; fits anywhere.")
+    ] = False,
+) -> None:
+    pass

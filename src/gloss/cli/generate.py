@@ -1,0 +1,105 @@
+"""`gloss generate`: the titles that a model writes for every user of a split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gloss.choices import Cut, DecodingMode, Quantization, TitleStyle
+from gloss.cli.options import Data, Json, LimitUsers, Out, SplitOf, setting
+from gloss.config import Decoding, Loading
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(generate)
+
+
+_USUAL, _AS_IT_IS = Decoding(), Loading()
+
+
+def generate(
+    model: Annotated[Path, typer.Option("-m", "--model", help="A model folder.")],
+    data: Data,
+    out: Out,
+    split: SplitOf = "test",
+    decoding: Annotated[DecodingMode, setting(Decoding, "mode", "--decoding")] = _USUAL.mode,
+    beams: Annotated[int, setting(Decoding, "beams")] = _USUAL.beams,
+    returned: Annotated[int | None, setting(Decoding, "returned")] = _USUAL.returned,
+    max_new_tokens: Annotated[int, setting(Decoding, "max_new_tokens")] = _USUAL.max_new_tokens,
+    length_penalty: Annotated[float, setting(Decoding, "length_penalty")] = _USUAL.length_penalty,
+    cut: Annotated[Cut, setting(Decoding, "cut")] = _USUAL.cut,
+    batch_tokens: Annotated[int | None, setting(Decoding, "batch_tokens")] = _USUAL.batch_tokens,
+    shard_users: Annotated[int, setting(Decoding, "shard_users")] = _USUAL.shard_users,
+    titles: Annotated[
+        TitleStyle, typer.Option(help="How titles are cleaned, for models of others.")
+    ] = "fair",
+    base: Annotated[Path | None, setting(Loading, "base")] = _AS_IT_IS.base,
+    keep_adapters: Annotated[
+        bool, setting(Loading, "keep_adapters", "--keep-adapters")
+    ] = _AS_IT_IS.keep_adapters,
+    quantization: Annotated[
+        Quantization, setting(Loading, "quantization")
+    ] = _AS_IT_IS.quantization,
+    context: Annotated[int | None, setting(Loading, "context")] = _AS_IT_IS.context,
+    limit_users: LimitUsers = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many users, tokens, seconds and bytes.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Let a model write titles for every user of a split; an interrupted call goes on where it was.
+
+    Example: gloss generate -m models/toys -d data/toys -o runs/toys/generations
+    """
+    from gloss.cli import output
+    from gloss.experiment import stages
+    from gloss.experiment.loading import checked
+
+    loading = checked(
+        Loading,
+        base=base,
+        keep_adapters=keep_adapters,
+        quantization=quantization,
+        context=context,
+    )
+    settings = checked(
+        Decoding,
+        mode=decoding,
+        beams=beams,
+        returned=returned,
+        max_new_tokens=max_new_tokens,
+        length_penalty=length_penalty,
+        cut=cut,
+        batch_tokens=batch_tokens,
+        shard_users=shard_users,
+    )
+    if dry_run:
+        expected = stages.estimate(
+            model,
+            data,
+            split=split,
+            settings=settings,
+            titles=titles,
+            limit_users=limit_users,
+            loading=loading,
+        )
+        output.print_values("expected", expected, json=json)
+        return
+    with output.announce("generate") as progress:
+        made = stages.generate(
+            model,
+            data,
+            out,
+            split=split,
+            settings=settings,
+            titles=titles,
+            limit_users=limit_users,
+            loading=loading,
+            progress=progress,
+        )
+    output.print_made(made, json=json)

@@ -1,0 +1,55 @@
+"""`gloss rank`: from generated titles to lists of items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gloss.cli.options import ExcludeSeen, Json, Length, Out, ProtocolName, chosen_protocol
+from gloss.config import TitleFusion
+
+__all__ = ["register"]
+
+PerQuery = Annotated[
+    int | None, typer.Option("--per-query", min=1, help="Items taken for each title.")
+]
+Fusion = Annotated[
+    TitleFusion | None,
+    typer.Option("--fusion", help="How the items of several titles are joined."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(rank)
+
+
+def rank(
+    generations: Annotated[
+        Path,
+        typer.Option("-g", "--generations", help="Made by `gloss generate`, or research JSON."),
+    ],
+    index: Annotated[Path, typer.Option("-i", "--index", help="Made by `gloss index`.")],
+    out: Out,
+    protocol: ProtocolName = "fair",
+    per_query: PerQuery = None,
+    fusion: Fusion = None,
+    length: Length = None,
+    exclude_seen: ExcludeSeen = None,
+    json: Json = False,
+) -> None:
+    """Find the items that generated titles mean; options override the protocol.
+
+    Example: gloss rank -g runs/toys/generations -i indexes/toys-bm25 -o runs/toys/ranking
+    """
+    from gloss.cli import output
+    from gloss.experiment import stages
+
+    chosen = chosen_protocol(
+        protocol, per_query=per_query, fusion=fusion, length=length, exclude_seen=exclude_seen
+    )
+    with output.announce("rank"):
+        made = stages.rank(generations, index, out, protocol=chosen)
+    output.print_made(made, json=json)

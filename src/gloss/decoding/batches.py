@@ -1,0 +1,91 @@
+"""Beam search in batches, for every causal language model of transformers; see `beam_search`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from gloss.decoding.beam_search import beam_search
+from gloss.decoding.beams import BeamSettings
+from gloss.decoding.memory import CPU_ENTRIES, MEMORY_SHARE, halved, ran_out_of_memory
+from gloss.decoding.search import SearchResults, steps_of
+from gloss.decoding.title_trie import TitleTrie
+from gloss.progress import Progress, silent
+
+__all__ = ["BatchedSearch"]
+
+
+class BatchedSearch:
+    """Batches of prompts of similar length, each within a budget of cache entries.
+
+    entries: users x (longest prompt + steps x beams) at most, but one user always; None: what fits
+    into the memory. Running out of memory halves the budget, and the work goes on.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        settings: BeamSettings,
+        trie: TitleTrie | None,
+        *,
+        entries: int | None = None,
+    ) -> None:
+        self.model, self.settings, self.trie = model, settings, trie
+        self.steps = steps_of(settings, trie)
+        self.entries = entries or _entries_that_fit(model)
+
+    def search(
+        self, prompts: Sequence[Sequence[int]], *, progress: Progress = silent
+    ) -> SearchResults:
+        """See `Search.search`."""
+        results: SearchResults = [()] * len(prompts)
+        waiting = sorted(range(len(prompts)), key=lambda user: (len(prompts[user]), user))
+        while waiting:
+            batch = self._next_batch(waiting, prompts)
+            searched = self._try([prompts[user] for user in batch])
+            if searched is None:
+                continue  # with the smaller budget
+            for user, hypotheses in zip(batch, searched, strict=True):
+                results[user] = hypotheses
+            waiting = waiting[len(batch) :]
+            progress(len(prompts) - len(waiting), len(prompts))
+        return results
+
+    def _try(self, batch: Sequence[Sequence[int]]) -> SearchResults | None:
+        """A batch's results; None after running out of memory, with half the budget."""
+        try:
+            return beam_search(self.model, batch, self.settings, trie=self.trie)
+        except RuntimeError as error:
+            if not ran_out_of_memory(error):
+                raise
+        # A batch of one user cannot get smaller: that is an error.
+        self.entries = halved(self.entries if len(batch) > 1 else 1)
+        return None
+
+    def _next_batch(
+        self, waiting: Sequence[int], prompts: Sequence[Sequence[int]]
+    ) -> Sequence[int]:
+        """The next prompts by length that fit together; at least one."""
+        size = 1
+        while size < len(waiting):
+            longest = len(prompts[waiting[size]])
+            if (longest + self.steps * self.settings.beams) * (size + 1) > self.entries:
+                break
+            size += 1
+        return waiting[:size]
+
+
+def _entries_that_fit(model: Any) -> int:
+    """Cache entries to hold at once; on a CUDA device those of half of what a cache may take.
+
+    Half, because the cache of transformers is copied as it grows. Attention may repeat grouped
+    heads, so that an entry counts as wide as the hidden state.
+    """
+    if model.device.type != "cuda":
+        return CPU_ENTRIES
+    config = model.config.get_text_config()
+    entry_bytes = 2 * config.num_hidden_layers * config.hidden_size * model.dtype.itemsize
+    free, _ = torch.cuda.mem_get_info()
+    return max(1, int(free * MEMORY_SHARE / 2 / entry_bytes))

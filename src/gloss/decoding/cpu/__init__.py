@@ -1,0 +1,1 @@
+"""Decoding of Llama-like models on a CPU."""

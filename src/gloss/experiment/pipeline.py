@@ -1,0 +1,382 @@
+"""`gloss run`: all stages of an experiment into one run folder.
+
+Stages that are done and whole are not done again; a change in the settings redoes what depends on
+it. Killed at any point, the next run ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gloss.artifacts import write_atomic
+from gloss.config import Settings
+from gloss.data.dataset import Dataset, SplitName
+from gloss.data.splits import SplitRule
+from gloss.errors import ConfigError, InputError
+from gloss.evaluation.protocol import EvaluationProtocol, protocol_named, require_measurable
+from gloss.evaluation.segments import SegmentBounds
+from gloss.experiment import stages
+from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
+from gloss.experiment.settings import Experiment
+from gloss.experiment.stages.report import report_on, write_report
+from gloss.fusion.rules import rule_named
+from gloss.progress import Progress, silent
+from gloss.rankers.ranker import Need, RankerSpec
+from gloss.rankers.sources import RankerSources
+from gloss.rankers.specs import ranker_named
+from gloss.report.content import Report
+from gloss.retrieval.index import encoder_of
+from gloss.retrieval.retriever import IndexSettings
+
+__all__ = ["COMPARED", "Announce", "fitted_in", "protocol_of", "quietly", "run", "run_rankers"]
+
+_SHIFTED_SPLIT: SplitRule = "leave-one-out"
+"""How a shifted_run is split: nobody trains on the second-last purchase, which it asks for."""
+
+COMPARED = ("last-item", "popularity")
+"""Rankers that every run is compared with, whether it fuses them or not."""
+
+Announce = Callable[[str], AbstractContextManager[Progress]]
+"""Called with a stage's name as it begins; the context ends with the stage."""
+
+
+@contextmanager
+def quietly(_stage: str) -> Iterator[Progress]:
+    """Announce nothing."""
+    yield silent
+
+
+def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> Report:
+    """Do every stage of an experiment that is not done yet; returns the report it ends with.
+
+    Raises InputError if `out` holds something that is not a run, ConfigError for settings that do
+    not fit together.
+    """
+    work = _begin(experiment, out, announce)
+    work.prepare()
+    work.train()
+    work.generate("test")
+    work.index()
+    work.rank()
+    names = [OURS, *COMPARED]
+    if experiment.rankers.use:
+        shifted_run = work.shifted_run()
+        if shifted_run is not work:
+            shifted_run.prepare()
+            shifted_run.train()
+            shifted_run.index()
+            shifted_run.train_rankers()
+        work.train_rankers()
+        shifted_run.generate("validation")
+        shifted_run.rankers("validation")
+        shifted_run.titles("validation")
+        work.rankers("test")
+        work.titles("test")
+        with announce("fuse"):
+            work.fuse(RANKERS, experiment.rankers.use)
+            work.fuse(FUSED, (OURS, *experiment.rankers.use))
+        names += [FUSED, RANKERS]
+    with announce("evaluate"):
+        work.evaluate(names)
+    with announce("report"):
+        (report,) = report_on([work.folder.path], command=f"gloss run {experiment.name}.yaml")
+        write_report([report], work.folder.page)
+    return report
+
+
+def run_rankers(
+    experiment: Experiment, out: Path, *, announce: Announce = quietly
+) -> dict[str, Path]:
+    """Do what an experiment's rankers need and no language model; the evaluations, by name.
+
+    A later `run` in the same folder takes over what is done. Raises ConfigError when the experiment
+    uses no rankers, and what `run` raises.
+    """
+    if not experiment.rankers.use:
+        raise ConfigError("rankers.use names no ranker: there is nothing to do")
+    work = _begin(experiment, out, announce)
+    work.prepare()
+    shifted_run = work.shifted_run()
+    if shifted_run is not work:
+        shifted_run.prepare()
+        shifted_run.train_rankers()
+    work.train_rankers()
+    shifted_run.rankers("validation")
+    work.rankers("test")
+    with announce("fuse"):
+        work.fuse(RANKERS, experiment.rankers.use)
+    with announce("evaluate"):
+        work.evaluate([RANKERS])
+    return work.folder.evaluations()
+
+
+def protocol_of(experiment: Experiment) -> EvaluationProtocol:
+    """The experiment's protocol, with what its ranking section sets instead."""
+    wanted = experiment.ranking.model_dump(exclude={"segments"}, exclude_none=True)
+    return replace(protocol_named(experiment.protocol), **wanted)
+
+
+def fitted_in(experiment: Experiment, folder: RunFolder) -> RunFolder:
+    """Where the validation users lie on whom a run's fusion is fitted: in the run or its
+    shifted_run, which the leave-one-out split does not need."""
+    shifted = experiment.fusion.shifted_run and experiment.data.split != _SHIFTED_SPLIT
+    return folder.shifted_run if shifted else folder
+
+
+def _index_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSettings:
+    """The protocol's index, with what the experiment's index section sets instead."""
+    wanted = experiment.index.model_dump(exclude_none=True)
+    return replace(protocol.index_settings(experiment.index.retriever), **wanted)
+
+
+def _vectors_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSettings:
+    """The index whose title vectors rankers read."""
+    return protocol.index_settings("dense", encoder=experiment.rankers.encoder)
+
+
+def _rankers_of(experiment: Experiment) -> list[tuple[RankerSpec[Any], Settings]]:
+    """The rankers that an experiment fuses, with their settings."""
+    specs = [ranker_named(name) for name in experiment.rankers.use]
+    return [(spec, experiment.rankers.of(spec)) for spec in specs]
+
+
+def _needs(experiment: Experiment) -> frozenset[Need]:
+    """What all of its rankers are trained and built from."""
+    return frozenset().union(*(s.all_needs(settings) for s, settings in _rankers_of(experiment)))
+
+
+def _require_parts(experiment: Experiment, protocol: EvaluationProtocol) -> None:
+    """What is missing is said at once, not after the training."""
+    encoder_of(_index_of(experiment, protocol))
+    if _needs(experiment) & {"title-vectors", "encoder"}:
+        encoder_of(_vectors_of(experiment, protocol))
+    for spec, _ in _rankers_of(experiment):
+        spec.require_installed()
+    if experiment.rankers.use:
+        rule_named(experiment.fusion.rule).require_installed()
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """An experiment's stages, each from its place in a run folder to its place there."""
+
+    experiment: Experiment
+    folder: RunFolder
+    protocol: EvaluationProtocol
+    announce: Announce
+
+    def shifted_run(self) -> _Work:
+        """The run on whose validation users the fusion is fitted: this one, or the same one
+        purchase earlier, where everybody has a purchase that nothing was trained on."""
+        folder = fitted_in(self.experiment, self.folder)
+        if folder == self.folder:
+            return self
+        earlier = self.experiment.data.model_copy(update={"split": _SHIFTED_SPLIT})
+        return replace(
+            self,
+            experiment=self.experiment.model_copy(update={"data": earlier}),
+            folder=folder,
+            announce=lambda stage: self.announce(f"shifted run: {stage}"),
+        )
+
+    def prepare(self) -> None:
+        with self.announce("prepare") as progress:
+            stages.prepare(self.experiment.data, self.folder.data, progress=progress)
+
+    def train(self) -> None:
+        with self.announce("train") as progress:
+            stages.train(
+                self.folder.data,
+                self.folder.model,
+                model=self.experiment.model,
+                training=self.experiment.training,
+                titles=self.protocol.title_style,
+                seed=self.experiment.seed,
+                progress=progress,
+            )
+
+    def generate(self, split: SplitName) -> None:
+        with self.announce("generate" if split == "test" else f"ask {split}") as progress:
+            stages.generate(
+                self.folder.model,
+                self.folder.data,
+                self.folder.written(split),
+                split=split,
+                settings=self.experiment.decoding,
+                limit_users=_limit(self.experiment, split),
+                progress=progress,
+            )
+
+    def index(self) -> None:
+        settings = _index_of(self.experiment, self.protocol)
+        with self.announce("index") as progress:
+            stages.index(self.folder.data, self.folder.index, settings=settings, progress=progress)
+
+    def rank(self) -> None:
+        """The language model's list, and those that every run is compared with."""
+        with self.announce("rank"):
+            stages.rank(
+                self.folder.generations,
+                self.folder.index,
+                self.folder.ranking(OURS),
+                protocol=self.protocol,
+            )
+            sources = self._sources(index=self.folder.index)
+            for name in COMPARED:
+                spec = ranker_named(name)
+                self._run(spec, sources, self.folder.ranking(name), settings=spec.settings())
+
+    def train_rankers(self) -> None:
+        """What rankers are built from: vectors of titles, and what some of them are trained to."""
+        if "title-vectors" in _needs(self.experiment):
+            vectors = _vectors_of(self.experiment, self.protocol)
+            with self.announce("vectors") as progress:
+                stages.index(
+                    self.folder.data, self.folder.vectors, settings=vectors, progress=progress
+                )
+        for spec, settings in _rankers_of(self.experiment):
+            if spec.training:
+                with self.announce(f"train {spec.name}") as progress:
+                    stages.train_ranker(
+                        spec,
+                        self._sources(),
+                        self.folder.trained(spec.name),
+                        settings=settings,
+                        seed=self.experiment.seed,
+                        progress=progress,
+                    )
+
+    def rankers(self, split: SplitName) -> None:
+        """Long lists of every ranker."""
+        sources, length = self._sources(), self.experiment.rankers.length
+        for spec, settings in _rankers_of(self.experiment):
+            with self.announce(f"{split} {spec.name}") as progress:
+                out = self.folder.ranker(split, spec.name)
+                self._run(
+                    spec,
+                    sources,
+                    out,
+                    settings=settings,
+                    length=length,
+                    split=split,
+                    progress=progress,
+                )
+
+    def _sources(self, index: Path | None = None) -> RankerSources:
+        """What the run's rankers are made from. Lists to be fused do not take the run's index,
+        which gains and loses items after the run: where one is searched, it is built in memory."""
+        return RankerSources(
+            Dataset.load(self.folder.data),
+            self.protocol.title_style,
+            index=index,
+            index_settings=_index_of(self.experiment, self.protocol),
+            vectors=self.folder.vectors,
+            encoder=self.experiment.rankers.encoder,
+            trained={name: self.folder.trained(name) for name in self.experiment.rankers.use},
+        )
+
+    def _run(
+        self,
+        spec: RankerSpec[Any],
+        sources: RankerSources,
+        out: Path,
+        *,
+        settings: Settings,
+        length: int | None = None,
+        split: SplitName = "test",
+        progress: Progress = silent,
+    ) -> None:
+        stages.run_ranker(
+            spec,
+            sources,
+            out,
+            settings=settings,
+            length=length or self.protocol.length,
+            exclude_seen=self.protocol.exclude_seen,
+            split=split,
+            limit_users=_limit(self.experiment, split),
+            progress=progress,
+        )
+
+    def titles(self, split: SplitName) -> None:
+        """The items of the language model's titles, as a ranker's long lists."""
+        # A neighbour of a title has the title's probability, not its own: titles alone count.
+        length = self.experiment.rankers.length
+        alone = replace(self.protocol, per_query=1, fusion="beam-order", length=length)
+        stages.rank(
+            self.folder.written(split),
+            self.folder.index,
+            self.folder.ranker(split, OURS),
+            protocol=alone,
+        )
+
+    def fuse(self, out: str, names: Sequence[str]) -> None:
+        fitted = fitted_in(self.experiment, self.folder)
+        stages.fuse(
+            [self.folder.ranker("test", name) for name in names],
+            [fitted.ranker("validation", name) for name in names],
+            self.folder.data,
+            self.folder.ranking(out),
+            rule=rule_named(self.experiment.fusion.rule),
+            length=self.protocol.length,
+            shifted_run=fitted.data,
+        )
+
+    def evaluate(self, names: Sequence[str]) -> None:
+        """Measure rankings, and every ranker's list."""
+        rankings = {name: self.folder.ranking(name) for name in names}
+        rankers = self.experiment.rankers.use
+        rankings |= {name: self.folder.ranker("test", name) for name in rankers}
+        bounds = _bounds_of(self.experiment)
+        for name, ranking in rankings.items():
+            stages.evaluate(
+                ranking,
+                self.folder.data,
+                self.folder.evaluation(name),
+                protocol=self.protocol,
+                bounds=bounds,
+                generations=self.folder.generations if name == OURS else None,
+            )
+
+
+def _begin(experiment: Experiment, out: Path, announce: Announce) -> _Work:
+    """Check what can be checked before anything is done, and take the folder."""
+    protocol = protocol_of(experiment)
+    require_measurable(protocol.cutoffs, length=protocol.length)
+    _bounds_of(experiment)
+    _require_parts(experiment, protocol)
+    return _Work(experiment, _claim(out, experiment), protocol, announce)
+
+
+def _claim(out: Path, experiment: Experiment) -> RunFolder:
+    folder = RunFolder(Path(out))
+    if out.is_file() or (out.is_dir() and not folder.config.is_file() and not _is_bare(out)):
+        raise InputError(f"{out} holds something that is not a run: name a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    settings = experiment.model_dump(mode="json")
+    write_atomic(folder.config, yaml.safe_dump(settings, sort_keys=False).encode())
+    return folder
+
+
+def _is_bare(folder: Path) -> bool:
+    """Whether nothing is there, but for what a run leaves that is killed at its first write."""
+    return all(path.name == ".config.yaml.tmp" for path in folder.iterdir())
+
+
+def _limit(experiment: Experiment, split: SplitName) -> int | None:
+    """Of how many users of a split rankers are asked at most."""
+    if split == "test":
+        return experiment.limit_users
+    return min(experiment.fusion.validation_users, experiment.limit_users or sys.maxsize)
+
+
+def _bounds_of(experiment: Experiment) -> SegmentBounds | None:
+    segments = experiment.ranking.segments
+    return SegmentBounds(*segments) if segments else None

@@ -1,0 +1,189 @@
+"""One experiment as typed settings: the sections of config.py, and those of rankers and fusion.
+
+The section `rankers` has a section for each ranker that has settings. It and `fusion` are made from
+the tuples of rankers and of fusion rules. Knows settings; knows nothing of what they do, nor of
+files (loading.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    create_model,
+    field_validator,
+    model_validator,
+)
+
+from gloss.choices import ProtocolName
+from gloss.config import (
+    AmazonData,
+    Decoding,
+    Index,
+    ListLength,
+    LoraModel,
+    PresetData,
+    Ranking,
+    ScratchModel,
+    Seed,
+    Settings,
+    ShopData,
+    TableData,
+    Training,
+    TrainingSettings,
+    Users,
+)
+from gloss.fusion.rule import FusionRule
+from gloss.fusion.rules import RULES
+from gloss.rankers.ranker import RankerSpec
+from gloss.rankers.specs import RANKERS
+
+__all__ = [
+    "Experiment",
+    "FusionSection",
+    "RankersSection",
+    "fusion_section",
+    "rankers_section",
+]
+
+S = TypeVar("S", bound=Settings)
+
+
+class RankersSection(Settings):
+    """Rankers without a language model, to be fused with it. Below stands a section for each."""
+
+    use: tuple[str, ...] = Field(
+        (), description="The rankers that are fused with the language model; without any, none."
+    )
+    length: ListLength = Field(200, description="Items that each ranker brings to the fusion.")
+    encoder: str = Field(
+        "all-MiniLM-L6-v2",
+        description="The sentence encoder, by name or folder, that makes vectors of titles, and "
+        "that the dual encoder is trained from.",
+    )
+
+    def of(self, spec: RankerSpec[S]) -> S:
+        """The settings of one ranker."""
+        settings: S = getattr(self, spec.section, None) or spec.settings()
+        return settings
+
+
+def rankers_section(specs: Sequence[RankerSpec[Any]]) -> type[RankersSection]:
+    """The section `rankers` for these rankers: their names in `use`, and a section for each."""
+    names: Any = Literal[tuple(spec.name for spec in specs)]
+    fields: dict[str, Any] = {
+        spec.section: (spec.settings, Field(spec.settings(), description=f"{spec.label}."))
+        for spec in specs
+        if spec.settings.model_fields
+    }
+    use = tuple[names, ...], RankersSection.model_fields["use"]
+    doc = RankersSection.__doc__
+    return create_model("Rankers", __base__=RankersSection, __doc__=doc, use=use, **fields)
+
+
+class FusionSection(Settings):
+    """How the rankers' lists become one."""
+
+    rule: str = Field(
+        "log-linear",
+        description='By fitted weights, by fitted trees (extra "trees"), or by ranks alone.',
+    )
+    validation_users: Users = Field(
+        4000, description="Validation users that weights or trees are fitted on, at most."
+    )
+    shifted_run: bool = Field(
+        False,
+        description="Fit not on the paper split's few validation users but on everybody's "
+        "second-last purchase, for which all is trained a second time without it.",
+    )
+
+
+def fusion_section(rules: Sequence[FusionRule]) -> type[FusionSection]:
+    """The section `fusion` for these rules."""
+    names: Any = Literal[tuple(rule.name for rule in rules)]
+    rule = names, FusionSection.model_fields["rule"]
+    return create_model("Fusion", __base__=FusionSection, __doc__=FusionSection.__doc__, rule=rule)
+
+
+if TYPE_CHECKING:
+    Rankers = RankersSection
+    Fusion = FusionSection
+else:
+    Rankers = rankers_section(RANKERS)
+    Fusion = fusion_section(RULES)
+
+
+def _recipe(settings: Any) -> Any:
+    """What a section of model settings is for; without the word, training from zero."""
+    if isinstance(settings, Mapping):
+        return settings.get("recipe", "scratch")
+    return getattr(settings, "recipe", "scratch")
+
+
+class Experiment(Settings):
+    """Everything that `gloss run` needs to know."""
+
+    name: str = Field(
+        description="What the run is called, and its folder (`runs/NAME`); `{section.key}` in it "
+        "stands for that setting."
+    )
+    seed: Seed = Field(0, description="Seed of all training; with it a CPU repeats every byte.")
+    protocol: ProtocolName = Field(
+        "fair", description="What is not set below: as we recommend it, or as the paper did."
+    )
+    data: Annotated[
+        ShopData | AmazonData | TableData | PresetData, Field(discriminator="source")
+    ] = Field(description="The purchases and the catalogue; `source` says where they come from.")
+    model: Annotated[
+        Annotated[ScratchModel, Tag("scratch")] | Annotated[LoraModel, Tag("lora")],
+        Discriminator(
+            _recipe,
+            custom_error_type="recipe",
+            custom_error_message="recipe must be 'scratch' or 'lora'",
+        ),
+    ] = Field(ScratchModel(), description="The language model; `recipe` says how it is made.")
+    training: Annotated[TrainingSettings, Field(discriminator="recipe")] = Field(
+        Training(), description="How it is trained; the settings are those of the model's recipe."
+    )
+    decoding: Decoding = Field(Decoding(), description="How it writes titles.")
+    index: Index = Field(Index(), description="How the catalogue is searched for them.")
+    ranking: Ranking = Field(Ranking(), description="How items found become a list, and figures.")
+    rankers: Rankers = Field(Rankers(), description="Rankers that need no language model.")
+    fusion: Fusion = Field(Fusion(), description="How all lists become one.")
+    limit_users: Users | None = Field(
+        None, description="Only the first users of each split (default: all)."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[^./][^/]{0,99}", name) or not name.isprintable():
+            raise ValueError("must be 1 to 100 printable characters without '/' or a leading '.'")
+        return name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _training_for_the_recipe(cls, settings: Any) -> Any:
+        """Hand the model's recipe to the training section, where nobody types it."""
+        if not isinstance(settings, Mapping):
+            return settings
+        recipe = _recipe(settings.get("model"))
+        training = settings.get("training", {})
+        if not isinstance(training, Mapping) or "recipe" in training:
+            return settings
+        tag = recipe if recipe in ("scratch", "lora") else "scratch"
+        return {**settings, "training": {**training, "recipe": tag}}
+
+    @model_validator(mode="after")
+    def _training_fits_the_model(self) -> Experiment:
+        if self.training.recipe != self.model.recipe:
+            raise ValueError(
+                f"the training section is for {self.training.recipe!r}, the model's recipe is "
+                f"{self.model.recipe!r}"
+            )
+        return self

@@ -1,0 +1,35 @@
+"""The stage `export`: a ranking and its answers as files that other tools read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gloss.artifacts import Artifact, creating, write_atomic
+from gloss.data.dataset import Dataset
+from gloss.evaluation.evaluate import examples_of
+from gloss.evaluation.trec import QRELS, RUN, qrels_lines, run_lines
+from gloss.experiment.stages.making import made_once
+from gloss.rankings import files as rankings
+
+__all__ = ["export"]
+
+KIND = "trec"
+
+
+def export(ranking: Path, dataset: Path, out: Path) -> Artifact:
+    """TREC's run and qrels of a ranking, in the folder `out`."""
+    data = Dataset.load(dataset)
+    made, lists = rankings.load_rankings(ranking)
+    made.require_input("dataset", data.fingerprint, f"the data set {dataset}")
+    tag = str(made.config.get("ranker") or "gloss")
+    inputs = {"dataset": data.fingerprint, "ranking": made.fingerprint}
+
+    def make() -> None:
+        asked = examples_of(lists, data.examples(made.config["split"]))
+        with creating(out, kind=KIND, config={"tag": tag}, inputs=inputs) as draft:
+            for name, lines in {RUN: run_lines(lists, tag=tag), QRELS: qrels_lines(asked)}.items():
+                write_atomic(draft.path / name, "".join(f"{line}\n" for line in lines).encode())
+            draft.summary["users"] = len(asked)
+            draft.summary["entries"] = sum(len(ranking.entries) for ranking in lists)
+
+    return made_once(out, KIND, {"tag": tag}, inputs, make)

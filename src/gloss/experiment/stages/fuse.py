@@ -1,0 +1,124 @@
+"""The stage `fuse`: one ranking out of several of the same users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gloss.artifacts import Artifact, open_artifact
+from gloss.data.catalogue import ItemId
+from gloss.data.dataset import Dataset
+from gloss.data.histories import Example, History, times_bought
+from gloss.errors import ConfigError, InputError
+from gloss.experiment.stages.making import made_once
+from gloss.fusion.rule import FusionRequest, FusionRule
+from gloss.rankings import files as rankings
+
+__all__ = ["fuse"]
+
+
+def fuse(
+    ranked: Sequence[Path],
+    validation: Sequence[Path],
+    dataset: Path,
+    out: Path,
+    *,
+    rule: FusionRule,
+    length: int,
+    shifted_run: Path | None = None,
+) -> Artifact:
+    """One ranking out of several of the same users: the ranking at `out`.
+
+    validation: the lists of the same rankers, in the same order, for validation users, on whom the
+    rule is fitted; a rule that fits nothing needs none. shifted_run: the data set of these
+    validation users, where it is another: the same purchases, split otherwise. Raises InputError
+    when the two do not match, MissingExtraError when the rule needs what is not installed.
+    """
+    data, fitted_on = Dataset.load(dataset), Dataset.load(shifted_run or dataset)
+    tested = [_ranking_of(data, path) for path in ranked]
+    fitted = [_ranking_of(fitted_on, path) for path in validation]
+    _require_pairs(tested, fitted, rule)
+    config = {
+        "fusion": rule.name,
+        "rankers": [_ranker_of(each) for each in tested],
+        "features": rule.features,
+        "split": tested[0].config["split"],
+        "length": length,
+        "exclude_seen": all(each.config["exclude_seen"] for each in tested),
+    }
+    inputs = _inputs(data, fitted_on, tested, fitted)
+
+    def make() -> None:
+        joined = rule.fit(*_examples(fitted, fitted_on, rule))
+        request, _ = _request(tested, data)
+        rankings.save_rankings(
+            out,
+            joined.fuse(request, length=length),
+            config=config,
+            inputs=inputs,
+            summary=joined.summary(config["rankers"]),
+            beside=joined.files(),
+        )
+
+    return made_once(out, rankings.KIND, config, inputs, make)
+
+
+def _ranking_of(data: Dataset, path: Path) -> Artifact:
+    artifact = open_artifact(path, rankings.KIND)
+    artifact.require_input("dataset", data.fingerprint, f"the data set {data.path}")
+    return artifact
+
+
+def _require_pairs(
+    tested: Sequence[Artifact], fitted: Sequence[Artifact], rule: FusionRule
+) -> None:
+    if not tested:
+        raise ConfigError("name the rankings to fuse")
+    if not rule.needs_validation and not fitted:
+        return
+    names = [_ranker_of(each) for each in tested], [_ranker_of(each) for each in fitted]
+    if names[0] != names[1]:
+        raise ConfigError(
+            f"the validation rankings are not those of the same rankers in the same order: "
+            f"{', '.join(names[0])} against {', '.join(names[1]) or 'none'}"
+        )
+    for each in fitted:
+        if each.config["split"] != "validation":
+            raise InputError(
+                f"{each.path} is of the {each.config['split']} split: weights are "
+                "fitted on validation users alone"
+            )
+
+
+def _ranker_of(ranking: Artifact) -> str:
+    """The ranker that made a ranking; the language model's own has no other name."""
+    return str(ranking.config.get("ranker") or "gloss")
+
+
+def _inputs(
+    data: Dataset, fitted_on: Dataset, tested: Sequence[Artifact], fitted: Sequence[Artifact]
+) -> dict[str, str]:
+    inputs = {"dataset": data.fingerprint}
+    if fitted_on.fingerprint != data.fingerprint:
+        inputs["shifted_run"] = fitted_on.fingerprint
+    for role, artifacts in (("ranking", tested), ("validation", fitted)):
+        inputs |= {f"{role} {n}": each.fingerprint for n, each in enumerate(artifacts, 1)}
+    return inputs
+
+
+def _examples(
+    fitted: Sequence[Artifact], data: Dataset, rule: FusionRule
+) -> tuple[FusionRequest, list[ItemId]]:
+    """What a rule is fitted on: lists, and what their users bought next."""
+    if not rule.needs_validation:
+        return FusionRequest((), (), {}), []
+    request, examples = _request(fitted, data)
+    return request, [example.target for example in examples]
+
+
+def _request(ranked: Sequence[Artifact], data: Dataset) -> tuple[FusionRequest, Sequence[Example]]:
+    """Rankings of one split, with what is known of their users, and the examples of the split."""
+    lists = [rankings.load_rankings(each.path)[1] for each in ranked]
+    examples = data.examples(ranked[0].config["split"], limit=len(lists[0]))
+    histories = [History(example.user, example.history) for example in examples]
+    return FusionRequest(lists, histories, times_bought(data.train())), examples

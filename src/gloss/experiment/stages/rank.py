@@ -1,0 +1,84 @@
+"""The stages `index` and `rank`: from generated titles to lists of items."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from gloss.artifacts import Artifact, fingerprint_of_file, open_artifact
+from gloss.data import generations as generated
+from gloss.data.dataset import Dataset
+from gloss.data.generations import read_generations
+from gloss.evaluation.protocol import EvaluationProtocol
+from gloss.experiment.stages.making import made_once
+from gloss.progress import Progress, silent
+from gloss.rankings import files as rankings
+from gloss.retrieval import index as indexing
+from gloss.retrieval.grounding import fuse_all, ground, ungrounded
+from gloss.retrieval.index import load_index, save_index
+from gloss.retrieval.retriever import IndexSettings
+
+__all__ = ["index", "rank"]
+
+
+def index(
+    dataset: Path, out: Path, *, settings: IndexSettings, progress: Progress = silent
+) -> Artifact:
+    """Index the catalogue of a data set: the index at `out`."""
+    encoder = indexing.encoder_input(indexing.encoder_of(settings))
+    inputs = {"dataset": Dataset.load(dataset).fingerprint, **encoder}
+
+    def make() -> None:
+        save_index(Dataset.load(dataset), out, settings, progress=progress)
+
+    return made_once(out, indexing.KIND, asdict(settings), inputs, make)
+
+
+def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProtocol) -> Artifact:
+    """Find the items that generated titles mean: the ranking at `out`.
+
+    `generations` is our artefact or the research repository's JSON.
+    """
+    found = load_index(index)
+    source, split = _generations_source(generations, found.artifact)
+    rule = protocol.fusion_of(found.settings.retriever)
+    config = {
+        "split": split,
+        "per_query": protocol.per_query,
+        "fusion": rule,
+        "length": protocol.length,
+        "exclude_seen": protocol.exclude_seen,
+        "index": asdict(found.settings),
+    }
+    inputs = {
+        "dataset": found.artifact.inputs["dataset"],
+        "generations": source,
+        "index": found.fingerprint,
+    }
+
+    def make() -> None:
+        written = read_generations(generations)
+        hits = ground(written, found.retriever, per_query=protocol.per_query)
+        lists = fuse_all(
+            written,
+            hits,
+            rule=rule,
+            length=protocol.length,
+            exclude_seen=protocol.exclude_seen,
+        )
+        queries = sum(len(each.queries) for each in written)
+        summary = {"queries": queries, "queries that found nothing": ungrounded(written, hits)}
+        rankings.save_rankings(out, lists, config=config, inputs=inputs, summary=summary)
+
+    return made_once(out, rankings.KIND, config, inputs, make)
+
+
+def _generations_source(path: Path, index: Artifact) -> tuple[str, str]:
+    """The fingerprint of generations and the split they are for; they must fit the index."""
+    if Path(path).is_file():
+        return fingerprint_of_file(path), "test"
+    artifact = open_artifact(path, generated.KIND)
+    artifact.require_input(
+        "dataset", index.inputs["dataset"], f"the index {index.path}, whose data set is another"
+    )
+    return artifact.fingerprint, artifact.config["split"]

@@ -1,0 +1,64 @@
+"""The stage `run ranker`: everybody's list by a ranker that needs no language model.
+
+Needs torch where the ranker does, and imports it there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gloss.artifacts import Artifact
+from gloss.config import Settings
+from gloss.data.dataset import SplitName
+from gloss.data.histories import History
+from gloss.experiment.stages.making import made_once
+from gloss.progress import Progress, silent
+from gloss.rankers.ranker import RankerSpec, RankRequest
+from gloss.rankers.sources import RankerSources
+from gloss.rankings import files as rankings
+
+__all__ = ["run_ranker"]
+
+S = TypeVar("S", bound=Settings)
+
+
+def run_ranker(
+    spec: RankerSpec[S],
+    sources: RankerSources,
+    out: Path,
+    *,
+    settings: S,
+    length: int,
+    exclude_seen: bool,
+    split: SplitName = "test",
+    limit_users: int | None = None,
+    progress: Progress = silent,
+) -> Artifact:
+    """Rank for the users of a split: the ranking at `out`.
+
+    settings: a ranker that is trained keeps those that it was trained with.
+    """
+    settings = sources.settings_of(spec, settings)
+    config: dict[str, Any] = {
+        "ranker": spec.name,
+        "split": split,
+        "titles": sources.title_style,
+        "length": length,
+        "exclude_seen": exclude_seen,
+        "limit_users": limit_users,
+        "settings": settings.model_dump(mode="json"),
+    }
+    if "index" in spec.needs(settings):
+        config["index"] = asdict(sources.index_settings)
+    inputs = sources.inputs(spec, settings)
+
+    def make() -> None:
+        examples = sources.dataset.examples(split, limit=limit_users)
+        histories = [History(example.user, example.history) for example in examples]
+        request = RankRequest(histories, length, exclude_seen, progress)
+        lists = spec.build(sources, settings).rank(request)
+        rankings.save_rankings(out, lists, config=config, inputs=inputs, summary={})
+
+    return made_once(out, rankings.KIND, config, inputs, make)

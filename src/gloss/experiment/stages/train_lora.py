@@ -1,0 +1,241 @@
+"""The stage `train` for the recipe `lora`: an adapter on a pretrained model, as one artefact.
+
+adapter_config.json, adapter_model.safetensors   PEFT's own files
+tokenizer.json …, prompt.json                    what it speaks
+README.md                                        the model card
+losses.jsonl                                     the curve
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gloss.artifacts import Artifact, Draft, creating, write_atomic
+from gloss.config import LoraModel, LoraTraining
+from gloss.data.dataset import Dataset
+from gloss.data.titles import TitleStyle
+from gloss.experiment.stages.making import made_once
+from gloss.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from gloss.choices import Backend
+    from gloss.language.bases import Base
+    from gloss.language.examples import Examples
+    from gloss.language.lora.finetune import FinetuneRecord
+    from gloss.prompts import PromptTemplate
+
+__all__ = ["merge", "plan_adapter", "train_adapter"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What training reads: the base model's tokenizer and template, and the examples."""
+
+    tokenizer: Any
+    template: PromptTemplate
+    train: Examples
+    validation: Examples
+
+
+def train_adapter(
+    dataset: Path,
+    out: Path,
+    *,
+    model: LoraModel,
+    training: LoraTraining,
+    titles: TitleStyle,
+    seed: int,
+    backend: Backend = "transformers",
+    progress: Progress = silent,
+) -> Artifact:
+    """Fine-tune a base model on a data set: the adapter folder at `out`.
+
+    A base that is a hub name is fetched if it is not here. Under `torchrun` or `accelerate launch`
+    every process calls this; one of them writes.
+    """
+    from gloss.language.bases import find_base
+    from gloss.language.loading import KIND
+    from gloss.language.lora.adapters import require_lora
+    from gloss.language.lora.finetune import finetune
+    from gloss.language.lora.processes import is_main_process, wait_for_everyone
+    from gloss.language.lora.unsloth import require_unsloth
+
+    require_lora("fine-tuning", quantization=model.quantization)
+    if backend == "unsloth":
+        require_unsloth(training)
+    data = Dataset.load(dataset)
+    base = find_base(model.base, revision=model.revision, download=True, progress=progress)
+    # The folder's place does not matter, what lies in it does.
+    named = {"base": base.name, "revision": base.revision}
+    config = {
+        "titles": titles,
+        "seed": seed,
+        "backend": backend,
+        "model": {**model.model_dump(mode="json"), **named},
+        "training": training.model_dump(mode="json", exclude={"report_to"}),
+    }
+    inputs = {"dataset": data.fingerprint, "base": base.fingerprint()}
+
+    def train(folder: Path, material: _Material) -> FinetuneRecord:
+        return finetune(
+            base,
+            material.train,
+            material.validation,
+            model=model,
+            training=training,
+            pad=int(material.tokenizer.pad_token_id),
+            seed=seed,
+            folder=folder,
+            backend=backend,
+            progress=progress,
+        )
+
+    def make() -> None:
+        material = _material(data, base, training, titles)
+        scratch = ("checkpoints",)
+        with creating(out, kind=KIND, config=config, inputs=inputs, scratch=scratch) as draft:
+            record = train(draft.path, material)
+            _write(draft, data, base, config, material, record)
+        wait_for_everyone()
+
+    def follow() -> None:
+        material = _material(data, base, training, titles)
+        train(Path(out).parent / f".{Path(out).name}.partial", material)
+        wait_for_everyone()
+
+    return made_once(out, KIND, config, inputs, make if is_main_process() else follow)
+
+
+def plan_adapter(
+    dataset: Path, *, model: LoraModel, training: LoraTraining, titles: TitleStyle
+) -> dict[str, int]:
+    """What `train_adapter` would do: examples, tokens, steps, and about how much memory."""
+    from gloss.language.bases import find_base
+    from gloss.language.lora.memory import plan_memory
+
+    data = Dataset.load(dataset)
+    base = find_base(model.base, revision=model.revision)
+    material = _material(data, base, training, titles)
+    lengths = [len(row.tokens) for row in material.train.rows]
+    steps = -(-len(lengths) // (training.batch * training.accumulation))
+    memory = plan_memory(base.folder, model, training, material.train)
+    return {
+        "training examples": len(lengths),
+        "validation examples": len(material.validation.rows),
+        "tokens an epoch": sum(lengths),
+        "of them in answers": material.train.answers,
+        "longest example": max(lengths),
+        "purchases dropped from prompts": material.train.dropped,
+        "steps an epoch": steps,
+        "steps at most": steps * training.epochs,
+        **memory,
+    }
+
+
+def merge(adapter: Path, out: Path, *, base: Path | None = None) -> Artifact:
+    """Write an adapter and its base model as one whole model: the model folder at `out`.
+
+    Raises InputError for a folder that holds no adapter.
+    """
+    from gloss.config import Loading
+    from gloss.errors import InputError
+    from gloss.language.loading import (
+        KIND,
+        base_of,
+        load_language_model,
+        model_artifact,
+        save_language_model,
+    )
+
+    ours, beneath = model_artifact(adapter), base_of(adapter, base)
+    if beneath is None:
+        raise InputError(f"{adapter} is a whole model: there is nothing to merge")
+    if ours is None:
+        raise InputError(f"{adapter} was not made by gloss: which data it is of is not known")
+    inputs = {**ours.inputs, "adapter": ours.fingerprint}
+
+    def make() -> None:
+        language = load_language_model(adapter, loading=Loading(base=base))
+        with creating(out, kind=KIND, config=ours.config, inputs=inputs) as draft:
+            save_language_model(draft, language)
+            draft.summary.update(ours.summary)
+
+    return made_once(out, KIND, ours.config, inputs, make)
+
+
+def _material(data: Dataset, base: Base, training: LoraTraining, titles: TitleStyle) -> _Material:
+    from gloss.errors import InputError
+    from gloss.language.examples import encode, examples_of
+    from gloss.language.loading import template_of
+    from gloss.language.lora.adapters import load_tokenizer
+
+    tokenizer, template = load_tokenizer(base.folder), template_of(base.folder)
+    catalogue = data.catalogue(titles)
+    questions = examples_of(data.train())
+    if not questions:
+        raise InputError("there is nothing to train on: no user has two purchases or more")
+    asked = data.examples("validation", limit=training.validation_users)
+    room = {"sequence": training.sequence}
+    return _Material(
+        tokenizer,
+        template,
+        encode(questions, catalogue, tokenizer, template, **room),
+        encode(asked, catalogue, tokenizer, template, **room),
+    )
+
+
+def _write(
+    draft: Draft,
+    data: Dataset,
+    base: Base,
+    config: dict[str, Any],
+    material: _Material,
+    record: FinetuneRecord,
+) -> None:
+    from gloss.language.card import CardFacts, model_card
+    from gloss.language.loading import save_tokenizer
+
+    last = dict(record.losses[-1])
+    last |= {
+        key: row[key] for row in record.losses for key in row if row["step"] <= record.best_step
+    }
+    counts = {
+        "training examples": len(material.train.rows),
+        "validation examples": len(material.validation.rows),
+        "purchases dropped from prompts": material.train.dropped,
+        "tokens trained on": record.tokens,
+        "steps": record.steps,
+        "step that was kept": record.best_step,
+        "parameters of the adapter": record.trainable,
+    }
+    losses = {name: value for name, value in last.items() if name != "step"}
+    recipe = {k: v for k, v in config["model"].items() if k not in ("recipe", "base", "revision")}
+    save_tokenizer(draft, material.tokenizer, material.template)
+    draft.write_lines("losses.jsonl", list(record.losses))
+    facts = CardFacts(
+        base=base.name,
+        revision=base.revision,
+        data=data.name,
+        split=data.split,
+        titles=config["titles"],
+        seed=config["seed"],
+        backend=config["backend"],
+        recipe={**recipe, **config["training"]},
+        counts=counts,
+        losses=losses,
+    )
+    write_atomic(draft.path / "README.md", model_card(facts, material.template).encode())
+    draft.summary.update(
+        {
+            "parameters": record.parameters,
+            "trainable parameters": record.trainable,
+            "examples": len(material.train.rows),
+            "purchases dropped from prompts": material.train.dropped,
+            "steps": record.steps,
+            "kept step": record.best_step,
+            "tokens": record.tokens,
+            **losses,
+        }
+    )

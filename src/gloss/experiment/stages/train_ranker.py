@@ -1,0 +1,59 @@
+"""The stage `train ranker`: what a ranker learns before it can be asked.
+
+Needs torch where the ranker does, and imports it there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gloss.artifacts import Artifact, creating
+from gloss.config import Settings
+from gloss.errors import ConfigError
+from gloss.experiment.stages.making import made_once
+from gloss.progress import Progress, silent
+from gloss.rankers.ranker import CHECKPOINTS, RankerSpec
+from gloss.rankers.sources import RankerSources
+
+__all__ = ["train_ranker"]
+
+S = TypeVar("S", bound=Settings)
+
+
+def train_ranker(
+    spec: RankerSpec[S],
+    sources: RankerSources,
+    out: Path,
+    *,
+    settings: S,
+    seed: int,
+    progress: Progress = silent,
+) -> Artifact:
+    """Train a ranker on the data set of its sources: an artefact of the ranker's kind at `out`.
+
+    Raises ConfigError for a ranker that has nothing to learn, MissingExtraError when what it needs
+    is not installed.
+    """
+    if spec.training is None:
+        raise ConfigError(f"{spec.name} is not trained: there is nothing to do")
+    spec.require_installed()
+    needs, fit, kind = spec.training.needs(settings), spec.training.fit, spec.training.kind
+    config: dict[str, Any] = {
+        "ranker": spec.name,
+        "titles": sources.title_style,
+        "seed": seed,
+        "settings": settings.model_dump(mode="json"),
+    }
+    if "encoder" in needs:
+        config["encoder"] = sources.encoder_name
+    inputs = sources.fingerprints(needs)
+
+    def make() -> None:
+        with creating(
+            out, kind=kind, config=config, inputs=inputs, scratch=(CHECKPOINTS,)
+        ) as draft:
+            (draft.path / CHECKPOINTS).mkdir(exist_ok=True)
+            fit(draft, sources, settings, seed=seed, progress=progress)
+
+    return made_once(out, kind, config, inputs, make)

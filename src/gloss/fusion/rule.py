@@ -1,0 +1,78 @@
+"""The seam of fusion: how several rankers' lists become one.
+
+A rule is one file that ends with its `FusionRule`, and one line in the tuple of rules.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from gloss.data.catalogue import ItemId
+from gloss.data.histories import History
+from gloss.rankings.table import RankingTable
+
+__all__ = ["FittedFusion", "FusionRequest", "FusionRule"]
+
+
+@dataclass(frozen=True, slots=True)
+class FusionRequest:
+    """Lists of the same users, to become one list a user.
+
+    lists: for each ranker everybody's list, in the order of the histories. histories: the users'
+    purchases. times_bought: how often each item was bought by those who were trained on; an item
+    that is not there never was.
+    """
+
+    lists: Sequence[RankingTable]
+    histories: Sequence[History]
+    times_bought: Mapping[ItemId, int]
+
+
+class FittedFusion(Protocol):
+    """A rule with what it has learned of these rankers."""
+
+    def fuse(self, request: FusionRequest, *, length: int) -> RankingTable:
+        """Everybody's one list of at most `length` items.
+
+        Its items are those of the lists, each once, with the query and the purchase of one of the
+        lists that hold it. Equal scores stand in the order in which the lists, first to last, name
+        the items. Raises ConfigError for another number of rankers than it was fitted on,
+        InputError when the lists are not of the same users.
+        """
+        ...
+
+    def summary(self, rankers: Sequence[str]) -> dict[str, Any]:
+        """What the manifest of a fused ranking says of the fit, by ranker."""
+        ...
+
+    def files(self) -> Mapping[str, str]:
+        """Text files, by name, from which the rule's `load` reads it again, to the last bit."""
+        ...
+
+
+def _nothing_to_install() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class FusionRule:
+    """What the rest of GLoSS knows of a rule.
+
+    name: in commands, settings and manifests. label: in reports. features: what the rule sees of an
+    item in each list, and besides; a fused ranking is made again when they change. fit: on
+    validation users and what each bought next, an item of the catalogue; raises InputError when
+    nobody's is in a list. load: from a folder that holds what `files` gave. needs_validation:
+    whether anything is fitted; otherwise `fit` reads nothing. require_installed: raises
+    MissingExtraError when an extra is missing, before any work is done.
+    """
+
+    name: str
+    label: str
+    features: tuple[str, ...]
+    fit: Callable[[FusionRequest, Sequence[ItemId]], FittedFusion]
+    load: Callable[[Path], FittedFusion]
+    needs_validation: bool = True
+    require_installed: Callable[[], None] = _nothing_to_install

@@ -1,0 +1,183 @@
+"""Fusion by boosted trees: what a rank in one list is worth next to what the other lists say.
+
+Gradient-boosted trees that learn to rank (LightGBM: Ke et al., NeurIPS 2017) with the cross-entropy
+of whole lists (XE-NDCG: Bruch, WWW 2021), fitted on validation users. An item has features in each
+list (`LIST_FEATURES`), missing where the list does not hold it, and features of its context
+(`CONTEXT_FEATURES`): how often the item was bought and how long the user's history is, since both
+tell how far a list can be trusted. So a third rank in one list can be worth more where the item
+leads another, which no weighted sum can express.
+
+Needs lightgbm (extra "trees").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gloss.arrays import Array
+from gloss.data.catalogue import ItemId
+from gloss.data.histories import History
+from gloss.errors import ConfigError, InputError, require_extra
+from gloss.fusion.candidates import Candidates, aligned, candidates
+from gloss.fusion.rule import FusionRequest, FusionRule
+from gloss.rankings.table import RankingTable
+
+__all__ = ["CONTEXT_FEATURES", "LIST_FEATURES", "RULE", "Trees", "fit"]
+
+LIST_FEATURES = ("score", "score below the list's best", "log rank")
+"""What is seen of an item in each list; the rank begins with 1."""
+
+CONTEXT_FEATURES = ("popularity", "history length")
+"""What is seen besides: log(1 + purchases of the item), log(1 + purchases of the user)."""
+
+_FILE, _USERS_FILE = "trees.txt", "trees.json"
+
+_ROUNDS = 400
+_SETTINGS = {
+    "objective": "rank_xendcg",
+    "learning_rate": 0.03,
+    "num_leaves": 7,
+    "min_data_in_leaf": 200,
+    "lambda_l2": 10.0,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "seed": 0,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbose": -1,
+}
+"""Chosen on validation users of one category (docs/log.md): many small trees, learned slowly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """Fitted trees. text: LightGBM's own format; users: how many validation users the fit rests
+    on: those with what they bought next among their candidates."""
+
+    text: str
+    users: int
+
+    def fuse(self, request: FusionRequest, *, length: int) -> RankingTable:
+        """Everybody's one list; an item's score is the trees' own.
+
+        An item carries the reason of the list that ranks it highest. Raises MissingExtraError
+        without lightgbm.
+        """
+        booster = _booster(self.text)
+        _require_features(booster, rankers=len(request.lists))
+        tables = []
+        for batch, histories in aligned(candidates(request.lists), request.histories):
+            features = _features(batch, histories, request.times_bought)
+            scores = booster.predict(features) if len(features) else np.zeros(0)
+            tables.append(batch.ranked(scores, -batch.ranks, length=length))
+        return RankingTable.joined(tables)
+
+    def summary(self, rankers: Sequence[str]) -> dict[str, Any]:
+        """How many users the fit rests on, and whose features the splits gained what share by."""
+        gains = _booster(self.text).feature_importance("gain")
+        context = len(CONTEXT_FEATURES)
+        of_rankers = gains[:-context].reshape(len(rankers), len(LIST_FEATURES)).sum(axis=1)
+        shares = np.append(of_rankers, gains[-context:]) / max(gains.sum(), 1e-300)
+        names = (*rankers, *CONTEXT_FEATURES)
+        return {
+            "fitted on users": self.users,
+            "gains": dict(zip(names, shares.round(4).tolist(), strict=True)),
+        }
+
+    def files(self) -> Mapping[str, str]:
+        """The trees in LightGBM's format, and the number of users."""
+        return {_FILE: self.text, _USERS_FILE: json.dumps({"users": self.users}) + "\n"}
+
+
+def fit(request: FusionRequest, targets: Sequence[ItemId]) -> Trees:
+    """Trees that rank the targets high among their users' candidates.
+
+    Users none of whose lists holds the target say nothing and are left out. The same lists give the
+    same trees. Raises InputError when nobody is left, or when the lists are not of the same users;
+    MissingExtraError without lightgbm.
+    """
+    lightgbm = _lightgbm()
+    features, labels, groups = [], [], []
+    examples = list(zip(request.histories, targets, strict=True))
+    for batch, of_users in aligned(candidates(request.lists), examples):
+        bought = batch.bought([target for _, target in of_users])
+        kept = batch.per_user(np.logical_or, bought)  # candidates of users who bought one of them
+        histories = [history for history, _ in of_users]
+        features.append(_features(batch, histories, request.times_bought)[kept])
+        labels.append(bought[kept])
+        groups.append(np.unique(batch.users[kept], return_counts=True)[1])
+    if not any(map(len, groups)):
+        raise InputError("no validation user's next purchase is in any list: nothing to fit on")
+    data = lightgbm.Dataset(
+        np.concatenate(features), np.concatenate(labels), group=np.concatenate(groups)
+    )
+    booster = lightgbm.train(_SETTINGS, data, num_boost_round=_ROUNDS)
+    return Trees(booster.model_to_string(), sum(map(len, groups)))
+
+
+def _load(folder: Path) -> Trees:
+    users = json.loads((folder / _USERS_FILE).read_bytes())["users"]
+    return Trees((folder / _FILE).read_text("utf-8"), users)
+
+
+def _features(
+    batch: Candidates, histories: Sequence[History], times_bought: Mapping[ItemId, int]
+) -> Array:
+    """float64 (candidates, rankers * list features + context features).
+
+    The features of a list that does not hold the item are NaN. histories: of these users.
+    """
+    best = batch.per_user(np.maximum, batch.scores)
+    log_ranks = np.log1p(np.maximum(batch.ranks, 0))  # ranks of a batch begin with 0
+    of_lists = np.stack([batch.scores, batch.scores - best, log_ranks], axis=2)
+    of_lists[~batch.listed] = np.nan
+    codes, which = np.unique(batch.codes, return_inverse=True)
+    popularity = np.array([times_bought.get(item, 0) for item in batch.names[codes]], float)[which]
+    lengths = np.array([len(history.items) for history in histories])[batch.users]
+    context = np.log1p(np.stack([popularity, lengths], axis=1))
+    flat = of_lists.reshape(len(of_lists), len(batch.lists) * len(LIST_FEATURES))
+    return np.concatenate([flat, context], axis=1)
+
+
+def _require_features(booster: Any, *, rankers: int) -> None:
+    expected = rankers * len(LIST_FEATURES) + len(CONTEXT_FEATURES)
+    if booster.num_feature() != expected:
+        raise ConfigError(
+            f"trees of {booster.num_feature()} features cannot fuse {rankers} rankings, which have "
+            f"{expected}: fuse again"
+        )
+
+
+def _require_installed() -> None:
+    require_extra("fusion by trees", "trees", "lightgbm")
+
+
+@lru_cache(maxsize=4)
+def _booster(text: str) -> Any:
+    """Trees, ready to predict: read once, whoever is served."""
+    return _lightgbm().Booster(model_str=text)
+
+
+def _lightgbm() -> Any:
+    _require_installed()
+    import lightgbm
+
+    return lightgbm
+
+
+RULE = FusionRule(
+    name="trees",
+    label="by fitted trees",
+    features=(*LIST_FEATURES, *CONTEXT_FEATURES),
+    fit=fit,
+    load=_load,
+    require_installed=_require_installed,
+)

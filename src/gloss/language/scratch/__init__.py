@@ -1,0 +1,1 @@
+"""A small Llama trained from zero on histories."""

@@ -1,0 +1,67 @@
+"""Training a language model from zero: data set in, tokenizer and Llama out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from gloss.config import ScratchModel, Training
+from gloss.data.dataset import Dataset
+from gloss.data.titles import TitleStyle
+from gloss.errors import InputError
+from gloss.language.loading import LanguageModel
+from gloss.language.scratch.documents import Documents
+from gloss.language.scratch.llama import new_model, title_loss
+from gloss.language.scratch.packed_training import train_on_packs
+from gloss.language.scratch.tokenizer import train_tokenizer
+from gloss.progress import Progress, silent
+from gloss.prompts import TITLES_ONLY
+from gloss.training.loop import TrainingRecord
+
+__all__ = ["train_from_zero"]
+
+
+def train_from_zero(
+    dataset: Dataset,
+    *,
+    titles: TitleStyle,
+    model: ScratchModel,
+    training: Training,
+    seed: int,
+    checkpoint: Path,
+    progress: Progress = silent,
+) -> tuple[LanguageModel, TrainingRecord]:
+    """Train a tokenizer and a Llama on a data set's training histories.
+
+    Deterministic in the seed on a CPU; goes on from `checkpoint` if an interrupted run left one.
+    Raises InputError without a history to learn from, ConfigError if no title fits the context.
+    """
+    catalogue = dataset.catalogue(titles)
+    histories = dataset.train()
+    if not histories:
+        raise InputError("there is nothing to train on: no user has two purchases or more")
+    tokenizer = train_tokenizer(catalogue.titles, vocabulary=model.vocabulary)
+    documents = Documents(catalogue, tokenizer, context=model.context)
+    documents.require_room()
+    llama = new_model(
+        model,
+        vocabulary=len(tokenizer),
+        end=documents.end,
+        dropout=training.attention_dropout,
+        seed=seed,
+    )
+    if torch.cuda.is_available():
+        torch.nn.Module.to(llama, "cuda")
+    held_out = documents.examples(dataset.examples("validation", limit=training.validation_users))
+    record = train_on_packs(
+        llama,
+        documents.epochs(histories, training, seed=seed),
+        training,
+        seed=seed,
+        pad=documents.end,
+        checkpoint=checkpoint,
+        validate=(lambda trained: title_loss(trained, held_out)) if held_out else None,
+        progress=progress,
+    )
+    return LanguageModel(llama, tokenizer, TITLES_ONLY), record

@@ -1,0 +1,1 @@
+"""A sentence encoder trained on what was bought after what."""

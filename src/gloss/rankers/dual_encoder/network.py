@@ -1,0 +1,230 @@
+"""The dual encoder's network: a sentence encoder, and what is learned beside it. Needs torch.
+
+With the encoder's vector t_j of title j, of length 1, the network learns a projection W, a scale s,
+residual embeddings a and b of every title, a gate vector u and recency logits r:
+
+    q_i      = s · (W^T t_i + a_i)                       the query embedding of a purchase i
+    v_j      = t_j + b_j                                  the item embedding of a title j
+    p(j | i) = softmax_{j ≠ i}(q_i · v_j)
+    gate_i   = softmax_i(u · t_i + r_age(i))              over a user's last purchases
+    p(j | h) = Σ_i gate_i · p(j | i)
+
+W is there because what is bought next need not be what is alike; the residual embeddings hold what
+no title says of itself; the mixture, because a mean of the last purchases would look for something
+between them. The loss is -log p(next title | history), over all titles: they are encoded again in
+every step, and each is a negative for every other. For a large catalogue, or a small machine, the
+softmax is over the titles of the step's histories and some drawn ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from gloss.arrays import Array
+from gloss.rankers.dual_encoder.embeddings import DualEncoderEmbeddings
+from gloss.rankers.dual_encoder.settings import DualEncoderSettings
+from gloss.retrieval.dense.encoders import MAX_TOKENS
+from gloss.training.histories import HistoryLengthWeighting
+from gloss.training.sequences import embedding_lookup
+
+__all__ = ["Network"]
+
+_INITIAL_SCALE = 20.0
+"""s before training. Products of vectors of length 1 alone make too flat a softmax."""
+
+_SCALAR_LEARNING_RATE = 1e-2
+"""Of the scale and the recency logits: a handful of numbers, which have further to go."""
+
+_ENCODER_WEIGHT_DECAY = 0.01
+
+_REPEAT_LOG_PROBABILITY = -30.0
+"""log p(i | i), in place of -inf: a history that repeats a title still has a loss."""
+
+_MAX_TITLES_PER_PASS = 1536
+"""Titles that go through the encoder together."""
+
+_LENGTH_MULTIPLE = 8
+"""Titles are padded to multiples of this many tokens: the shapes are few then, and memory that one
+step gave back fits the next."""
+
+
+class Network(nn.Module):
+    """The module's parameters, and the tokens of all titles, on the encoder's device.
+
+    model: a SentenceTransformer; titles: distinct, as the encoder reads them.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        titles: Sequence[str],
+        settings: DualEncoderSettings,
+        weighting: HistoryLengthWeighting,
+    ) -> None:
+        super().__init__()
+        self.encoder = model
+        width = model.get_embedding_dimension()
+        self.projection = nn.Parameter(torch.eye(width))
+        learned = settings.residual_learning_rate > 0
+        shape = len(titles), width
+        self.query_residuals = nn.Parameter(torch.zeros(shape), requires_grad=learned)
+        self.item_residuals = nn.Parameter(torch.zeros(shape), requires_grad=learned)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(_INITIAL_SCALE)))
+        self.gate_vector = nn.Parameter(torch.zeros(width))
+        self.recency_logits = nn.Parameter(
+            torch.arange(settings.recent) * math.log(settings.decay)
+        )  # (recent,), of the last purchase, the one before, …
+        self._settings, self._weighting = settings, weighting
+        ids = model.tokenizer(list(titles), truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        self._lengths = torch.tensor([len(each) for each in ids])  # (titles,)
+        self._tokens = nn.utils.rnn.pad_sequence(
+            [torch.tensor(each) for each in ids],
+            batch_first=True,
+            padding_value=model.tokenizer.pad_token_id,
+        ).to(model.device)  # (titles, longest)
+        self.to(model.device)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """An optimizer's groups, each with its learning rate."""
+        rate = self._settings.learning_rate
+        residuals = [self.query_residuals, self.item_residuals]
+        return [
+            {
+                "params": list(self.encoder.parameters()),
+                "lr": rate,
+                "weight_decay": _ENCODER_WEIGHT_DECAY,
+            },
+            {"params": [self.projection, self.gate_vector], "lr": rate},
+            {"params": residuals, "lr": self._settings.residual_learning_rate},
+            {"params": [self.log_scale, self.recency_logits], "lr": _SCALAR_LEARNING_RATE},
+        ]
+
+    @torch.no_grad()
+    def embeddings(self, title_vectors: Array, title_rows: Array) -> DualEncoderEmbeddings:
+        """What was learned, as arrays. title_vectors: float32 (titles, width), of the trained
+        encoder; title_rows: int64 (catalogue,), the title of each item."""
+        vectors = torch.from_numpy(title_vectors).to(self.projection.device)
+        queries, items = self._embedded(vectors, self.query_residuals, self.item_residuals)
+        return DualEncoderEmbeddings(
+            title_rows=title_rows,
+            query_embeddings=_to_numpy(queries),
+            item_embeddings=_to_numpy(items),
+            gate_logits=_to_numpy(vectors @ self.gate_vector),
+            recency_logits=_to_numpy(self.recency_logits),
+        )
+
+    def loss(self, rows: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Mean of w · -log p(target | history) over all targets, in nats a title; w is the
+        weighting of history lengths.
+
+        rows: int64 (histories, purchases) of titles, padded on the right; mask: of real ones. All
+        purchases but a history's first are targets.
+        """
+        candidates = self._candidates(rows[mask])  # (candidates,)
+        places = torch.searchsorted(candidates, rows).clamp(max=len(candidates) - 1)
+        is_target = mask[:, 1:]  # (histories, purchases - 1)
+        purchases, recency_logits = self._purchases_before(places, is_target)  # (targets, recent)
+        targets = places[:, 1:][is_target][:, None]  # (targets, 1)
+
+        vectors = self._encoded(candidates)  # (candidates, width)
+        residuals = (
+            self._residuals(weights, candidates)
+            for weights in (self.query_residuals, self.item_residuals)
+        )
+        queries, items = self._embedded(vectors, *residuals)  # (candidates, width) each
+
+        # (targets, recent, width) · (targets, width, 1) -> (targets, recent)
+        target_logits = (
+            embedding_lookup(queries, purchases) @ embedding_lookup(items, targets).mT
+        ).squeeze(-1)
+        log_p = target_logits - _log_partition(queries, items, purchases)
+        log_p = torch.where(purchases == targets, _REPEAT_LOG_PROBABILITY, log_p)
+        title_logits = embedding_lookup((vectors @ self.gate_vector)[:, None], purchases)
+        gate_logits = title_logits.squeeze(-1) + recency_logits
+        nats = -torch.logsumexp(gate_logits.log_softmax(-1) + log_p, -1)  # (targets,)
+        return (nats * self._weighting.weights(is_target)).mean()
+
+    def _embedded(
+        self, vectors: torch.Tensor, query_residuals: torch.Tensor, item_residuals: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """q and v of titles, each (titles, width); vectors: t of the same titles."""
+        queries = self.log_scale.exp() * (vectors @ self.projection + query_residuals)
+        return queries, vectors + item_residuals
+
+    def _purchases_before(
+        self, places: torch.Tensor, is_target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last purchases before each target, the last first, and their recency logits, -inf
+        where a history is shorter; each (targets, recent).
+
+        A history a b c, with two recent purchases, has the targets b and c:
+
+            target b    a  (none)        target c    b  a
+        """
+        users, last = is_target.nonzero(as_tuple=True)  # target number k + 1 follows purchase k
+        back = last[:, None] - torch.arange(len(self.recency_logits), device=last.device)
+        logits = torch.where(back >= 0, self.recency_logits, -torch.inf)
+        return places[users[:, None], back.clamp(min=0)], logits
+
+    def _residuals(self, weights: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
+        """Residual embeddings of titles after dropout, (candidates, width)."""
+        return functional.dropout(
+            embedding_lookup(weights, candidates), self._settings.residual_dropout, self.training
+        )
+
+    def _candidates(self, needed: torch.Tensor) -> torch.Tensor:
+        """The titles of a step's softmax, int64 (candidates,), ascending: all, or, where there are
+        more than `candidates`, as many drawn ones besides those that are needed."""
+        titles = len(self._lengths)
+        if titles <= self._settings.candidates:
+            return torch.arange(titles, device=needed.device)
+        drawn = torch.randperm(titles)[: self._settings.candidates].to(needed.device)
+        candidates: torch.Tensor = torch.cat([needed, drawn]).unique()
+        return candidates
+
+    def _encoded(self, candidates: torch.Tensor) -> torch.Tensor:
+        """t of titles, float32 (candidates, width). Titles of similar length are encoded together,
+        so that little is padded."""
+        lengths = self._lengths[candidates.cpu()]
+        order = lengths.argsort(stable=True)
+        parts = [
+            self._sentence_vectors(candidates[part.to(candidates.device)], lengths[part])
+            for part in order.split(_MAX_TITLES_PER_PASS)
+        ]
+        vectors = torch.cat(parts)[order.argsort().to(candidates.device)]  # back in their own order
+        unit: torch.Tensor = functional.normalize(vectors.float(), dim=-1)
+        return unit
+
+    def _sentence_vectors(self, titles: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(titles, width), of any length. lengths: of their tokens, on the CPU."""
+        longest = -(-int(lengths.max()) // _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE
+        ids = self._tokens[titles, :longest]  # (titles, longest)
+        mask = torch.arange(ids.shape[1]) < lengths[:, None]
+        features = {"input_ids": ids, "attention_mask": mask.long().to(ids.device)}
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda):
+            vectors: torch.Tensor = self.encoder(features)["sentence_embedding"]
+        return vectors
+
+
+def _log_partition(
+    queries: torch.Tensor, items: torch.Tensor, purchases: torch.Tensor
+) -> torch.Tensor:
+    """log Σ_{j ≠ i} exp(q_i · v_j) for each purchase i, float32 of the shape of `purchases`.
+
+    Purchases that occur several times are summed over once.
+    """
+    distinct, places = purchases.unique(return_inverse=True)
+    logits = embedding_lookup(queries, distinct) @ items.T  # (distinct, candidates)
+    sums = logits.scatter(1, distinct[:, None], -torch.inf).logsumexp(1)  # (distinct,)
+    return embedding_lookup(sums[:, None], places).squeeze(-1)
+
+
+def _to_numpy(weights: torch.Tensor) -> Array:
+    array: Array = weights.detach().cpu().numpy()
+    return array

@@ -1,0 +1,116 @@
+"""The dual encoder as a ranker: a mixture of what each of the last purchases makes likely next.
+
+With purchases i = 1 … n, gate g_i from the purchase's recency and title, and p(j | i) from the
+dot product of the query embedding of i and the item embedding of j:
+
+    p(j) = Σ_i g_i · p(j | i),   score s(j) = log p(j)
+
+A mean of the purchases would look for something between them; a mixture finds what goes with one
+of them. Knows arrays (embeddings.py), not the encoder that made them; needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from gloss.arrays import Array
+from gloss.artifacts import Draft
+from gloss.data.catalogue import Catalogue
+from gloss.data.histories import History
+from gloss.progress import Progress
+from gloss.rankers.dual_encoder.embeddings import KIND, DualEncoderEmbeddings, read_embeddings
+from gloss.rankers.dual_encoder.settings import DualEncoderSettings
+from gloss.rankers.ranker import Need, RankerSpec, RankerTraining, RankRequest
+from gloss.rankers.scoring import ScoredHistory, rank_by_scores, rows_of
+from gloss.rankers.sources import RankerSources
+from gloss.rankings.table import RankingTable
+
+__all__ = ["SPEC", "DualEncoder"]
+
+_BATCH_USERS = 512
+_BATCH_BYTES = 2**30
+"""At most so many users at once, and fewer where their arrays would need more bytes than these."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DualEncoder:
+    """Embeddings of the catalogue's titles, and how likely each is after each."""
+
+    embeddings: DualEncoderEmbeddings
+    catalogue: Catalogue
+
+    def rank(self, request: RankRequest) -> RankingTable:
+        """Everybody's list by the module's formula.
+
+        An item is there because of the purchase with the largest term in its sum.
+        """
+        bytes_per_user = 4 * self._recent * len(self.embeddings.query_embeddings)
+        users = max(1, min(_BATCH_USERS, _BATCH_BYTES // bytes_per_user))
+        return rank_by_scores(request, self.catalogue, self._score, batch_users=users)
+
+    @property
+    def _recent(self) -> int:
+        """Purchases that count."""
+        return len(self.embeddings.recency_logits)
+
+    def _score(self, histories: Sequence[History]) -> Iterator[ScoredHistory]:
+        known = self.embeddings
+        recent = [history.items[-self._recent :] for history in histories]
+        titles = [known.title_rows[rows_of(items, self.catalogue)] for items in recent]
+        # Each title is looked up once for all users who bought it.
+        distinct = np.unique(np.concatenate(titles))
+        next_given = known.next_probabilities(distinct)  # (distinct, titles), p(j | i)
+        for items, bought in zip(recent, titles, strict=True):
+            gates = known.mixture_gate(bought)[:, None]  # (purchases, 1)
+            terms = gates * next_given[np.searchsorted(distinct, bought)]  # (purchases, titles)
+            with np.errstate(divide="ignore"):  # what cannot be next has the score -inf
+                scores = np.log(terms.sum(axis=0))[known.title_rows]  # (catalogue,)
+            yield ScoredHistory(items, scores, partial(_contributions, terms, known.title_rows))
+
+
+def _contributions(terms: Array, titles: Array, rows: Array) -> Array:
+    """(purchases, rows). terms: (purchases, titles); titles: int64 (catalogue,), of each item."""
+    contributions: Array = terms[:, titles[rows]]
+    return contributions
+
+
+def _fit(
+    draft: Draft,
+    sources: RankerSources,
+    settings: DualEncoderSettings,
+    *,
+    seed: int,
+    progress: Progress,
+) -> None:
+    from gloss.rankers.dual_encoder.training import train_dual_encoder
+
+    train_dual_encoder(
+        draft,
+        sources.encoder,
+        sources.dataset.train(),
+        sources.catalogue,
+        settings=settings,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def _reads_encoder(settings: DualEncoderSettings) -> frozenset[Need]:
+    return frozenset({"encoder"})
+
+
+def _build(sources: RankerSources, settings: DualEncoderSettings) -> DualEncoder:
+    return DualEncoder(read_embeddings(sources.trained(SPEC).path), sources.catalogue)
+
+
+SPEC = RankerSpec(
+    name="dual-encoder",
+    label="Dual encoder",
+    settings=DualEncoderSettings,
+    build=_build,
+    training=RankerTraining(kind=KIND, fit=_fit, needs=_reads_encoder),
+)

@@ -1,0 +1,181 @@
+"""The seam of rankers: what one is asked, what it answers, and how it is declared.
+
+A ranker is one file that ends with its `RankerSpec`, and one line in the tuple of
+rankers/specs.py: settings, stages, commands, report and pipeline read that tuple. docs/extending.md
+shows one from beginning to end. Its tests inherit `gloss.testing.rankers.RankerContract`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
+
+from pydantic import Field
+
+from gloss.artifacts import Draft
+from gloss.config import HistoryLength, Settings
+from gloss.data.catalogue import ItemId
+from gloss.data.histories import History
+from gloss.errors import ConfigError
+from gloss.progress import Progress, silent
+from gloss.rankings.table import RankingTable
+
+if TYPE_CHECKING:
+    from gloss.rankers.sources import RankerSources
+
+__all__ = [
+    "CHECKPOINTS",
+    "Need",
+    "NoSettings",
+    "RankRequest",
+    "Ranker",
+    "RankerSpec",
+    "RankerTraining",
+    "RecentPurchases",
+]
+
+S = TypeVar("S", bound=Settings)
+S_contra = TypeVar("S_contra", bound=Settings, contravariant=True)
+
+CHECKPOINTS = "checkpoints"
+"""The folder in a draft for the state of an unfinished training; removed when it is finished."""
+
+Need = Literal["items", "index", "title-vectors", "encoder"]
+"""What a ranker may be made from besides the data set; see `RankerSources`.
+
+items: the items of an index, where one is given, instead of the data set's; index: a retriever;
+title-vectors: a vector for each item, from its title; encoder: a sentence encoder.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RankRequest:
+    """A list for each of these users.
+
+    histories: their purchases, all of items that the ranker knows; length: items in a list, at
+    most; exclude_seen: leave out what stands in the user's history. Raises ConfigError for a length
+    below 1.
+    """
+
+    histories: Sequence[History]
+    length: int
+    exclude_seen: bool
+    progress: Progress = silent
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise ConfigError(f"a list holds at least 1 item, not {self.length}")
+
+    def excluded(self, history: History) -> frozenset[ItemId]:
+        """The items that this user's list leaves out."""
+        return frozenset(history.items) if self.exclude_seen else frozenset()
+
+
+class Ranker(Protocol):
+    """Ranks the catalogue for anybody; what is slow was done before, when it was built."""
+
+    def rank(self, request: RankRequest) -> RankingTable:
+        """Everybody's list, best first, in the order of the histories.
+
+        Items of a list are distinct, and equal scores stand in the order of the catalogue. A list
+        does not depend on who else is asked for. Without a purchase it is empty, unless the ranker
+        says otherwise.
+        """
+        ...
+
+
+class NoSettings(Settings):
+    """For rankers with nothing to set."""
+
+
+class RecentPurchases(Settings):
+    """A user as the last purchases of the history, later ones counting more."""
+
+    recent: HistoryLength = Field(
+        10, description="Purchases of a history that count: the last ones."
+    )
+    decay: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="The weight of a purchase relative to the one after it: the last purchase has "
+        "weight 1, the one before it `decay`, then `decay`^2, …",
+    )
+
+
+def needs_nothing(settings: Settings) -> frozenset[Need]:
+    """For rankers that are made from the data set alone."""
+    return frozenset()
+
+
+def _nothing_to_install() -> None:
+    pass
+
+
+class Fit(Protocol[S_contra]):
+    """Trains a ranker into a draft, and sets what its summary says.
+
+    `draft.path / CHECKPOINTS` exists. A training that is called again on the same draft goes on
+    where it stopped, and ends with the same bytes.
+    """
+
+    def __call__(
+        self,
+        draft: Draft,
+        sources: RankerSources,
+        settings: S_contra,
+        /,
+        *,
+        seed: int,
+        progress: Progress,
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RankerTraining(Generic[S]):
+    """How a ranker is trained before it is built.
+
+    kind: of the artefact that the training fills; needs: what the training reads.
+    """
+
+    kind: str
+    fit: Fit[S]
+    needs: Callable[[S], frozenset[Need]] = needs_nothing
+
+
+@dataclass(frozen=True, slots=True)
+class RankerSpec(Generic[S]):
+    """What the rest of GLoSS knows of a ranker.
+
+    name: in commands, settings, manifests and folders. label: in reports. settings: the section of
+    an experiment that is the ranker's own. build: makes the ranker; one that is trained finds its
+    artefact with `sources.trained(SPEC)`. needs: what it is built from, which may depend on its
+    settings. training: None for a ranker that needs none. without_vectors: the settings with which
+    it needs no title vectors, where its usual ones do. require_installed: raises MissingExtraError
+    when an extra is missing, before any work is done.
+    """
+
+    name: str
+    label: str
+    settings: type[S]
+    build: Callable[[RankerSources, S], Ranker]
+    needs: Callable[[S], frozenset[Need]] = needs_nothing
+    training: RankerTraining[S] | None = None
+    without_vectors: S | None = None
+    require_installed: Callable[[], None] = _nothing_to_install
+
+    @property
+    def section(self) -> str:
+        """The name of the ranker's settings below `rankers`.
+
+        >>> from gloss.rankers.word_overlap import SPEC
+        >>> SPEC.section
+        'word_overlap'
+        """
+        return self.name.replace("-", "_")
+
+    def all_needs(self, settings: S) -> frozenset[Need]:
+        """What the ranker is trained and built from."""
+        trained = self.training.needs(settings) if self.training else frozenset()
+        return self.needs(settings) | trained

@@ -1,0 +1,1 @@
+"""SASRec: a small causal transformer over items."""

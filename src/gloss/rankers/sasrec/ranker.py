@@ -1,0 +1,127 @@
+"""SASRec as a ranker: the items that trained networks hold most likely next.
+
+Needs no torch to be imported; training and ranking import it when they begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gloss.artifacts import Draft
+from gloss.data.catalogue import Catalogue
+from gloss.data.histories import History
+from gloss.errors import require_extra
+from gloss.progress import Progress
+from gloss.rankers.ranker import CHECKPOINTS, Need, RankerSpec, RankerTraining, RankRequest
+from gloss.rankers.sasrec.settings import SASRecSettings
+from gloss.rankers.scoring import ScoredHistory, dot_products, rank_by_scores, rows_of
+from gloss.rankers.sources import RankerSources
+from gloss.rankings.table import RankingTable
+
+if TYPE_CHECKING:
+    from gloss.rankers.sasrec.ensemble import Ensemble
+
+__all__ = ["SPEC", "SASRec"]
+
+_BATCH_USERS = 512
+"""Users whose scores for the whole catalogue are held at once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SASRec:
+    """Networks that were trained with different seeds, whose log-probabilities are averaged."""
+
+    ensemble: Ensemble
+    catalogue: Catalogue
+
+    def rank(self, request: RankRequest) -> RankingTable:
+        """Everybody's list: the likeliest items, scored by log-probability.
+
+        An item is there because of the purchase whose embedding (of the first network) is most like
+        its own.
+        """
+        return rank_by_scores(request, self.catalogue, self._score, batch_users=_BATCH_USERS)
+
+    def _score(self, histories: Sequence[History]) -> Iterator[ScoredHistory]:
+        embeddings = self.ensemble.vectors  # (catalogue, width)
+        scores = self.ensemble.log_probabilities(histories, self.catalogue)  # (users, catalogue)
+        for history, row in zip(histories, scores, strict=True):
+            purchases = embeddings[rows_of(history.items, self.catalogue)]  # (purchases, width)
+            yield ScoredHistory(history.items, row, partial(dot_products, purchases, embeddings))
+
+
+def network_file(number: int) -> str:
+    """Where the weights of a network lie in the artefact."""
+    return f"network-{number}.safetensors"
+
+
+def _fit(
+    draft: Draft,
+    sources: RankerSources,
+    settings: SASRecSettings,
+    *,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Train network after network; a file that stands there under its own name is whole."""
+    from gloss.rankers.sasrec.network import count_parameters, save_network
+    from gloss.rankers.sasrec.training import train_network
+
+    for number in range(settings.networks):
+        if (draft.path / network_file(number)).is_file():
+            continue
+        network, losses = train_network(
+            sources.dataset.train(),
+            sources.catalogue,
+            vectors=sources.title_vectors if settings.text else None,
+            settings=settings,
+            seed=seed + number,
+            checkpoint=draft.path / CHECKPOINTS / f"{number}.pt",
+            progress=progress,
+        )
+        draft.write_lines(f"losses-{number}.jsonl", losses)
+        written = draft.path / CHECKPOINTS / network_file(number)
+        save_network(network, written)
+        written.replace(draft.path / network_file(number))
+    draft.summary["parameters"] = count_parameters(draft.path / network_file(0))
+
+
+def _build(sources: RankerSources, settings: SASRecSettings) -> SASRec:
+    _require_installed()
+    from gloss.rankers.sasrec.ensemble import Ensemble
+    from gloss.rankers.sasrec.network import load_network
+
+    folder = sources.trained(SPEC).path
+    networks = [
+        load_network(
+            folder / network_file(number),
+            sources.catalogue,
+            vectors=sources.title_vectors if settings.text else None,
+            settings=settings,
+        )
+        for number in range(settings.networks)
+    ]
+    return SASRec(Ensemble(networks), sources.catalogue)
+
+
+def _needs(settings: SASRecSettings) -> frozenset[Need]:
+    return frozenset({"title-vectors"}) if settings.text else frozenset()
+
+
+def _require_installed() -> None:
+    require_extra("SASRec", "train", "torch", "safetensors")
+
+
+SPEC = RankerSpec(
+    name="sasrec",
+    label="SASRec",
+    settings=SASRecSettings,
+    build=_build,
+    needs=_needs,
+    training=RankerTraining(kind="sasrec", fit=_fit, needs=_needs),
+    without_vectors=SASRecSettings(text=False),
+    require_installed=_require_installed,
+)

@@ -1,0 +1,39 @@
+"""Every ranker, in one tuple: the place to add one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gloss.errors import ConfigError, did_you_mean
+from gloss.rankers import (
+    last_item,
+    popularity,
+    title_similarity,
+    transitions,
+    word_overlap,
+)
+from gloss.rankers.dual_encoder import ranker as dual_encoder
+from gloss.rankers.ranker import RankerSpec
+from gloss.rankers.sasrec import ranker as sasrec
+
+__all__ = ["RANKERS", "ranker_named"]
+
+RANKERS: tuple[RankerSpec[Any], ...] = (
+    popularity.SPEC,
+    last_item.SPEC,
+    transitions.SPEC,
+    transitions.SECOND_ORDER,
+    title_similarity.SPEC,
+    word_overlap.SPEC,
+    dual_encoder.SPEC,
+    sasrec.SPEC,
+)
+
+
+def ranker_named(name: str) -> RankerSpec[Any]:
+    """The ranker of that name; ConfigError, naming the nearest, if there is none."""
+    for spec in RANKERS:
+        if spec.name == name:
+            return spec
+    hint = did_you_mean(name, (spec.name for spec in RANKERS))
+    raise ConfigError(f"unknown ranker {name!r} ({hint})")

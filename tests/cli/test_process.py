@@ -1,0 +1,94 @@
+"""The process behind the command: signals, and what others wrote, on a terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+
+RED = "\x1b[31mred\x07"
+
+
+@contextmanager
+def waiting(folder: Path, **how: Any) -> Iterator[tuple[subprocess.Popen[str], TextIO]]:
+    """A `gloss` process that waits for histories from a pipe, and the pipe's other end."""
+    pipe = folder / "histories.jsonl"
+    os.mkfifo(pipe)
+    call = "from gloss.cli.main import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", call, "recommend", "-m", folder, "--histories", pipe],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **how,
+    )
+    try:
+        with pipe.open("w") as end:  # opened when the process has begun to read
+            yield process, end
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_with_one_line_and_the_code_of_shells(tmp_path, number):
+    with waiting(tmp_path) as (process, _):
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert (out, err) == ("", f"error: stopped by {number.name}\n")
+    assert process.returncode == 128 + number
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
+    """As under nohup."""
+    hung_up = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
+    with waiting(tmp_path, **hung_up) as (process, end):
+        process.send_signal(signal.SIGHUP)
+        end.write("no JSON\n")
+        end.close()
+        _, err = process.communicate(timeout=60)
+    assert "histories.jsonl:1 is not JSON" in err
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("run", RED),
+        ("run", "none.yaml", RED),
+        ("report", RED),
+        ("recommend", "-m", RED, "--history", "x"),
+        ("prepare", "amazon", "--category", RED, "-o", "x"),
+        ("evaluate", "-r", RED, "-d", RED),
+        ("models", "pull", RED),
+        ("baseline", RED, "-d", "x", "-o", "y"),
+        (RED,),
+        ("prepare", RED),
+        ("doctor", f"--{RED}"),
+        ("index", "-d", "x", "-o", "y", "--retriever", RED),
+        ("prepare", "shop", "-o", "x", "--users", RED),
+    ],
+    ids=lambda call: " ".join(call).encode("unicode_escape").decode(),
+)
+def test_an_escape_sequence_in_an_argument_is_never_printed_raw(gloss, call):
+    said = gloss(*call)
+    assert said.code in (1, 2)
+    assert "\x1b" not in said.out + said.err
+    assert "\x07" not in said.out + said.err
+
+
+def test_a_line_break_in_a_path_stays_on_the_line(gloss, tmp_path):
+    said = gloss("report", tmp_path / "a\nerror: b")
+    assert said.error == f"{tmp_path}/a error: b is neither a run folder nor an evaluation"
+
+
+def test_a_path_of_bytes_that_are_no_text_is_shown(gloss, tmp_path):
+    path = Path(os.fsdecode(b"\xff.yaml"))
+    assert gloss("run", path).error == "\\udcff.yaml does not exist"

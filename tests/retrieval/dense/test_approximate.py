@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gloss.errors import ConfigError, InputError, MissingExtraError
+from gloss.retrieval.dense import approximate
+from gloss.retrieval.dense.approximate import Approximate, neighbours_of
+from gloss.retrieval.dense.nearest import Exhaustive
+
+pytest.importorskip("faiss", reason='needs the extra "faiss"')
+
+ROWS, K = 3000, 10
+
+
+def unit(rows: int, seed: int) -> np.ndarray:
+    """Vectors of length 1 about a few centres, as titles are."""
+    random = np.random.default_rng(seed)
+    centres = np.random.default_rng(0).standard_normal((40, 32))
+    vectors = centres[random.integers(40, size=rows)] + random.standard_normal((rows, 32))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+VECTORS, QUERIES = unit(ROWS, 1), unit(50, 2)
+
+
+@pytest.fixture(scope="module", params=["hnsw", "ivf"])
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def made(kind) -> Approximate:
+    return Approximate.build(VECTORS, kind)
+
+
+def overlap(rows: np.ndarray, others: np.ndarray) -> float:
+    pairs = zip(rows.tolist(), others.tolist(), strict=True)
+    return float(np.mean([len({*one} & {*other}) / K for one, other in pairs]))
+
+
+def test_it_finds_nearly_what_comparing_with_all_finds(made):
+    rows, products = made.search(QUERIES, K)
+    exact, _ = Exhaustive(VECTORS).search(QUERIES, K)
+    assert overlap(rows, exact) > 0.95
+    expected = np.einsum("qd,qkd->qk", QUERIES, VECTORS[rows])
+    assert products == pytest.approx(expected, abs=1e-5)
+    assert (np.diff(products, axis=1) <= 0).all()
+
+
+def test_equal_products_stand_by_row():
+    twice = np.concatenate([VECTORS, VECTORS])
+    rows, _ = Approximate.build(twice, "hnsw").search(VECTORS[:20], 2)
+    found = [[row, row + ROWS] for row in range(20)]
+    assert np.mean([pair in found for pair in rows.tolist()]) > 0.9
+    assert all(first < second for first, second in rows.tolist())
+
+
+def test_saved_it_finds_the_same(made, tmp_path):
+    made.save(tmp_path / "index")
+    loaded = Approximate.load(tmp_path / "index")
+    for one, other in zip(made.search(QUERIES, K), loaded.search(QUERIES, K), strict=True):
+        assert (one == other).all()
+
+
+def test_rows_added_later_are_found_at_once(kind):
+    grown = Approximate.build(VECTORS[:-100], kind)
+    taken = neighbours_of(VECTORS, kind, grown_from=grown)
+    assert taken is grown
+    assert len(taken) == ROWS
+    rows, products = taken.search(VECTORS[-100:], 1)
+    assert (rows[:, 0] == np.arange(ROWS - 100, ROWS)).mean() > 0.95
+    assert products.max() == pytest.approx(1, abs=1e-5)
+
+
+def test_more_than_there_is_cannot_be_found(made):
+    rows, products = made.search(QUERIES[:2], 2 * ROWS)
+    assert rows.shape == (2, ROWS)
+    assert (products[rows < 0] < 0).all()
+    with pytest.raises(ConfigError, match="at least 1, not 0"):
+        made.search(QUERIES, 0)
+
+
+def test_few_vectors_are_compared_one_by_one(monkeypatch):
+    assert isinstance(neighbours_of(VECTORS, "auto"), Exhaustive)
+    monkeypatch.setattr(approximate, "APPROXIMATE_FROM", ROWS)
+    assert isinstance(neighbours_of(VECTORS, "auto"), Approximate)
+    assert isinstance(neighbours_of(VECTORS, "exact"), Exhaustive)
+
+
+def test_cells_need_rows():
+    with pytest.raises(InputError, match="3 titles are too few for 6 cells"):
+        Approximate.build(VECTORS[:3], "ivf")
+
+
+def test_without_faiss_auto_is_exact_and_asking_names_the_extra(monkeypatch):
+    monkeypatch.setattr(approximate, "APPROXIMATE_FROM", 1)
+    monkeypatch.setattr(approximate, "find_spec", lambda name: None)
+    assert isinstance(neighbours_of(VECTORS, "auto"), Exhaustive)
+    with pytest.raises(MissingExtraError, match=r'pip install "\.\[faiss\]"'):
+        neighbours_of(VECTORS, "hnsw")
