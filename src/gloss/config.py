@@ -7,16 +7,17 @@ a ranker or retriever stand in its own room, and experiment/settings.py puts all
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     model_validator,
 )
 
-from gloss.choices import Cut, DecodingMode, Quantization
+from gloss.choices import Cut, DecodingMode, Quantization, SplitRule
 
 __all__ = [
     "AS_IT_IS",
@@ -29,10 +30,13 @@ __all__ = [
     "LearningRate",
     "ListLength",
     "Loading",
+    "LogRules",
     "LoraModel",
     "LoraTraining",
     "ModelSettings",
     "Networks",
+    "PresetData",
+    "PresetName",
     "Ranking",
     "ScratchModel",
     "Seed",
@@ -73,40 +77,145 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _as_sources(value: Any) -> Any:
+    """One source or several, as the texts that were typed."""
+    several = value if isinstance(value, list | tuple) else [value]
+    return tuple(str(each) if isinstance(each, Path) else each for each in several)
+
+
+Sources = Annotated[tuple[str, ...], BeforeValidator(_as_sources)]
+Purchases = Annotated[int, Field(ge=0, le=MAX_USERS)]
+
+_SPLIT: Any = Field(
+    "paper", description="Who trains on the second-last purchase (docs/protocol.md)."
+)
+_BAD_LINES: Any = Field(0, description="Malformed lines that are left out; more are an error.")
+_K_CORE: Any = Field(
+    0, description="Keep the k-core: users and items with at least so many purchases."
+)
+
+
 class ShopData(Settings):
     """The built-in synthetic shop."""
 
-    source: Literal["shop"] = "shop"
-    users: Users = 3000
-    seed: Seed = 0
-    split: Literal["paper", "leave-one-out"] = "paper"
+    source: Literal["shop"] = Field("shop", description="Where the data come from.")
+    users: Users = Field(3000, description="How many people buy there.")
+    seed: Seed = Field(0, description="Another seed, another shop.")
+    split: SplitRule = _SPLIT
 
 
 class AmazonData(Settings):
-    """A category of the Amazon files of 2014, in `folder` or, without one, fetched."""
+    """A category of the Amazon reviews."""
 
-    source: Literal["amazon"]
-    category: str
-    folder: Path | None = None
-    mirrors: tuple[str, ...] = ()
-    max_bad_lines: int = Field(0, ge=0)
-    split: Literal["paper", "leave-one-out"] = "paper"
+    source: Literal["amazon"] = Field(description="Where the data come from.")
+    category: str = Field(description="beauty, toys, sports, or a name in the original files.")
+    edition: Literal["2014", "2018", "2023"] = Field(
+        "2014", description="The year of the files, whose names and fields differ."
+    )
+    folder: Path | None = Field(
+        None, description="The folder of the original files (default: downloaded, 2014 only)."
+    )
+    mirrors: tuple[str, ...] = Field((), description="Addresses to download from.")
+    min_purchases: Purchases = _K_CORE
+    max_bad_lines: Purchases = _BAD_LINES
+    split: SplitRule = _SPLIT
 
 
-class TableData(Settings):
-    """Your own tables; see `gloss prepare table --help` for the columns."""
+class LogRules(Settings):
+    """What is kept of a log, whatever it was read from."""
 
-    source: Literal["table"]
-    interactions: Path
-    items: Path
-    user: str = "user"
-    item: str = "item"
-    time: str | None = "time"
-    title: str = "title"
-    item_in_items: str | None = None
-    min_purchases: int = Field(0, ge=0)
-    max_bad_lines: int = Field(0, ge=0)
-    split: Literal["paper", "leave-one-out"] = "paper"
+    source: str = Field(description="Where the data come from.")
+    where: str | None = Field(
+        None, description="A SQL expression on columns; rows for which it is not true are left out."
+    )
+    drop_repeats: bool = Field(
+        False, description="Leave out purchases of what the user bought just before."
+    )
+    min_purchases: Purchases = _K_CORE
+    min_user_purchases: Purchases = Field(0, description="Leave out users with fewer, once.")
+    min_item_purchases: Purchases = Field(0, description="Leave out items with fewer, once.")
+    unknown_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Warn if more of the purchases name items that the catalogue lacks.",
+    )
+    max_bad_lines: Purchases = _BAD_LINES
+    split: SplitRule = _SPLIT
+
+
+class TableData(LogRules):
+    """Your own tables, in any format that docs/data.md names.
+
+    Sources are files, folders, globs, https:// addresses, addresses of databases, hf:// names or
+    "-" for standard input; several are one log. Columns go by name, or by number from 1 where there
+    is no head. What is not set about how files and times are written is detected."""
+
+    source: Literal["table"] = Field(description="Where the data come from.")
+    interactions: Sources = Field(description="The sources of the purchases.")
+    items: Sources = Field(
+        (), description="The sources of the titles (default: they stand beside the purchases)."
+    )
+    sql: str | None = Field(None, description="Query for the purchases of a database.")
+    items_sql: str | None = Field(None, description="Query for the items of a database.")
+    user: str = Field("user", description="Column of the user, or of the session.")
+    item: str = Field("item", description="Column of the item.")
+    time: str | None = Field("time", description="Column of the time; null: the rows are in order.")
+    title: str = Field("title", description="Column of the title.")
+    item_in_items: str | None = Field(
+        None, description="Column of the item in `items`, if it differs."
+    )
+    group: str | None = Field(
+        None, description="Column of items that variants of one product share."
+    )
+    columns: tuple[str, ...] = Field(
+        (), description='Further columns of items that are kept; "*" for all.'
+    )
+    list_separator: str | None = Field(
+        None, description="What stands between items where a row holds a user's whole list."
+    )
+    delimiter: str | None = Field(None, description='Between columns: "," ";" tab "|" "::" …')
+    encoding: str | None = Field(None, description="utf-8, utf-16, cp1252, latin-1, …")
+    quote: str | None = Field(None, description='Around fields; "" if a quote is a letter.')
+    header: bool | None = Field(None, description="Whether the first row names the columns.")
+    decimal: Literal[".", ","] = Field(".", description="The decimal point of numbers.")
+    items_delimiter: str | None = Field(None, description="`delimiter`, of items alone.")
+    items_encoding: str | None = Field(None, description="`encoding`, of items alone.")
+    items_quote: str | None = Field(None, description="`quote`, of items alone.")
+    items_header: bool | None = Field(None, description="`header`, of items alone.")
+    time_format: str | None = Field(None, description='How dates are spelled: "%d/%m/%Y %H:%M".')
+    time_unit: Literal["s", "ms", "us", "ns", "none"] | None = Field(
+        None, description="The unit of times that are numbers; none: plain numbers."
+    )
+    missing: tuple[str, ...] | None = Field(
+        None, description='Words for no value, in place of "", NULL, nan, <NA> and \\N.'
+    )
+    drop_leading_zeros: bool = Field(False, description="0042 and 42 are the same id.")
+    keep_unbought: bool = Field(True, description="Whether items that nobody bought stay.")
+
+
+PresetName = Literal[
+    "hm",
+    "instacart",
+    "lastfm",
+    "mind",
+    "movielens-100k",
+    "movielens-1m",
+    "movielens-25m",
+    "online-retail",
+    "recbole",
+    "retailrocket",
+    "steam",
+    "yelp",
+]
+
+
+class PresetData(LogRules):
+    """A public data set by its name (docs/data.md)."""
+
+    source: Literal["preset"] = Field(description="Where the data come from.")
+    preset: PresetName = Field(description="The name of the data set.")
+    folder: Path = Field(description="The folder with its files as they are published.")
 
 
 class ScratchModel(Settings):

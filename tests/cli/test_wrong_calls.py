@@ -153,8 +153,8 @@ def test_a_category_that_is_not_there_is_named(gloss, tmp_path):
         ("log.csv", "items.csv", ["--min-purchases", "9"], "nothing is left to recommend"),
         ("log.csv", "none.csv", [], "none.csv does not exist"),
         ("none.csv", "items.csv", [], "none.csv does not exist"),
-        ("notes.txt", "items.csv", [], "notes.txt is in no known format"),
-        (".", "items.csv", [], "is in no known format"),
+        ("notes.txt", "items.csv", [], "notes.txt: no delimiter can be told"),
+        (".", "items.csv", [], "empty.csv has no column 'user'"),
     ],
 )
 def test_tables_that_cannot_be_read_are_named(gloss, files, log, items, options, said):

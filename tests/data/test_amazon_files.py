@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gloss.data.amazon import _SKIPPABLE, file_names, read_amazon
 from gloss.data.dataset import PurchaseLog
+from gloss.data.readers.amazon import _SKIPPABLE, file_names, read_amazon
 from gloss.errors import InputError, UsageError
 
 REVIEWS = [("u1", "a", 1), ("u2", "a", 2), ("u1", "b", 3)]

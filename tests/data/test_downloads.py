@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gloss.data import downloads
-from gloss.data.downloads import MIRRORS, fetch_amazon
+from gloss.data.readers import downloads
+from gloss.data.readers.downloads import MIRRORS, fetch_amazon
 from gloss.errors import InputError, UsageError
 
 REVIEWS, METADATA = "reviews_Beauty_5.json.gz", "meta_Beauty.json.gz"

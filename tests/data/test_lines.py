@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gloss.data.lines import BadLine, BadLines, parse_lines, read_lines, repair_text
+from gloss.data.readers.lines import BadLine, BadLines, parse_lines, read_lines, repair_text
 from gloss.errors import InputError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gloss.data.dataset import PreparedData, PurchaseLog, prepare
-from gloss.data.shop import MAX_PURCHASES, MIN_PURCHASES, make_shop
+from gloss.data.readers.shop import MAX_PURCHASES, MIN_PURCHASES, make_shop
 from gloss.errors import ConfigError
 
 
@@ -99,11 +99,16 @@ def recall_at_5(data: PreparedData, scores: np.ndarray) -> float:
     """scores: (last item, candidate). Bought items are left out, ties go to the lower row."""
     row = rows(data)
     hits = 0
-    for example in data.splits.test:
-        found = scores[row[example.history[-1]]].copy()
-        found[[row[item] for item in example.history]] = -np.inf
-        hits += row[example.target] in np.argsort(-found, kind="stable")[:5]
-    return hits / len(data.splits.test)
+    tests = data.splits.test.collect()
+    for _, history, target in tests.iter_rows():
+        found = scores[row[history[-1]]].copy()
+        found[[row[item] for item in history]] = -np.inf
+        hits += row[target] in np.argsort(-found, kind="stable")[:5]
+    return hits / tests.height
+
+
+def seen(data: PreparedData) -> list[list[str]]:
+    return [[*before, last] for _, before, last in data.splits.train.collect().iter_rows()]
 
 
 def rows(data: PreparedData) -> dict[str, int]:
@@ -111,7 +116,7 @@ def rows(data: PreparedData) -> dict[str, int]:
 
 
 def popularity_scores(data: PreparedData) -> np.ndarray:
-    bought = Counter(item for history in data.splits.train for item in history.items)
+    bought = Counter(item for items in seen(data) for item in items)
     counts = np.array([bought[item] for item in data.items["item"]], dtype=float)
     return np.tile(counts, (counts.size, 1))
 
@@ -127,7 +132,7 @@ def title_scores(data: PreparedData) -> np.ndarray:
 def transition_scores(data: PreparedData) -> np.ndarray:
     row = rows(data)
     counts = np.zeros((len(row), len(row)))
-    for history in data.splits.train:
-        for here, there in pairwise(history.items):
+    for items in seen(data):
+        for here, there in pairwise(items):
             counts[row[here], row[there]] += 1
     return counts

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gloss.data.titles import MAX_WORDS, TitleStyle, clean_title
+from gloss.data.titles import MAX_WORDS, TitleStyle, clean_title, has_words
 
 STYLES: tuple[TitleStyle, ...] = ("paper", "fair")
 
@@ -52,8 +52,47 @@ def test_terminal_escapes_lose_their_power() -> None:
     assert clean_title("\x1b[31mred\x00\x9b1m", "fair") == "[31mred 1m"
 
 
-def test_markup_is_text() -> None:
-    assert clean_title("<script>alert(1)</script>", "fair") == "<script>alert(1)</script>"
+@pytest.mark.parametrize(
+    ("raw", "fair"),
+    [
+        ("<b>Blue</b> kite <br/>", "Blue kite"),
+        ("Blue<br>kite", "Blue kite"),
+        ("H<sub>2</sub>O", "H2O"),
+        ("&lt;b&gt;Blue&lt;/b&gt; kite", "Blue kite"),
+        ('<a href="x">Kite</a><!-- old -->', "Kite"),
+        ("<script>alert(1)</script>", "alert(1)"),
+        ("I <3 kites, a < b > c", "I <3 kites, a < b > c"),
+        ("<Untitled>", "<Untitled>"),
+    ],
+)
+def test_fair_strips_tags_that_html_knows_and_no_other(raw: str, fair: str) -> None:
+    assert clean_title(raw, "fair") == fair
+    assert clean_title(raw, "paper") == raw
+
+
+@pytest.mark.parametrize(
+    ("raw", "fair"),
+    [
+        ("Cafe\u0301", "Caf\u00e9"),
+        ("ki\u200bte\ufeff", "kite"),
+        ("\u202eReversed\u202c lamp", "Reversed lamp"),
+        ("co\u00adoper", "cooper"),
+        ("kite\u200d \u200clamp", "kite lamp"),
+        ("\U0001f469\u200d\U0001f467 doll", "\U0001f469\u200d\U0001f467 doll"),
+        ("\u0915\u094d\u200d\u0937", "\u0915\u094d\u200d\u0937"),
+        ("\uff26\uff55\uff4c\uff4c", "\uff26\uff55\uff4c\uff4c"),
+    ],
+)
+def test_fair_composes_letters_and_removes_what_cannot_be_seen(raw: str, fair: str) -> None:
+    assert clean_title(raw, "fair") == fair
+
+
+@pytest.mark.parametrize(
+    "raw", ["", "&nbsp;", "<br/>", "\u200b", " \u202e\ufeff", "\x00", "<b> </b>"]
+)
+def test_a_title_of_which_nothing_is_left_has_no_words(raw: str) -> None:
+    assert not has_words(raw)
+    assert has_words(raw + "x")
 
 
 @given(st.text(), st.sampled_from(STYLES))

@@ -144,7 +144,7 @@ def flip(file: Path) -> None:
     "name",
     [
         "model/model.safetensors",
-        "data/items.parquet",
+        "data/catalogue.parquet",
         "generations/part-00003.jsonl",
         "index/data.npy",
         "rankings/gloss/ranking.parquet",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from pydantic import Field
 
 from gloss.arrays import require_positive, top_rows
-from gloss.artifacts import Draft
+from gloss.artifacts import Artifact, Draft
 from gloss.data.catalogue import Catalogue
 from gloss.progress import Progress, silent
 from gloss.retrieval.retriever import Hit, RetrieverSpec, StoredRetriever
@@ -69,7 +68,7 @@ def build(
     return Trigrams(catalogue, settings)
 
 
-def load(folder: Path, catalogue: Catalogue, settings: TrigramSettings) -> Trigrams:
+def load(artifact: Artifact, catalogue: Catalogue, settings: TrigramSettings) -> Trigrams:
     return Trigrams(catalogue, settings)
 
 

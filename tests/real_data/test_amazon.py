@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gloss.data.amazon import read_amazon
 from gloss.data.dataset import Dataset, PreparedData, prepare, save
-from gloss.data.splits import validation_users
+from gloss.data.readers.amazon import read_amazon
 
 SOURCE = Path(__file__).parents[2] / ".." / "shared" / "data" / "amazon2014"
 
@@ -60,27 +59,36 @@ def test_counts_are_the_published_ones(category: str, data: PreparedData) -> Non
 
 
 def test_validation_users_are_the_published_draw(category: str, data: PreparedData) -> None:
-    users = [history.user for history in data.histories]
+    histories = data.histories.collect()
+    users = histories["user"].to_list()
     assert users == sorted(users)
     drawn = random.Random(42).sample(users, int(0.05 * len(users)))
-    assert validation_users(users) == set(drawn)
+    assert set(histories.filter("held_out")["user"]) == set(drawn)
     assert len(drawn) == {"beauty": 1118, "toys": 970}[category]
-    assert {asked.user for asked in data.splits.validation} <= set(drawn)
+    assert set(data.splits.validation.collect()["user"]) <= set(drawn)
 
 
 def test_leave_one_out_asks_everybody_twice(data: PreparedData, category: str) -> None:
-    splits = prepare(read_amazon(category, SOURCE), split="leave-one-out").splits
-    assert len(splits.validation) == len(splits.test) == PUBLISHED[category]["test users"]
-    assert splits.test == data.splits.test
-    seen = {entry.user: len(entry.items) for entry in splits.train}
-    assert all(len(asked.history) == seen[asked.user] + 1 for asked in splits.test)
+    other = prepare(read_amazon(category, SOURCE), split="leave-one-out")
+    splits = other.splits
+    train, validation, test = (
+        part.collect() for part in (splits.train, splits.validation, splits.test)
+    )
+    assert validation.height == test.height == PUBLISHED[category]["test users"]
+    assert test.equals(data.splits.test.collect())
+    seen = {user: len(history) + 1 for user, history, _ in train.iter_rows()}
+    assert all(len(history) == seen[user] + 1 for user, history, _ in test.iter_rows())
 
 
 def test_saved_data_read_back_whole(data: PreparedData, tmp_path: Path) -> None:
     save(data, tmp_path / "data", config={})
     dataset = Dataset.load(tmp_path / "data")
-    assert dataset.histories() == data.histories
-    assert dataset.examples("test") == data.splits.test
+    histories = data.histories.collect()
+    assert [(each.user, list(each.items)) for each in dataset.histories()] == list(
+        histories.select("user", "items").iter_rows()
+    )
+    asked = [(each.user, list(each.history), each.target) for each in dataset.examples("test")]
+    assert asked == data.splits.test.collect().rows()
     assert len(dataset.catalogue("paper")) == data.summary["catalogue"]
     titles = {item.title for item in dataset.catalogue("fair")}
     assert not any("&amp;" in title or "\n" in title for title in titles)

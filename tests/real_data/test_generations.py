@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gloss.data.amazon import read_amazon
 from gloss.data.dataset import Dataset, prepare, save
+from gloss.data.readers.amazon import read_amazon
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.evaluation.protocol import FAIR, PAPER, EvaluationProtocol
 from gloss.experiment import stages

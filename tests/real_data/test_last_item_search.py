@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gloss.data.amazon import read_amazon
 from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset, prepare, save
 from gloss.data.histories import Example
+from gloss.data.readers.amazon import read_amazon
 from gloss.evaluation.evaluate import Evaluation, evaluate
 from gloss.evaluation.protocol import FAIR, PAPER, EvaluationProtocol
 from gloss.evaluation.segments import default_bounds, segments_of

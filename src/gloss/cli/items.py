@@ -75,7 +75,7 @@ def remove(
 
 def _items(table: Path | None, ids: list[str], titles: list[str]) -> list[Item]:
     from gloss.data.catalogue import Item, ItemId
-    from gloss.data.tables import read_item_table
+    from gloss.data.readers.tables import read_item_table
 
     if len(ids) != len(titles):
         raise ConfigError(f"{len(ids)} --item and {len(titles)} --title: give one for each")

@@ -67,7 +67,7 @@ def recommend(
 
 
 def _read(histories: Path) -> list[list[str]]:
-    from gloss.data.lines import input_errors
+    from gloss.data.readers.lines import input_errors
 
     with input_errors(histories):
         lines = histories.read_bytes().split(b"\n")
@@ -78,7 +78,7 @@ def _read(histories: Path) -> list[list[str]]:
 
 
 def _titles(line: bytes, where: str) -> list[str]:
-    from gloss.data.lines import repair_text
+    from gloss.data.readers.lines import repair_text
 
     try:
         titles = loads(line)

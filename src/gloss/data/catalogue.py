@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NewType
+from typing import Any, NewType
 
 from gloss.artifacts import fingerprint_of
 from gloss.errors import InputError
@@ -17,10 +17,12 @@ ItemId = NewType("ItemId", str)
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that can be bought, and the title that it is known by."""
+    """One thing that can be bought, the title that it is known by, and what else is known of it:
+    columns of the catalogue by name (group, category, price, …), typed."""
 
     id: ItemId
     title: str
+    columns: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 class Catalogue:

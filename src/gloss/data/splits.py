@@ -8,6 +8,9 @@ least three items. The rules differ in what the model may have seen:
   else trains up to *and including* the second-last item.
 - "leave-one-out" (SASRec, TIGER and most others): nobody trains on the second-last item; it is
   everybody's validation target.
+
+Histories are a frame of user, items (a list) and held_out; what is made of them is lazy, so that
+ten million users pass through without being held.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gloss.data.histories import Example, History, UserId
+import numpy as np
+import numpy.typing as npt
+import polars as pl
 
-__all__ = ["SplitRule", "Splits", "split_histories", "validation_users"]
+__all__ = ["MIN_ITEMS", "SplitRule", "Splits", "held_out", "split_histories"]
 
 SplitRule = Literal["paper", "leave-one-out"]
 
@@ -30,44 +35,47 @@ _VALIDATION_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """What is trained on and what is asked; users in the order of the histories."""
+    """What is trained on and what is asked, each with columns user, history, target; users in the
+    order of the histories. In `train` the target is the last item that a model may see."""
 
-    train: tuple[History, ...]
-    validation: tuple[Example, ...]
-    test: tuple[Example, ...]
-
-
-def split_histories(histories: Sequence[History], rule: SplitRule) -> Splits:
-    """Split histories by one of the two rules of this module's head."""
-    held_out = (
-        validation_users([history.user for history in histories])
-        if rule == "paper"
-        else {history.user for history in histories}
-    )
-    long_enough = [history for history in histories if len(history.items) >= MIN_ITEMS]
-    return Splits(
-        train=tuple(
-            seen
-            for history in histories
-            if (seen := _seen(history, history.user in held_out)).items
-        ),
-        validation=tuple(_ask(history, -2) for history in long_enough if history.user in held_out),
-        test=tuple(_ask(history, -1) for history in long_enough),
-    )
+    train: pl.LazyFrame
+    validation: pl.LazyFrame
+    test: pl.LazyFrame
 
 
-def validation_users(users: Sequence[UserId]) -> set[UserId]:
-    """The 5 % of users that the published system validates on, drawn from the sorted ids.
+def split_histories(histories: pl.LazyFrame) -> Splits:
+    """Split histories (user, items, held_out) by the rules of this module's head."""
+    seen = pl.when("held_out").then(_but_last(2)).otherwise(_but_last(1))
+    trained = histories.select("user", items=seen).filter(pl.col("items").list.len() > 0)
+    asked = histories.filter(pl.col("items").list.len() >= MIN_ITEMS)
+    shortened = asked.filter("held_out").select("user", items=_but_last(1))
+    return Splits(*(_with_last_as_target(frame) for frame in (trained, shortened, asked)))
 
-    Users with fewer than three items are drawn too (Toys: 970 drawn, 969 of them asked).
+
+def _but_last(count: int) -> pl.Expr:
+    """The items without the last few; none if there are fewer."""
+    items = pl.col("items")
+    left = (items.list.len().cast(pl.Int64) - count).clip(lower_bound=0)
+    return items.list.head(left)
+
+
+def _with_last_as_target(frame: pl.LazyFrame) -> pl.LazyFrame:
+    return frame.select("user", history=_but_last(1), target=pl.col("items").list.last())
+
+
+def held_out(count: int, rule: SplitRule) -> npt.NDArray[np.bool_]:
+    """Which of `count` users, sorted by id, are validation users.
+
+    By the paper's rule, the 5 % that the published system draws from the sorted ids. Users with
+    fewer than three items are drawn too (Toys: 970 drawn, 969 of them asked).
     """
-    chosen = random.Random(_SEED).sample(sorted(users), int(_VALIDATION_SHARE * len(users)))
-    return set(chosen)
+    if rule == "leave-one-out":
+        return np.ones(count, np.bool_)
+    drawn = np.zeros(count, np.bool_)
+    drawn[_sample(range(count), int(_VALIDATION_SHARE * count))] = True
+    return drawn
 
 
-def _seen(history: History, held_out: bool) -> History:
-    return History(history.user, history.items[: -2 if held_out else -1])
-
-
-def _ask(history: History, place: int) -> Example:
-    return Example(history.user, history.items[:place], history.items[place])
+def _sample(places: Sequence[int], size: int) -> list[int]:
+    """Python's sample, which draws places: of the places as it would of the ids at them."""
+    return random.Random(_SEED).sample(places, size)

@@ -26,6 +26,7 @@ from gloss.config import (
     Decoding,
     ListLength,
     LoraModel,
+    PresetData,
     Ranking,
     ScratchModel,
     Seed,
@@ -170,9 +171,9 @@ class Experiment(Settings):
     protocol: ProtocolName = Field(
         "fair", description="What is not set below: as we recommend it, or as the paper did."
     )
-    data: Annotated[ShopData | AmazonData | TableData, Field(discriminator="source")] = Field(
-        description="The purchases and the catalogue; `source` says where they come from."
-    )
+    data: Annotated[
+        ShopData | AmazonData | TableData | PresetData, Field(discriminator="source")
+    ] = Field(description="The purchases and the catalogue; `source` says where they come from.")
     model: Annotated[
         Annotated[ScratchModel, Tag("scratch")] | Annotated[LoraModel, Tag("lora")],
         Discriminator(

@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from gloss.artifacts import Artifact
-from gloss.config import TableData
+from gloss.config import AmazonData, TableData
 from gloss.data import dataset as datasets
-from gloss.data.sources import DataSettings, located, name_of, read_source, source_files
+from gloss.data.readers.sources import DataSettings, located, name_of
 from gloss.experiment.stages.making import made_once
 from gloss.progress import Progress, silent
 
 __all__ = ["prepare"]
 
+_LOG = logging.getLogger(__name__)
 _PATHS = {"folder", "mirrors", "interactions", "items"}
 
 
 def prepare(settings: DataSettings, out: Path, *, progress: Progress = silent) -> Artifact:
-    """Read a source, clean it and split it: the data set at `out`."""
-    settings = located(settings, progress=progress)
+    """Read a source, clean it and split it: the data set at `out`.
+
+    It is made again when a file of the source has another content, is new or is gone. What the
+    summary warns of is logged, so that it is said before anything is trained.
+    """
+    source = located(settings, progress=progress, near=Path(out).resolve().parent)
     config = {"name": name_of(settings), **settings.model_dump(mode="json", exclude=_PATHS)}
-    inputs = source_files(settings)
 
     def make() -> None:
-        least = settings.min_purchases if isinstance(settings, TableData) else 0
+        log = source.read()
         data = datasets.prepare(
-            read_source(settings),
-            split=settings.split,
-            min_purchases=least,
-            keep_unbought=isinstance(settings, TableData),
+            log, split=settings.split, cleaning=_cleaning(settings, source.tables)
         )
-        datasets.save(data, out, config=config, inputs=inputs)
+        datasets.save(data, out, config=config, inputs=source.inputs)
 
-    return made_once(out, datasets.KIND, config, inputs, make)
+    made = made_once(out, datasets.KIND, config, source.inputs, make)
+    for warning in made.summary.get("warnings", ()):
+        _LOG.warning("warning: %s", warning)
+    return made
+
+
+def _cleaning(settings: DataSettings, tables: TableData | None) -> datasets.Cleaning:
+    if tables is None:
+        least = settings.min_purchases if isinstance(settings, AmazonData) else 0
+        return datasets.Cleaning(min_purchases=least)
+    return datasets.Cleaning(
+        min_purchases=tables.min_purchases,
+        min_user_purchases=tables.min_user_purchases,
+        min_item_purchases=tables.min_item_purchases,
+        drop_repeats=tables.drop_repeats,
+        keep_unbought=tables.keep_unbought,
+        unknown_share=tables.unknown_share,
+    )

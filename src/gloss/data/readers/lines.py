@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,12 +43,14 @@ class BadLine(ValueError):
 class BadLines:
     """The lines that could not be read, over all files of one reading.
 
-    Without `--max-bad-lines` none is allowed: `check` then raises for the first.
+    Without `--max-bad-lines` none is allowed: `check` then raises for the first. `repaired` counts
+    texts that held half a character and could be used all the same.
     """
 
     def __init__(self, allowed: int) -> None:
         self.allowed = allowed
         self.count = 0
+        self.repaired = 0
         self._first: list[str] = []
 
     def add(self, path: Path, line: int, reason: str, *, lines: int = 1) -> None:
@@ -69,39 +72,43 @@ class BadLines:
         )
 
 
-def read_lines(path: Path, bad: BadLines) -> Iterator[tuple[int, str]]:
+def read_lines(
+    path: Path, bad: BadLines, *, shown: Path | None = None
+) -> Iterator[tuple[int, str]]:
     """The lines of a UTF-8 file with their numbers from 1, line ends kept, no byte-order mark.
 
     Files are gzip if they are named so or begin so. A line that is not UTF-8 is noted in `bad` and
-    left out. Raises InputError when the file is absent, empty, or a gzip file that is damaged.
+    left out. `shown` is what a person calls the file, if not `path`. Raises InputError when it is
+    absent, empty, or a gzip file that is damaged.
     """
     number = 0
-    with input_errors(path), _opened(path) as stream:
+    shown = shown or path
+    with input_errors(shown), _opened(path) as stream:
         for number, raw in enumerate(stream, 1):
             try:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                bad.add(path, number, f"not UTF-8 (byte {error.start + 1} of the line)")
+                bad.add(shown, number, f"not UTF-8 (byte {error.start + 1} of the line)")
                 continue
             yield number, text
     if number == 0:
-        raise InputError(f"{path} is empty")
+        raise InputError(f"{shown} is empty")
 
 
 def parse_lines(
-    path: Path, parse: Callable[[str], Parsed], bad: BadLines
+    path: Path, parse: Callable[[str], Parsed], bad: BadLines, *, shown: Path | None = None
 ) -> Iterator[tuple[int, Parsed]]:
     """What `parse` makes of each line that is not blank, with the line's number.
 
     A line for which `parse` raises BadLine is noted in `bad` and left out. Errors of `read_lines`.
     """
-    for number, text in read_lines(path, bad):
+    for number, text in read_lines(path, bad, shown=shown):
         if text.isspace():
             continue
         try:
             parsed = parse(text)
         except BadLine as reason:
-            bad.add(path, number, str(reason))
+            bad.add(shown or path, number, str(reason))
         else:
             yield number, parsed
 
@@ -114,12 +121,18 @@ def input_errors(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(
-            f"{path} is a damaged or unfinished gzip file ({on_one_line(error)}): "
-            "delete it and get it again"
-        ) from None
+        raise _unfinished(path, "gzip", error) from None
+    except zipfile.BadZipFile as error:
+        raise _unfinished(path, "ZIP", error) from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _unfinished(path: Path, kind: str, error: Exception) -> InputError:
+    return InputError(
+        f"{path} is a damaged or unfinished {kind} file ({on_one_line(error)}): "
+        "delete it and get it again"
+    )
 
 
 def json_object(text: str) -> dict[str, Any]:

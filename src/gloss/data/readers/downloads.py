@@ -1,4 +1,4 @@
-"""Downloads of the Amazon files of 2014: resumable, checked, from whichever mirror answers.
+"""Downloads: resumable and checked; the Amazon files of 2014 from whichever mirror answers.
 
 A file in the making is `NAME.part`, with the server's word for its version in `NAME.part.version`;
 it gets its own name only when it is whole, and its SHA-256 is kept beside it in `NAME.sha256` (as
@@ -18,17 +18,19 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from io import FileIO
 from pathlib import Path
 from typing import IO
 
 from gloss.artifacts import write_atomic
-from gloss.data.amazon import file_names
-from gloss.data.lines import input_errors, on_one_line
+from gloss.data.readers.amazon import file_names
+from gloss.data.readers.lines import input_errors, on_one_line
 from gloss.errors import InputError, UsageError
+from gloss.progress import Progress as Callback
 
-__all__ = ["MIRRORS", "Progress", "fetch_amazon"]
+__all__ = ["MIRRORS", "Progress", "fetch_amazon", "fetch_file"]
 
 MIRRORS = (
     "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles",
@@ -84,6 +86,36 @@ def fetch_amazon(
     return folder
 
 
+def fetch_file(url: str, folder: Path, *, progress: Callback) -> Path:
+    """Download one file into a folder of its own in `folder`; one that is there is kept.
+
+    Raises UsageError unless the address is HTTPS (or on this machine), InputError when the file
+    cannot be had whole.
+    """
+    if not _is_allowed(url):
+        raise UsageError(f"{url} is not an https:// address")
+    name = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name or "download"
+    target = Path(folder) / hashlib.sha256(url.encode()).hexdigest()[:16] / name
+    with _write_errors(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_file():
+        return target
+    show = partial(_shown, progress)
+    with _part_of(target, show, _whole_gzip if name.endswith(".gz") else _not_empty) as part:
+        try:
+            part.complete(url)
+        except _FAILURES as error:
+            reason = on_one_line(getattr(error, "reason", error)) or type(error).__name__
+            raise InputError(
+                f"cannot download {url} ({reason}). Run it again to go on where it stopped"
+            ) from None
+    return target
+
+
+def _shown(progress: Callback, name: str, done: int, total: int | None) -> None:
+    progress(done, total, f"{name}, bytes")
+
+
 def _is_kept(path: Path) -> bool:
     """Whether the file is there, and whole; InputError if it is there and is not."""
     if not path.is_file():
@@ -105,7 +137,7 @@ def _fetch(
 ) -> None:
     """Get one file from the first mirror that gives it whole."""
     failures = []
-    with _part_of(folder / name, progress) as part:
+    with _part_of(folder / name, progress, _whole_gzip) as part:
         for mirror in mirrors:
             try:
                 return part.complete(f"{mirror.rstrip('/')}/{urllib.parse.quote(name)}")
@@ -126,6 +158,7 @@ class _Part:
     target: Path
     file: FileIO
     progress: Progress
+    check: Callable[[Path], None]
 
     @property
     def size(self) -> int:
@@ -212,12 +245,12 @@ class _Part:
             raise _BrokenError(f"stopped after {self.size} of {total} bytes")
 
     def _accept(self) -> None:
-        """Give the file its name if it is a whole gzip file; otherwise begin anew."""
+        """Give the file its name if it is whole; otherwise begin anew."""
         try:
-            _check_gzip(self.path)
-        except InputError:
+            self.check(self.path)
+        except _BrokenError:
             self._begin_anew()
-            raise _BrokenError("what came is not a whole gzip file") from None
+            raise
         with _write_errors(self.target):
             os.fsync(self.file.fileno())
             # A seal of an earlier file must not meet this one, should we be stopped in between.
@@ -228,7 +261,7 @@ class _Part:
 
 
 @contextmanager
-def _part_of(target: Path, progress: Progress) -> Iterator[_Part]:
+def _part_of(target: Path, progress: Progress, check: Callable[[Path], None]) -> Iterator[_Part]:
     """The part of `target`, held for this process; the hold dies with it, however it dies."""
     path = target.with_name(f"{target.name}.part")
     with _write_errors(path):
@@ -239,7 +272,7 @@ def _part_of(target: Path, progress: Progress) -> Iterator[_Part]:
         except BlockingIOError:
             raise InputError(f"another process is downloading {target}") from None
         file.seek(0, os.SEEK_END)
-        part = _Part(target, file, progress)
+        part = _Part(target, file, progress, check)
         yield part
         if part.size == 0:
             path.unlink(missing_ok=True)
@@ -274,6 +307,18 @@ def _check_gzip(path: Path) -> None:
             raise InputError(f"{path} is empty")
         while content.read(_CHUNK):
             pass
+
+
+def _whole_gzip(path: Path) -> None:
+    try:
+        _check_gzip(path)
+    except InputError:
+        raise _BrokenError("what came is not a whole gzip file") from None
+
+
+def _not_empty(path: Path) -> None:
+    if path.stat().st_size == 0:
+        raise _BrokenError("what came is empty")
 
 
 def _seal_of(path: Path) -> Path:

@@ -18,8 +18,8 @@ from typing import Any
 
 import polars as pl
 
-from gloss.data.dataset import PurchaseLog
-from gloss.data.lines import (
+from gloss.data.purchases import PurchaseLog
+from gloss.data.readers.lines import (
     BadLine,
     BadLines,
     is_well_formed,

@@ -29,7 +29,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from gloss.data.dataset import PurchaseLog
+from gloss.data.purchases import PurchaseLog
 from gloss.errors import ConfigError
 
 __all__ = ["make_shop"]

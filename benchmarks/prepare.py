@@ -1,0 +1,131 @@
+"""How long `gloss prepare` takes for a large log, and how much memory: before and after in one run.
+
+    python benchmarks/prepare.py --purchases 10000000 --before ../old/src --out prepare.json
+
+The log is invented from a seed: a tenth as many users as purchases, a hundred thousand items whose
+popularity falls as a power, times in seconds in no order. Each run is a process of its own that may
+use two cores; its seconds by the clock and of the processor, and the most memory that it held, are
+those of the operating system. The load of the machine is noted, since others may use it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from machine import processor
+
+SEED = 1
+CORES = 2
+ITEMS = 100_000
+_ROWS_AT_ONCE = 5_000_000
+_COMMAND = "from gloss.cli.main import main; main()"
+
+
+def main() -> None:
+    """Make the logs, prepare them, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--purchases", type=int, nargs="+", default=[10_000_000])
+    parser.add_argument("--kind", choices=["csv", "parquet"], default="csv")
+    parser.add_argument("--before", type=Path, default=None, help="src of an earlier version")
+    parser.add_argument("--folder", type=Path, default=None, help="where the logs are made")
+    parser.add_argument("--out", type=Path, default=None)
+    args = parser.parse_args()
+    report: dict[str, Any] = {
+        "machine": processor(),
+        "cores used": CORES,
+        "seed": SEED,
+        "format": args.kind,
+        "versions": {name: version(name) for name in ("polars", "duckdb")},
+        "runs": [],
+    }
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+        folder = Path(name)
+        items = _items(folder)
+        for purchases in args.purchases:
+            log = _log(folder, purchases, args.kind)
+            for which, source in _versions(args.before):
+                made = _measured(source, log, items, folder / f"out-{which}")
+                report["runs"].append({"version": which, "purchases": purchases, **made})
+                print(json.dumps(report["runs"][-1]), flush=True)
+            log.unlink()
+    if args.out:
+        args.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def _versions(before: Path | None) -> Iterator[tuple[str, Path]]:
+    if before is not None:
+        yield "before", before.resolve()
+    yield "after", Path(__file__).resolve().parents[1] / "src"
+
+
+def _items(folder: Path) -> Path:
+    path = folder / "items.csv"
+    numbers = range(ITEMS)
+    titles = [f"Title number {n}" for n in numbers]
+    pl.DataFrame({"item": [f"i{n}" for n in numbers], "title": titles}).write_csv(path)
+    return path
+
+
+def _log(folder: Path, purchases: int, kind: str) -> Path:
+    path = folder / f"log.{kind}"
+    if kind == "parquet":
+        parts = pl.concat(piece.lazy() for piece in _pieces(purchases))
+        parts.sink_parquet(path)
+        return path
+    with path.open("wb") as file:
+        for number, piece in enumerate(_pieces(purchases)):
+            piece.write_csv(file, include_header=number == 0)
+    return path
+
+
+def _pieces(purchases: int) -> Iterator[pl.DataFrame]:
+    chance = np.random.default_rng(SEED)
+    for start in range(0, purchases, _ROWS_AT_ONCE):
+        size = min(_ROWS_AT_ONCE, purchases - start)
+        users = chance.integers(0, purchases // 10, size)
+        items = (chance.pareto(1, size) * 100).astype(np.int64) % ITEMS
+        times = 1_500_000_000 + chance.integers(0, 10**8, size)
+        frame = pl.DataFrame({"user": users, "item": items, "time": times})
+        yield frame.select(
+            pl.format("u{}", "user").alias("user"), pl.format("i{}", "item").alias("item"), "time"
+        )
+
+
+def _measured(source: Path, log: Path, items: Path, out: Path) -> dict[str, Any]:
+    command = ["prepare", "table", "--interactions", log, "--items", items, "-o", out, "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(source), "POLARS_MAX_THREADS": str(CORES)}
+    load = os.getloadavg()[0]
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-c", _COMMAND, *map(str, command)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
+    os.sched_setaffinity(process.pid, sorted(os.sched_getaffinity(0))[:CORES])
+    _, status, used = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    if status:
+        sys.exit(f"{source}: prepare failed")
+    return {
+        "seconds": round(seconds, 1),
+        "processor seconds": round(used.ru_utime + used.ru_stime, 1),
+        "most memory, MiB": used.ru_maxrss // 1024,
+        "load before": round(load, 1),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What tests of reading share: a small log in any shape, and what a data set made of it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gloss.config import TableData
+from gloss.data.dataset import Dataset
+from gloss.experiment import stages
+
+TITLES = (
+    "Red kite",
+    "Blue kite",
+    "Wooden train set",
+    "Paper lantern, round",
+    "Tin whistle in D",
+    "Cotton apron",
+    "Brass compass",
+    "Glass marbles, 50",
+)
+
+Bought = dict[str, tuple[str, ...]]
+
+
+def purchases(users: int = 4, each: int = 4, start: int = 1_500_000_000) -> list[tuple[Any, ...]]:
+    """User, item and time in seconds: user n buys items n, n + 1, … one minute apart."""
+    return [
+        (f"u{user}", f"i{(user + step) % len(TITLES)}", start + 1000 * user + 60 * step)
+        for user in range(users)
+        for step in range(each)
+    ]
+
+
+def histories(users: int = 4, each: int = 4) -> Bought:
+    """What everybody has bought in the log of `purchases`."""
+    return {
+        f"u{user}": tuple(f"i{(user + step) % len(TITLES)}" for step in range(each))
+        for user in range(users)
+    }
+
+
+def csv_log(rows: list[tuple[Any, ...]], delimiter: str = ",") -> str:
+    """Rows below a head."""
+    lines = [("user", "item", "time"), *rows]
+    return "".join(delimiter.join(map(str, line)) + "\n" for line in lines)
+
+
+def csv_items(delimiter: str = ",") -> str:
+    """The catalogue, titles in quotes."""
+    rows = [f'i{n}{delimiter}"{title}"' for n, title in enumerate(TITLES)]
+    return "\n".join([f"item{delimiter}title", *rows]) + "\n"
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    """The file, as bytes are bytes and lines end as they are written."""
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def prepared(out: Path, interactions: Any, items: Any = (), **settings: Any) -> Dataset:
+    """The data set that is made of tables."""
+    data = TableData(source="table", interactions=interactions, items=items, **settings)
+    return Dataset.load(stages.prepare(data, out).path)
+
+
+def bought(dataset: Dataset) -> Bought:
+    """Everybody's history."""
+    return {history.user: history.items for history in dataset.histories()}
+
+
+def titles(dataset: Dataset) -> list[str]:
+    """The titles of the catalogue, in its order."""
+    return [item.title for item in dataset.catalogue("fair")]
