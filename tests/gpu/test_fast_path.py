@@ -45,7 +45,7 @@ def _attention(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) ->
 
 
 def test_norm_adds_the_update_and_scales() -> None:
-    from gloss.decoding.cuda.kernels import add_norm
+    from gloss.decoding.cuda.pointwise import add_norm
 
     hidden, update, weight = torch.randn(5, 48), torch.randn(5, 48), torch.randn(48)
     total = hidden + update
@@ -55,7 +55,7 @@ def test_norm_adds_the_update_and_scales() -> None:
 
 
 def test_a_beam_attends_to_its_prompt_and_its_ancestors_only() -> None:
-    from gloss.decoding.cuda.kernels import tree_attention
+    from gloss.decoding.cuda.attention import tree_attention
 
     keys, values = _cache()
     queries = torch.randn(SLOTS, BEAMS, HEADS, HEAD)
@@ -80,7 +80,7 @@ def test_a_beam_attends_to_its_prompt_and_its_ancestors_only() -> None:
 
 
 def test_packed_prompts_attend_to_themselves_and_the_prefix() -> None:
-    from gloss.decoding.cuda.kernels import prompt_attention
+    from gloss.decoding.cuda.attention import prompt_attention
     from gloss.decoding.cuda.llama import prompt_blocks
 
     keys, values = _cache()
@@ -102,7 +102,7 @@ def test_packed_prompts_attend_to_themselves_and_the_prefix() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_largest_of_rows_are_those_of_topk(count: int) -> None:
-    from gloss.decoding.cuda.kernels import row_topk
+    from gloss.decoding.cuda.topk import row_topk
 
     logits = torch.randn(6, 9001)
     log_sums, best, columns = row_topk(logits, count)
@@ -112,7 +112,7 @@ def test_largest_of_rows_are_those_of_topk(count: int) -> None:
 
 
 def test_largest_inside_the_trie_are_those_of_its_edges() -> None:
-    from gloss.decoding.cuda.kernels import trie_topk
+    from gloss.decoding.cuda.topk import trie_topk
 
     trie = _trie()
     nodes = torch.tensor([0, 1, 5, trie.dead, 20, 3])

@@ -1,4 +1,4 @@
-"""The largest logits on a CPU: the siblings of `row_topk` and `trie_topk` in `cuda/kernels.py`."""
+"""The largest logits on a CPU: the siblings of those in `cuda/topk.py`."""
 
 from __future__ import annotations
 

@@ -12,14 +12,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from gloss.decoding.cuda.kernels import (
-    PROMPT_BLOCK,
-    add_norm,
-    gated_silu,
-    prompt_attention,
-    rotate_and_store,
-    tree_attention,
-)
+from gloss.decoding.cuda.attention import PROMPT_BLOCK, prompt_attention, tree_attention
+from gloss.decoding.cuda.pointwise import add_norm, gated_silu, rotate_and_store
 from gloss.decoding.llama import Cache, SlotLlama
 
 __all__ = ["CudaLlama", "prompt_blocks"]

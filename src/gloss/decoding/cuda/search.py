@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from gloss.decoding.beams import BeamSettings, BeamState, Hypothesis
-from gloss.decoding.cuda.kernels import row_topk, trie_topk
 from gloss.decoding.cuda.llama import CudaLlama
+from gloss.decoding.cuda.topk import row_topk, trie_topk
 from gloss.decoding.lineage import descendant_bits
 from gloss.decoding.memory import MEMORY_SHARE
 from gloss.decoding.slots import Slots, SlotSearch, positions_of, round_up
