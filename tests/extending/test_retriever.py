@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from contracts import TITLES, RetrieverContract, catalogue_of
 
 from extending.trigrams import SPEC, Trigrams, TrigramSettings
 from gloss.config import ShopData
@@ -18,6 +17,8 @@ from gloss.retrieval import specs
 from gloss.retrieval.changes import add_items
 from gloss.retrieval.index import load_index
 from gloss.retrieval.specs import RETRIEVERS
+from gloss.testing.catalogues import TITLES, catalogue_of
+from gloss.testing.retrievers import RetrieverContract
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "extending.md"
