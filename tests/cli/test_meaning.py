@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from gloss.cli.main import app
+from gloss.cli.app import app
 from gloss.config import ShopData
 from gloss.data.dataset import Dataset
 from gloss.evaluation.protocol import FAIR

@@ -61,7 +61,7 @@ def test_what_one_does_not_find_the_other_may():
 
 def test_impossible_settings_are_named():
     with pytest.raises(
-        ConfigError, match="unknown fusion 'sum', known are reciprocal-rank, weighted"
+        ConfigError, match=r"unknown fusion 'sum' \(known: reciprocal-rank, weighted\)"
     ):
         Hybrid(LEXICAL, DENSE, fusion="sum")
     with pytest.raises(ConfigError, match=r"from 0 to 1, not 1\.5"):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gloss.cli.options import Data, Encoder, Json, Out, ProtocolName, RetrieverOf, given
+from gloss.cli.options import Data, Encoder, Json, Out, ProtocolName, RetrieverOf, given, setting
 from gloss.data.titles import TitleStyle
 from gloss.retrieval.settings import (
     PROTOCOL_SETTINGS,
@@ -28,18 +28,10 @@ def register(app: typer.Typer) -> None:
 
 
 def _setting(name: str, *flags: str) -> Any:
-    """The option of a setting: its description, its default where it has one, its bounds."""
-    field = (HybridSettings.model_fields | MilvusSettings.model_fields)[name]
-    bounds = {
-        option: getattr(rule, attribute)
-        for rule in field.metadata
-        for option, attribute in (("min", "ge"), ("max", "le"))
-        if hasattr(rule, attribute)
-    }
-    as_protocol_says = name in PROTOCOL_SETTINGS or field.default is None
-    default = "" if as_protocol_says else f" (default: {field.default})"
-    text = (field.description or "").rstrip(".")
-    return typer.Option(*flags, help=f"{text}{default}.", **bounds)
+    """The option of a retriever's setting; not typed, it is the protocol's or the usual."""
+    section = HybridSettings if name in HybridSettings.model_fields else MilvusSettings
+    default = None if name in PROTOCOL_SETTINGS else section.model_fields[name].default
+    return setting(section, name, *flags, default=default)
 
 
 def index(

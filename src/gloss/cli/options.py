@@ -97,8 +97,11 @@ RetrieverOf = Annotated[
 ]
 
 
-def setting(section: type[BaseModel], name: str, *flags: str) -> Any:
-    """The option of a setting: its description and its bounds."""
+def setting(section: type[BaseModel], name: str, *flags: str, default: object = None) -> Any:
+    """The option of a setting: its description and its bounds.
+
+    default: what the help names, for an option that is None where it is not typed.
+    """
     field = section.model_fields[name]
     bounds = {
         option: getattr(rule, attribute)
@@ -106,7 +109,10 @@ def setting(section: type[BaseModel], name: str, *flags: str) -> Any:
         for option, attribute in (("min", "ge"), ("max", "le"))
         if hasattr(rule, attribute)
     }
-    return typer.Option(*flags, help=field.description, **bounds)
+    text = field.description or ""
+    if default is not None:
+        text = f"{text.rstrip('.')} (default: {default})."
+    return typer.Option(*flags, help=text, **bounds)
 
 
 def given(what: str, known: Collection[str], **options: Any) -> dict[str, Any]:

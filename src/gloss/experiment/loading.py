@@ -43,6 +43,7 @@ _RENAMED = {
     "rankers.two_step": "rankers.second_order_transitions",
     "rankers.words": "rankers.word_overlap",
     "training.agreement": "training.r_drop",
+    "index.blend": "index.fusion",
     "emphasis": "history_length_power",
     "rehearsal": "fusion.shifted_run",
 }
@@ -54,8 +55,9 @@ _RENAMED_VALUES = {
     "tuned": "dual-encoder",
     "words": "word-overlap",
     "rank": "reciprocal-rank",
+    "rrf": "reciprocal-rank",
 }
-"""The same for rankers and fusion rules, which are values."""
+"""The same for rankers and for rules of fusion, which are values."""
 
 
 def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:

@@ -7,7 +7,6 @@ found (`FUSIONS`). All rules break ties alike: score, then beam, then row of the
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from functools import partial
 from itertools import islice, zip_longest
 from operator import attrgetter
@@ -15,7 +14,7 @@ from operator import attrgetter
 from gloss.config import TitleFusion
 from gloss.data.catalogue import ItemId
 from gloss.data.generations import Generation, Query
-from gloss.errors import ConfigError
+from gloss.errors import ConfigError, did_you_mean
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.retrieval.retriever import RRF_CONSTANT, Hit, Retriever
 
@@ -216,6 +215,4 @@ def _function(rule: str) -> FusionFunction:
     for name, function in FUSIONS.items():
         if name == rule:
             return function
-    near = get_close_matches(rule, FUSIONS, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"unknown fusion {rule!r}, known are {', '.join(FUSIONS)}{hint}")
+    raise ConfigError(f"unknown fusion {rule!r} ({did_you_mean(rule, FUSIONS)})")

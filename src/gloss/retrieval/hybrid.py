@@ -12,7 +12,7 @@ from itertools import groupby
 from gloss.arrays import Floats, require_positive
 from gloss.artifacts import Artifact, Draft
 from gloss.data.catalogue import Catalogue
-from gloss.errors import ConfigError
+from gloss.errors import ConfigError, did_you_mean
 from gloss.progress import Progress
 from gloss.retrieval.dense import retriever as dense_retriever
 from gloss.retrieval.dense.retriever import Dense
@@ -55,7 +55,7 @@ class Hybrid:
     ) -> None:
         """fusion: a name of `FUSIONS`; weight: the share of the dense retriever, 0 to 1."""
         if fusion not in FUSIONS:
-            raise ConfigError(f"unknown fusion {fusion!r}, known are {', '.join(FUSIONS)}")
+            raise ConfigError(f"unknown fusion {fusion!r} ({did_you_mean(fusion, FUSIONS)})")
         if not 0 <= weight <= 1:
             raise ConfigError(f"the weight of the dense list must be from 0 to 1, not {weight}")
         self._lexical = lexical

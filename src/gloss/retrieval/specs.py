@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
 
-from gloss.errors import ConfigError
+from gloss.errors import ConfigError, did_you_mean
 from gloss.retrieval import hybrid
 from gloss.retrieval.dense import milvus
 from gloss.retrieval.dense import retriever as dense
@@ -30,9 +29,7 @@ def retriever_named(name: str) -> RetrieverSpec[Any]:
     known = {spec.name: spec for spec in RETRIEVERS}
     if name in known:
         return known[name]
-    near = get_close_matches(name, known, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"unknown retriever {name!r}, known are {', '.join(known)}{hint}")
+    raise ConfigError(f"unknown retriever {name!r} ({did_you_mean(name, known)})")
 
 
 def settings_from(config: Mapping[str, Any]) -> IndexSettings:

