@@ -44,6 +44,8 @@ _RENAMED = {
     "rankers.words": "rankers.word_overlap",
     "training.agreement": "training.r_drop",
     "emphasis": "history_length_power",
+    "own_dropout": "residual_dropout",
+    "own_rate": "residual_learning_rate",
     "rehearsal": "fusion.shifted_run",
 }
 """Settings that had another name, by path or by last word: the name that they have now."""
