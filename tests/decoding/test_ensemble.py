@@ -121,7 +121,7 @@ def test_interrupted_anywhere_the_same_networks_come_of_it(
 
 
 def test_networks_that_are_done_are_not_trained_again(shop, tmp_path, monkeypatch):
-    from gloss.language.scratch import recipe as scratch
+    from gloss.language.scratch import train as scratch
 
     seeds, real = [], scratch.train_from_zero
 

@@ -178,6 +178,7 @@ def test_every_setting_is_described(section, name):
         ("rankers.rehearsal=true", "fusion.shifted_run"),
         ("training.agreement=1", "training.r_drop"),
         ("rankers.sasrec.emphasis=0", "history_length_power"),
+        ("rankers.dual_encoder.own_rate=0", "residual_learning_rate"),
     ],
 )
 def test_an_old_name_is_answered_with_the_new_one(override, now):

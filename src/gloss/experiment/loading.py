@@ -45,6 +45,8 @@ _RENAMED = {
     "training.agreement": "training.r_drop",
     "index.blend": "index.fusion",
     "emphasis": "history_length_power",
+    "own_dropout": "residual_dropout",
+    "own_rate": "residual_learning_rate",
     "rehearsal": "fusion.shifted_run",
 }
 """Settings that had another name, by path or by last word: the name that they have now."""

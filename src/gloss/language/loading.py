@@ -87,8 +87,8 @@ def model_artifact(path: Path) -> Artifact | None:
     Raises InputError if there is no model at `path` at all; a missing folder never turns into a
     download of something else.
     """
-    found = _opened(Path(path))
-    return found if found and found.kind == KIND else None
+    artifact = _opened(Path(path))
+    return artifact if artifact and artifact.kind == KIND else None
 
 
 def base_of(path: Path, base: Path | None = None) -> Base | None:
@@ -155,8 +155,8 @@ def load_networks(
         first = _loaded(folder, artifact, device=device, loading=loading)
         where = str(first.model.device)
         others = [
-            load_base(each, quantization=loading.quantization, device=where)
-            for each in _further_networks(folder)
+            load_base(network, quantization=loading.quantization, device=where)
+            for network in _further_networks(folder)
         ]
     return (first, *(replace(first, model=model.eval()) for model in others))
 
@@ -208,12 +208,12 @@ def _as_listed(path: Path) -> Iterator[tuple[Path, Artifact | None]]:
 
     What is loaded in the block is of one version.
     """
-    found = _opened(path)
-    if found is None:
+    artifact = _opened(path)
+    if artifact is None:
         yield path, None
         return
-    with found.reading(), found.folder() as folder:
-        yield folder, found if found.kind == KIND else None
+    with artifact.reading(), artifact.folder() as folder:
+        yield folder, artifact if artifact.kind == KIND else None
 
 
 def template_of(folder: Path) -> PromptTemplate:

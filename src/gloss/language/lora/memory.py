@@ -135,5 +135,5 @@ def needs_checkpointing(
 ) -> bool:
     """Whether a batch's activations would not fit into `free` bytes, the model being loaded."""
     tokens = batch_tokens(training, lengths)
-    wanted = activation_bytes(config, tokens, checkpointing=False) + logit_bytes(config, tokens)
-    return wanted > _MAX_SHARE_OF_FREE * free
+    needed = activation_bytes(config, tokens, checkpointing=False) + logit_bytes(config, tokens)
+    return needed > _MAX_SHARE_OF_FREE * free

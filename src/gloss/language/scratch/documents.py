@@ -82,14 +82,14 @@ class Documents:
 
         Those whose target is longer than the context are left out.
         """
-        documents = [
+        pairs = [
             (
                 self.of((*example.history, example.target)),
                 int(self._lengths[self._rows[example.target]]),
             )
             for example in examples
         ]
-        return [each for each in documents if _holds_a_title(each[0])]
+        return [(document, tokens) for document, tokens in pairs if _holds_a_title(document)]
 
     def _rows_of(self, items: Sequence[ItemId]) -> Ints:
         return np.array([self._rows[item] for item in items], np.int64)

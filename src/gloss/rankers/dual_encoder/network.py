@@ -127,10 +127,11 @@ class Network(nn.Module):
         purchases but a history's first are targets.
         """
         candidates = self._candidates(rows[mask])  # (candidates,)
-        places = torch.searchsorted(candidates, rows).clamp(max=len(candidates) - 1)
+        candidate_rows = torch.searchsorted(candidates, rows).clamp(max=len(candidates) - 1)
         is_target = mask[:, 1:]  # (histories, purchases - 1)
-        purchases, recency_logits = self._purchases_before(places, is_target)  # (targets, recent)
-        targets = places[:, 1:][is_target][:, None]  # (targets, 1)
+        # (targets, recent) each
+        purchases, recency_logits = self._purchases_before(candidate_rows, is_target)
+        targets = candidate_rows[:, 1:][is_target][:, None]  # (targets, 1)
 
         vectors = self._encoded(candidates)  # (candidates, width)
         residuals = (
@@ -158,7 +159,7 @@ class Network(nn.Module):
         return queries, vectors + item_residuals
 
     def _purchases_before(
-        self, places: torch.Tensor, is_target: torch.Tensor
+        self, candidate_rows: torch.Tensor, is_target: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The last purchases before each target, the last first, and their recency logits, -inf
         where a history is shorter; each (targets, recent).
@@ -170,7 +171,7 @@ class Network(nn.Module):
         users, last = is_target.nonzero(as_tuple=True)  # target number k + 1 follows purchase k
         back = last[:, None] - torch.arange(len(self.recency_logits), device=last.device)
         logits = torch.where(back >= 0, self.recency_logits, -torch.inf)
-        return places[users[:, None], back.clamp(min=0)], logits
+        return candidate_rows[users[:, None], back.clamp(min=0)], logits
 
     def _residuals(self, weights: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
         """Residual embeddings of titles after dropout, (candidates, width)."""
@@ -219,10 +220,10 @@ def _log_partition(
 
     Purchases that occur several times are summed over once.
     """
-    distinct, places = purchases.unique(return_inverse=True)
+    distinct, inverse = purchases.unique(return_inverse=True)
     logits = embedding_lookup(queries, distinct) @ items.T  # (distinct, candidates)
     sums = logits.scatter(1, distinct[:, None], -torch.inf).logsumexp(1)  # (distinct,)
-    return embedding_lookup(sums[:, None], places).squeeze(-1)
+    return embedding_lookup(sums[:, None], inverse).squeeze(-1)
 
 
 def _to_numpy(weights: torch.Tensor) -> Array:
