@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from gloss.artifacts import open_artifact
+from gloss.cli.app import app
 from gloss.config import TableData
 from gloss.data.dataset import Dataset
 from gloss.experiment import stages
@@ -72,3 +74,12 @@ def bought(dataset: Dataset) -> Bought:
 def titles(dataset: Dataset) -> list[str]:
     """The titles of the catalogue, in its order."""
     return [item.title for item in dataset.catalogue("fair")]
+
+
+def users_measured(data: Path, folder: Path) -> int:
+    """How many users the popularity baseline of a data set is measured on, by the commands."""
+    popular, figures = folder / "popular", folder / "figures"
+    app(["baseline", "popularity", "-d", str(data), "-o", str(popular)], standalone_mode=False)
+    measure = ["evaluate", "-r", str(popular), "-d", str(data), "-o", str(figures)]
+    app(measure, standalone_mode=False)
+    return int(open_artifact(figures, "evaluation").summary["users"])

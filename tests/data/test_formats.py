@@ -18,8 +18,6 @@ import polars as pl
 import pytest
 
 from gloss.errors import InputError, UsageError
-from gloss.evaluation.protocol import protocol_named
-from gloss.experiment import stages
 from preparing import (
     TITLES,
     bought,
@@ -29,6 +27,7 @@ from preparing import (
     prepared,
     purchases,
     titles,
+    users_measured,
     write,
 )
 
@@ -128,10 +127,7 @@ def test_every_format_gives_the_same_data_a_baseline_and_its_figures(
     data = prepared(tmp_path / "data", *paths)
     assert bought(data) == histories()
     assert titles(data) == list(TITLES)
-    fair = protocol_named("fair")
-    popular = stages.baseline("popularity", data.path, tmp_path / "popular", protocol=fair)
-    figures = stages.evaluate(popular.path, data.path, tmp_path / "figures", protocol=fair)
-    assert figures.summary["users"] == len(histories())
+    assert users_measured(data.path, tmp_path) == len(histories())
 
 
 def test_several_sources_are_one_log(tmp_path: Path) -> None:

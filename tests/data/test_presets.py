@@ -12,10 +12,9 @@ from openpyxl import Workbook
 from gloss.config import AmazonData, PresetData, PresetName
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError
-from gloss.evaluation.protocol import protocol_named
 from gloss.experiment import stages
 from gloss.experiment.loading import checked
-from preparing import Bought, bought, write
+from preparing import Bought, bought, users_measured, write
 
 Folder = Callable[[Path], None]
 
@@ -220,10 +219,9 @@ def test_a_public_data_set_is_read_by_its_name_and_measured(
     assert bought(data) == expected
     assert title in [item.title for item in data.catalogue("fair")]
     assert data.name == name
-    fair = protocol_named("fair")
-    popular = stages.baseline("popularity", data.path, tmp_path / "popular", protocol=fair)
-    figures = stages.evaluate(popular.path, data.path, tmp_path / "figures", protocol=fair)
-    assert figures.summary["users"] == sum(len(items) >= 3 for items in expected.values())
+    assert users_measured(data.path, tmp_path) == sum(
+        len(items) >= 3 for items in expected.values()
+    )
 
 
 AMAZON_2018 = (

@@ -19,16 +19,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
 from gloss.artifacts import Artifact, creating, open_artifact
+from gloss.choices import SplitName, TitleStyle
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.histories import Example, History
 from gloss.data.preparation import Cleaning, PreparedData, prepare
 from gloss.data.purchases import PurchaseLog
-from gloss.data.titles import TitleStyle, clean_title
+from gloss.data.titles import clean_title
 
 __all__ = [
     "KIND",
@@ -43,8 +44,6 @@ __all__ = [
 
 KIND = "dataset"
 _ROW_GROUP = 1 << 17
-
-SplitName = Literal["validation", "test"]
 
 
 def save(

@@ -18,15 +18,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["MIN_ITEMS", "SplitRule", "Splits", "held_out", "split_histories"]
+from gloss.choices import SplitRule
 
-SplitRule = Literal["paper", "leave-one-out"]
+__all__ = ["MIN_ITEMS", "SplitRule", "Splits", "held_out", "split_histories"]
 
 MIN_ITEMS = 3
 _SEED = 42

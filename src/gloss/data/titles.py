@@ -5,11 +5,10 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from typing import Literal
+
+from gloss.choices import TitleStyle
 
 __all__ = ["MAX_WORDS", "TitleStyle", "clean_title", "has_words"]
-
-TitleStyle = Literal["paper", "fair"]
 
 MAX_WORDS = 25
 """Words kept of a title (GLoSS research repository)."""
