@@ -149,7 +149,6 @@ def flip(file: Path) -> None:
         "index/data.npy",
         "rankings/gloss/ranking.parquet",
         "evaluations/popularity/metrics.json",
-        "model/manifest.json",
         "report.html",
     ],
 )
@@ -160,6 +159,24 @@ def test_what_is_damaged_is_made_again(processes, config, copied, whole, name):
     assert visible_bytes(copied) == visible_bytes(whole)
     if name != "report.html":
         assert str(Path(name).parent) in redone(copied, before)
+
+
+def test_a_manifest_that_does_not_hold_its_seal_is_made_again(processes, config, copied, whole):
+    manifest = copied / "model" / "manifest.json"
+    said = json.loads(manifest.read_bytes())
+    said["summary"]["parameters"] += 1
+    manifest.write_text(json.dumps(said))
+    assert processes.gloss("run", config, "-o", copied).code == 0
+    assert visible_bytes(copied) == visible_bytes(whole)
+
+
+def test_a_folder_whose_manifest_cannot_be_read_is_nobodys_and_stays(processes, config, copied):
+    (copied / "model" / "manifest.json").write_bytes(b"{half a manifest")
+    before = visible_bytes(copied / "model")
+    ended = processes.gloss("run", config, "-o", copied)
+    assert ended.code == 1
+    assert "is a folder with other files in it" in ended.stderr
+    assert visible_bytes(copied / "model") == before
 
 
 def test_killed_at_random_moments_a_run_ends_with_the_same_bytes(

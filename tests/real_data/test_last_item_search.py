@@ -11,12 +11,13 @@ import pytest
 
 from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset, prepare, save
-from gloss.data.histories import Example
+from gloss.data.histories import Example, History
 from gloss.data.readers.amazon import read_amazon
 from gloss.evaluation.evaluate import Evaluation, evaluate
 from gloss.evaluation.protocol import FAIR, PAPER, EvaluationProtocol
 from gloss.evaluation.segments import default_bounds, segments_of
-from gloss.rankers import last_item_search
+from gloss.rankers.last_item import LastItemSearch
+from gloss.rankers.ranker import RankRequest
 from gloss.rankings.ranking import Ranking
 from gloss.retrieval.index import build_index
 
@@ -45,15 +46,14 @@ def run(dataset: Dataset, protocol: EvaluationProtocol, *, limit: int | None = N
     examples = dataset.examples("test", limit=limit)
     catalogue = dataset.catalogue(protocol.title_style)
     retriever = build_index(catalogue, protocol.index_settings())
-    rankings = last_item_search(
-        examples,
-        catalogue,
-        retriever,
+    request = RankRequest(
+        [History(example.user, example.history) for example in examples],
         length=protocol.length,
         exclude_seen=protocol.exclude_seen,
     )
+    rankings = LastItemSearch(catalogue, retriever).rank(request)
     evaluation = evaluate(rankings, examples, protocol.cutoffs, protocol=protocol.name)
-    return Run(examples, catalogue, rankings, evaluation)
+    return Run(examples, catalogue, tuple(rankings), evaluation)
 
 
 RECALL = {"beauty": (0.0436, 0.0005), "toys": (0.0518, 0.001)}

@@ -15,12 +15,14 @@ __all__ = ["PurchaseLog", "Workspace"]
 
 
 class Workspace:
-    """A folder for what is too large for memory; it is removed when nobody holds it any more."""
+    """A folder for what is too large for memory; it is removed when nobody holds it any more.
 
-    def __init__(self, near: Path | None = None) -> None:
-        if near is not None:
-            near.mkdir(parents=True, exist_ok=True)
-        self.path = Path(tempfile.mkdtemp(prefix=".gloss-", dir=near))
+    It lies in the system's folder for temporary files (TMPDIR), never beside the output: a process
+    that is killed leaves nothing there, and a container may write to nothing but its volume.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="gloss-"))
         self._remover = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 

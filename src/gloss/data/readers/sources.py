@@ -64,12 +64,12 @@ class LocalSource:
         )
 
 
-def located(settings: DataSettings, *, progress: Progress, near: Path | None = None) -> LocalSource:
+def located(settings: DataSettings, *, progress: Progress) -> LocalSource:
     """The files of a source, fetched if need be, with their fingerprints.
 
     Raises InputError when a source leads to no file.
     """
-    workspace = Workspace(near)
+    workspace = Workspace()
     match settings:
         case ShopData():
             return LocalSource(settings, None, (), (), {}, workspace)

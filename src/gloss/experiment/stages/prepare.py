@@ -24,7 +24,7 @@ def prepare(settings: DataSettings, out: Path, *, progress: Progress = silent) -
     It is made again when a file of the source has another content, is new or is gone. What the
     summary warns of is logged, so that it is said before anything is trained.
     """
-    source = located(settings, progress=progress, near=Path(out).resolve().parent)
+    source = located(settings, progress=progress)
     config = {"name": name_of(settings), **settings.model_dump(mode="json", exclude=_PATHS)}
 
     def make() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -274,24 +273,26 @@ def _shared(folder: Path, _fingerprint: str) -> Any:
 
 
 def _loaded(folder: Path) -> Any:
-    # bitsandbytes, which comes along where it is installed, warns of kernels that nobody needs.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils.logging import disable_progress_bar
+    from gloss.language.quiet import quiet_transformers
 
-    disable_progress_bar()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        model = SentenceTransformer(
-            str(folder),
-            device=device,
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-        )
+        with quiet_transformers():
+            model = _sentence_transformer(folder)
     except Exception as error:  # every library beneath has errors of its own
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{folder} cannot be loaded as an encoder: {reason}") from error
     model.max_seq_length = min(model.max_seq_length or MAX_TOKENS, MAX_TOKENS)
     return model.eval()
+
+
+def _sentence_transformer(folder: Path) -> Any:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(
+        str(folder),
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        local_files_only=True,
+        trust_remote_code=False,
+        model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+    )
