@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
+from typing import Protocol, TypeVar
 
 __all__ = [
     "ArtifactError",
@@ -27,6 +28,8 @@ __all__ = [
     "MissingExtraError",
     "UsageError",
     "did_you_mean",
+    "named",
+    "nothing_to_install",
     "on_one_line",
     "pip_line",
     "require_extra",
@@ -72,6 +75,10 @@ class BeingReplacedError(ArtifactError):
     """An artefact was replaced by another process while it was read; trying again helps."""
 
 
+def nothing_to_install() -> None:
+    """The `require_installed` of what needs no extra."""
+
+
 def require_extra(purpose: str, extra: str, *packages: str) -> None:
     """Raise MissingExtraError unless these packages of an extra can be imported."""
     for package in packages:
@@ -102,6 +109,22 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     by_lower = {each.lower(): each for each in names}
     near = get_close_matches(name.lower(), by_lower, n=1)
     return f"did you mean {by_lower[near[0]]}?" if near else f"known: {', '.join(names)}"
+
+
+class _HasName(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_Spec = TypeVar("_Spec", bound=_HasName)
+
+
+def named(name: str, specs: Iterable[_Spec], *, what: str) -> _Spec:
+    """The one of that name; ConfigError, naming the nearest, if there is none."""
+    known = {spec.name: spec for spec in specs}
+    if name in known:
+        return known[name]
+    raise ConfigError(f"unknown {what} {name!r} ({did_you_mean(name, known)})")
 
 
 def on_one_line(text: str) -> str:

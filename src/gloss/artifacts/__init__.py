@@ -18,7 +18,6 @@ from gloss.artifacts.manifest import MANIFEST, listing_in
 from gloss.artifacts.reading import (
     Artifact,
     find_current,
-    is_current,
     open_artifact,
     read_artifact,
 )
@@ -33,7 +32,6 @@ __all__ = [
     "fingerprint_of",
     "fingerprint_of_file",
     "finish_draft",
-    "is_current",
     "listing_in",
     "locked",
     "open_artifact",

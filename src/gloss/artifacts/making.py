@@ -165,7 +165,7 @@ def _place_for(path: Path, work: _Work) -> Iterator[Place]:
     path = Path(path)
     if not was_cut_off(path):
         require_ours(path, work.kind)
-    with _disk_faults_told(path):
+    with _disk_faults_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         place = place_of(path)
         with locked(place.lock, f"another process is writing {path}"):
@@ -271,7 +271,7 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def _disk_faults_told(path: Path) -> Iterator[None]:
+def _disk_faults_named(path: Path) -> Iterator[None]:
     """Libraries wrap what the disk says in errors of their own; say it as ours."""
     try:
         yield
@@ -290,8 +290,8 @@ def _disk_fault(error: BaseException | None, path: Path) -> str | None:
         return os.strerror(errno.ENOSPC)
     while error is not None:
         # Libraries in Rust put the number into the text only.
-        told = re.search(r"\(os error (\d+)\)", str(error))
-        number = int(told[1]) if told else getattr(error, "errno", None)
+        in_text = re.search(r"\(os error (\d+)\)", str(error))
+        number = int(in_text[1]) if in_text else getattr(error, "errno", None)
         if number in _DISK_FAULTS:
             return os.strerror(number)
         error = error.__cause__ or error.__context__

@@ -28,7 +28,7 @@ from gloss.artifacts.manifest import (
 )
 from gloss.errors import ArtifactError, BeingReplacedError
 
-__all__ = ["Artifact", "find_current", "is_current", "open_artifact", "read_artifact"]
+__all__ = ["Artifact", "find_current", "open_artifact", "read_artifact"]
 
 _T = TypeVar("_T")
 
@@ -158,13 +158,6 @@ def find_current(
     except ArtifactError:
         return None
     return found if found.is_of(config, inputs) else None
-
-
-def is_current(
-    path: Path, *, kind: str, config: Mapping[str, Any], inputs: Mapping[str, str]
-) -> bool:
-    """Whether a whole artefact of this kind, configuration and inputs already stands at `path`."""
-    return find_current(path, kind=kind, config=config, inputs=inputs) is not None
 
 
 def _read(path: Path, kind: str, read: Callable[[Artifact], _T]) -> _T:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gloss.config import TitleFusion
 from gloss.data.titles import TitleStyle
-from gloss.errors import ConfigError, did_you_mean
+from gloss.errors import ConfigError, named
 from gloss.retrieval.settings import PROTOCOL_SETTINGS, IndexSettings
 from gloss.retrieval.specs import retriever_named
 
@@ -98,9 +98,7 @@ PROTOCOLS = {protocol.name: protocol for protocol in (PAPER, FAIR)}
 
 def protocol_named(name: str) -> EvaluationProtocol:
     """The protocol of that name; ConfigError, naming the nearest, if there is none."""
-    if name in PROTOCOLS:
-        return PROTOCOLS[name]
-    raise ConfigError(f"unknown protocol {name!r} ({did_you_mean(name, PROTOCOLS)})")
+    return named(name, PROTOCOLS.values(), what="protocol")
 
 
 def require_measurable(cutoffs: Sequence[int], *, length: int) -> None:

@@ -24,7 +24,7 @@ from typing import TypeVar
 import numpy as np
 import polars as pl
 
-from gloss.arrays import Array
+from gloss.arrays import Array, ranks_of, reduced_by_list
 from gloss.data.catalogue import ItemId
 from gloss.errors import ConfigError, InputError
 from gloss.rankings.table import COLUMNS, RankingTable, distinct
@@ -98,8 +98,7 @@ class Candidates:
         """
         order = np.lexsort((-scores, self.users))  # by user, then by score; lexsort is stable
         counts = np.bincount(self.users, minlength=len(self.lists[0]))  # (users,)
-        ranks = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-        best = order[ranks < length]
+        best = order[ranks_of(counts) < length]
         strongest = np.where(self.listed[best], contributions[best], -np.inf).argmax(axis=1)
         items = pl.DataFrame({"items": self.names[self.codes[best]], "scores": scores[best]})
         entries = items.hstack(self._reasons(best, strongest)).select(*COLUMNS)
@@ -181,7 +180,8 @@ def _candidates(
     of_lists = np.split(candidate_of, ends[:-1])
     for number, (table, listed) in enumerate(zip(lists, of_lists, strict=True)):
         in_list = table.entries["scores"].to_numpy()
-        scores[:, number] = _missing_scores(table, in_list)[users]
+        missing_scores = reduced_by_list(np.minimum, in_list, table.lengths)  # (users,)
+        scores[:, number] = missing_scores[users]
         scores[listed, number] = in_list
         ranks[listed, number] = table.ranks
     return Candidates(lists, names, users, items, scores, ranks)
@@ -202,10 +202,3 @@ def _numbered(keys: Array, size: int) -> tuple[Array, Array, Array]:
     row_of = np.empty(len(order), np.int64)
     row_of[order] = np.arange(len(order))
     return *np.divmod(distinct_keys[order], max(size, 1)), row_of[which]
-
-
-def _missing_scores(table: RankingTable, scores: Array) -> Array:
-    """float64 (users,): the lowest score of each list, 0 for an empty one."""
-    missing, filled = np.zeros(len(table)), table.lengths > 0
-    missing[filled] = np.minimum.reduceat(scores, table.starts[filled])
-    return missing

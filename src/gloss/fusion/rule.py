@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from gloss.data.catalogue import ItemId
 from gloss.data.histories import History
+from gloss.errors import nothing_to_install
 from gloss.rankings.table import RankingTable
 
 __all__ = ["FittedFusion", "FusionRequest", "FusionRule"]
@@ -53,10 +54,6 @@ class FittedFusion(Protocol):
         ...
 
 
-def _nothing_to_install() -> None:
-    pass
-
-
 @dataclass(frozen=True, slots=True)
 class FusionRule:
     """What the rest of GLoSS knows of a rule.
@@ -75,4 +72,4 @@ class FusionRule:
     fit: Callable[[FusionRequest, Sequence[ItemId]], FittedFusion]
     load: Callable[[Path], FittedFusion]
     needs_validation: bool = True
-    require_installed: Callable[[], None] = _nothing_to_install
+    require_installed: Callable[[], None] = nothing_to_install

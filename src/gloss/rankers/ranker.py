@@ -17,7 +17,7 @@ from gloss.artifacts import Draft
 from gloss.config import HistoryLength, Settings
 from gloss.data.catalogue import ItemId
 from gloss.data.histories import History
-from gloss.errors import ConfigError
+from gloss.errors import ConfigError, nothing_to_install
 from gloss.progress import Progress, silent
 from gloss.rankings.table import RankingTable
 
@@ -109,10 +109,6 @@ def needs_nothing(settings: Settings) -> frozenset[Need]:
     return frozenset()
 
 
-def _nothing_to_install() -> None:
-    pass
-
-
 class Fit(Protocol[S_contra]):
     """Trains a ranker into a draft, and sets what its summary says.
 
@@ -163,7 +159,7 @@ class RankerSpec(Generic[S]):
     needs: Callable[[S], frozenset[Need]] = needs_nothing
     training: RankerTraining[S] | None = None
     without_vectors: S | None = None
-    require_installed: Callable[[], None] = _nothing_to_install
+    require_installed: Callable[[], None] = nothing_to_install
 
     @property
     def section(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gloss.errors import ConfigError, did_you_mean
+from gloss.errors import named
 from gloss.rankers import (
     last_item,
     popularity,
@@ -32,8 +32,4 @@ RANKERS: tuple[RankerSpec[Any], ...] = (
 
 def ranker_named(name: str) -> RankerSpec[Any]:
     """The ranker of that name; ConfigError, naming the nearest, if there is none."""
-    for spec in RANKERS:
-        if spec.name == name:
-            return spec
-    hint = did_you_mean(name, (spec.name for spec in RANKERS))
-    raise ConfigError(f"unknown ranker {name!r} ({hint})")
+    return named(name, RANKERS, what="ranker")

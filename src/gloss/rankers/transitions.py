@@ -20,7 +20,7 @@ from functools import partial
 import numpy as np
 from pydantic import Field
 
-from gloss.arrays import Array
+from gloss.arrays import Array, slices_of
 from gloss.config import HistoryLength
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History
@@ -112,10 +112,7 @@ class Graph:
         [2.5, 3.0, 5.0]
         """
         counts = self.starts[rows + 1] - self.starts[rows]  # (some,), edges of each row
-        # The edges of row r are starts[r] … in the graph, and follow those of the rows before it
-        # here: one range over all of them, each row's part shifted to where it stands in the graph.
-        shifts = self.starts[rows] - (np.cumsum(counts) - counts)  # (some,)
-        edges = np.arange(counts.sum()) + np.repeat(shifts, counts)  # (edges of these rows,)
+        edges = slices_of(self.starts[rows], counts)  # (edges of these rows,)
         flows = np.repeat(amounts, counts) * self.weights[edges]
         return np.bincount(self.neighbours[edges], flows, minlength=len(self.starts) - 1)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gloss.errors import ConfigError, did_you_mean
+from gloss.errors import ConfigError, named
 from gloss.retrieval import hybrid
 from gloss.retrieval.dense import milvus
 from gloss.retrieval.dense import retriever as dense
@@ -26,10 +26,7 @@ def retriever_named(name: str) -> RetrieverSpec[Any]:
     >>> retriever_named("hybrid").label
     'BM25 and {encoder}'
     """
-    known = {spec.name: spec for spec in RETRIEVERS}
-    if name in known:
-        return known[name]
-    raise ConfigError(f"unknown retriever {name!r} ({did_you_mean(name, known)})")
+    return named(name, RETRIEVERS, what="retriever")
 
 
 def settings_from(config: Mapping[str, Any]) -> IndexSettings:
