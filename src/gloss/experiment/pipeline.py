@@ -38,7 +38,7 @@ from gloss.retrieval.specs import retriever_named
 __all__ = ["COMPARED", "Announce", "fitted_in", "protocol_of", "quietly", "run", "run_rankers"]
 
 _SHIFTED_SPLIT: SplitRule = "leave-one-out"
-"""How a shifted_run is split: nobody trains on the second-last purchase, which it asks for."""
+"""How a shifted run is split: nobody trains on the second-last purchase, which it predicts."""
 
 COMPARED = ("last-item", "popularity")
 """Rankers that every run is compared with, whether it fuses them or not."""
@@ -72,18 +72,7 @@ def _all_stages(work: _Work) -> Report:
     work.rank()
     names = [OURS, *COMPARED]
     if experiment.rankers.use:
-        shifted_run = work.shifted_run()
-        if shifted_run is not work:
-            shifted_run.prepare()
-            shifted_run.train()
-            shifted_run.index()
-            shifted_run.train_rankers()
-        work.train_rankers()
-        shifted_run.generate("validation")
-        shifted_run.rankers("validation")
-        shifted_run.titles("validation")
-        work.rankers("test")
-        work.titles("test")
+        _make_candidates(work, model=True)
         with announce("fuse"):
             work.fuse(RANKERS, experiment.rankers.use)
             work.fuse(FUSED, (OURS, *experiment.rankers.use))
@@ -113,18 +102,34 @@ def run_rankers(
 def _all_rankers(work: _Work) -> dict[str, Path]:
     experiment, announce = work.experiment, work.announce
     work.prepare()
-    shifted_run = work.shifted_run()
-    if shifted_run is not work:
-        shifted_run.prepare()
-        shifted_run.train_rankers()
-    work.train_rankers()
-    shifted_run.rankers("validation")
-    work.rankers("test")
+    _make_candidates(work, model=False)
     with announce("fuse"):
         work.fuse(RANKERS, experiment.rankers.use)
     with announce("evaluate"):
         work.evaluate([RANKERS])
     return work.folder.evaluations()
+
+
+def _make_candidates(work: _Work, *, model: bool) -> None:
+    """The long lists that are fused, and those of validation users that the fusion is fitted on.
+
+    model: whether the language model's titles are among them; the run has trained it then.
+    """
+    shifted_run = work.shifted_run()
+    if shifted_run is not work:
+        shifted_run.prepare()
+        if model:
+            shifted_run.train()
+            shifted_run.index()
+        shifted_run.train_rankers()
+    work.train_rankers()
+    if model:
+        shifted_run.generate("validation")
+    parts: tuple[tuple[_Work, SplitName], ...] = ((shifted_run, "validation"), (work, "test"))
+    for part, split in parts:
+        part.rankers(split)
+        if model:
+            part.titles(split)
 
 
 def protocol_of(experiment: Experiment) -> EvaluationProtocol:
@@ -134,8 +139,8 @@ def protocol_of(experiment: Experiment) -> EvaluationProtocol:
 
 
 def fitted_in(experiment: Experiment, folder: RunFolder) -> RunFolder:
-    """Where the validation users lie on whom a run's fusion is fitted: in the run or its
-    shifted_run, which the leave-one-out split does not need."""
+    """Where the validation users lie on whom a run's fusion is fitted: in the run or its shifted
+    run, which the leave-one-out split does not need."""
     shifted = experiment.fusion.shifted_run and experiment.data.split != _SHIFTED_SPLIT
     return folder.shifted_run if shifted else folder
 
@@ -256,17 +261,20 @@ class _Work:
                 stages.index(
                     self.folder.data, self.folder.vectors, settings=vectors, progress=progress
                 )
-        for spec, settings in _rankers_of(self.experiment):
-            if spec.training:
-                with self.announce(f"train {spec.name}") as progress:
-                    stages.train_ranker(
-                        spec,
-                        self._sources(),
-                        self.folder.trained(spec.name),
-                        settings=settings,
-                        seed=self.experiment.seed,
-                        progress=progress,
-                    )
+        trained = [pair for pair in _rankers_of(self.experiment) if pair[0].training]
+        if not trained:
+            return
+        sources = self._sources()
+        for spec, settings in trained:
+            with self.announce(f"train {spec.name}") as progress:
+                stages.train_ranker(
+                    spec,
+                    sources,
+                    self.folder.trained(spec.name),
+                    settings=settings,
+                    seed=self.experiment.seed,
+                    progress=progress,
+                )
 
     def rankers(self, split: SplitName) -> None:
         """Long lists of every ranker."""

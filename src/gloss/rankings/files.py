@@ -22,7 +22,7 @@ from gloss.artifacts import Artifact, creating, read_artifact, write_atomic
 from gloss.rankings.ranking import Ranking
 from gloss.rankings.table import COLUMNS, RankingTable
 
-__all__ = ["KIND", "load_rankings", "save_rankings"]
+__all__ = ["KIND", "load_rankings", "read_table", "save_rankings"]
 
 KIND = "ranking"
 
@@ -56,6 +56,15 @@ def save_rankings(
 def load_rankings(path: Path) -> tuple[Artifact, RankingTable]:
     """Open an artefact made by `save_rankings`. Raises ArtifactError if it is not whole."""
     return read_artifact(path, KIND, lambda artifact: (artifact, _table_in(artifact)))
+
+
+def read_table(ranking: Artifact) -> RankingTable:
+    """The lists of a ranking that was opened, and so checked, before.
+
+    Raises BeingReplacedError if another version stands there by now.
+    """
+    with ranking.reading():
+        return _table_in(ranking)
 
 
 def _table_in(artifact: Artifact) -> RankingTable:

@@ -118,7 +118,7 @@ def _examples(
 
 def _request(ranked: Sequence[Artifact], data: Dataset) -> tuple[FusionRequest, Sequence[Example]]:
     """Rankings of one split, with what is known of their users, and the examples of the split."""
-    lists = [rankings.load_rankings(each.path)[1] for each in ranked]
+    lists = [rankings.read_table(ranking) for ranking in ranked]
     examples = data.examples(ranked[0].config["split"], limit=len(lists[0]))
     histories = [History(example.user, example.history) for example in examples]
     return FusionRequest(lists, histories, times_bought(data.train())), examples

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from gloss.artifacts import (
-    MANIFEST,
     Artifact,
     find_current,
     finish_draft,
@@ -17,9 +16,9 @@ from gloss.artifacts import (
     require_deliverable,
     set_aside,
 )
-from gloss.errors import ArtifactError, BeingReplacedError, InputError
+from gloss.errors import ArtifactError, BeingReplacedError
 
-__all__ = ["followed", "made_once", "require_not_replaced"]
+__all__ = ["followed", "made_once"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,13 +39,21 @@ def made_once(
     kept under a hidden name first.
     """
     finish_draft(out, kind=kind, config=config, inputs=inputs)
-    found = find_current(out, kind=kind, config=config, inputs=inputs)
-    if found is None:
-        require_deliverable(out, kind)
-        _tell_of_damage(out, kind, is_work=is_work)
-        make()
-        found = open_artifact(out, kind)
-    return found
+    damage: ArtifactError | None = None
+    try:
+        standing = open_artifact(out, kind)
+    except BeingReplacedError:
+        raise
+    except ArtifactError as error:
+        damage = error
+    else:
+        if standing.is_of(config, inputs):
+            return standing
+    require_deliverable(out, kind)
+    if damage:
+        _tell_of_damage(out, kind, damage, is_work=is_work)
+    make()
+    return open_artifact(out, kind)
 
 
 def followed(
@@ -62,31 +69,9 @@ def followed(
     return open_artifact(out, kind)
 
 
-def require_not_replaced(
-    out: Path, kind: str, config: Mapping[str, Any], inputs: Mapping[str, str], what: str
-) -> None:
-    """Raise InputError if another artefact of this kind stands at `out`, damaged or not.
-
-    For what a command makes on the way, at a place that may be anybody's. what: names it in the
-    message.
-    """
-    if (Path(out) / MANIFEST).is_file() and not find_current(
-        out, kind=kind, config=config, inputs=inputs
-    ):
-        raise InputError(
-            f"{out} holds {what} of other settings or data, which this would replace: name another "
-            "folder"
-        )
-
-
-def _tell_of_damage(out: Path, kind: str, *, is_work: bool) -> None:
-    try:
-        open_artifact(out, kind)
-    except BeingReplacedError:
-        raise
-    except ArtifactError as damage:
-        listing = listing_in(Path(out))
-        if listing is None or listing.kind != kind:
-            return  # nothing of ours is there
-        kept = f", and kept as {set_aside(out, kind)}" if is_work else ""
-        _log.warning("%s: it is made again%s", damage, kept)
+def _tell_of_damage(out: Path, kind: str, damage: ArtifactError, *, is_work: bool) -> None:
+    listing = listing_in(Path(out))
+    if listing is None or listing.kind != kind:
+        return  # nothing of ours is there
+    kept = f", and kept as {set_aside(out, kind)}" if is_work else ""
+    _log.warning("%s: it is made again%s", damage, kept)
