@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,25 @@ def test_a_signal_ends_a_command_with_one_line_and_the_code_of_shells(tmp_path, 
         out, err = process.communicate(timeout=60)
     assert (out, err) == ("", f"error: stopped by {number.name}\n")
     assert process.returncode == 128 + number
+
+
+def test_an_interrupt_ends_a_wait_at_once_though_polars_handles_it_too():
+    code = """
+import signal, sys
+from gloss.cli.main import _handle_signals, end_waits_on_interrupt
+_handle_signals()
+import polars
+end_waits_on_interrupt()
+print("ready", flush=True)
+sys.stdin.buffer.read()
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], text=True, **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.3)  # it reads by now, and nobody writes
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 1
+        assert "_Stopped: 2" in process.stderr.read()
 
 
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path):

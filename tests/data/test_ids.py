@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gloss.data.readers.ids import IdRule, canonical_id, canonical_ids
@@ -102,6 +102,8 @@ SPELLED = st.one_of(
 
 @settings(deadline=None)
 @given(st.lists(SPELLED, min_size=1, max_size=8), st.sampled_from(RULES))
+@example([" 00"], IdRule(drop_zeros=True))
+@example(["\u200b 0042\u00a0"], IdRule(drop_zeros=True))
 def test_a_column_and_a_single_id_are_read_alike(values: list[str], rule: IdRule) -> None:
     assert column(values, rule=rule) == [one(value, rule) for value in values]
 

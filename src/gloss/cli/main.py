@@ -14,7 +14,7 @@ from types import FrameType
 
 from gloss.errors import GlossError, on_one_line
 
-__all__ = ["main"]
+__all__ = ["end_waits_on_interrupt", "main"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -104,6 +104,15 @@ def _handle_signals() -> None:
     for number in _SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, stop)
+
+
+def end_waits_on_interrupt() -> None:
+    """Let Ctrl-C end a wait for a file or pipe at once: to be called when polars is imported.
+
+    polars handles SIGINT too, from its import on, so that it can stop a query. It has the system
+    go on with whatever waits, and Python learns of the signal only when the wait is over.
+    """
+    signal.siginterrupt(signal.SIGINT, True)
 
 
 def _leave_signals() -> None:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gloss.cli.main import end_waits_on_interrupt
 from gloss.errors import on_one_line
 from gloss.progress import Progress
 
@@ -55,6 +56,7 @@ _METRICS_SHOWN = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
 @contextmanager
 def announce(stage: str) -> Iterator[Progress]:
     """Show a stage: a bar on a terminal, elsewhere a line every ten seconds."""
+    end_waits_on_interrupt()
     started = time.monotonic()
     with _bar(stage) if err.is_terminal else _lines(stage) as progress:
         yield progress

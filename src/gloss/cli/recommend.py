@@ -50,11 +50,13 @@ def recommend(
     Example: gloss recommend -m runs/demo --history "Title A" --history "Title B" -k 5
     """
     from gloss.cli import output
-    from gloss.recommender.recommender import Recommender
 
     if (history is None) == (histories is None):
         raise ConfigError("give one history (--history TITLE …) or many (--histories FILE)")
     titles = _read(histories) if histories else [history or []]
+    # Imported after the histories were read, whose faults are then said at once.
+    from gloss.recommender.recommender import Recommender
+
     lists = Recommender.load(recommender, fused=fused).recommend(titles, k)
     if json:
         documents = [[asdict(item) for item in items] for items in lists]

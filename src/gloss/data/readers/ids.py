@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -134,7 +134,7 @@ def _refuse_lossy(frame: pl.LazyFrame, name: str, number: pl.Expr, label: str) -
 
 
 def _spelled_float(name: str) -> pl.Expr:
-    text = pl.col(name).str.strip_chars()
+    text = pl.col(name).str.strip_chars(_EDGES)
     is_float = text.str.contains(_FLOAT) | text.str.contains(_SCIENTIFIC)
     return pl.when(is_float).then(text).cast(pl.Float64, strict=False)
 
@@ -179,7 +179,7 @@ def _looks(name: str, rule: IdRule) -> list[pl.Expr]:
     ]
 
 
-def _cleaned(name: str, found: Collection[str], rule: IdRule) -> pl.Expr:
+def _cleaned(name: str, found: set[str], rule: IdRule) -> pl.Expr:
     text: pl.Expr = pl.col(name)
     if f"{name} edges" in found:
         text = text.str.strip_chars(_EDGES).str.normalize("NFC")
@@ -188,7 +188,7 @@ def _cleaned(name: str, found: Collection[str], rule: IdRule) -> pl.Expr:
     if f"{name} points" in found:
         text = text.str.replace(_FLOAT, "$1")
         text = pl.when(text.str.contains(_SCIENTIFIC)).then(_from_scientific(text)).otherwise(text)
-    if rule.drop_zeros and f"{name} zeros" in found:
+    if rule.drop_zeros and found & {f"{name} zeros", f"{name} edges"}:  # edges hide zeros
         whole = text.str.contains(_WHOLE)
         text = pl.when(whole).then(text.str.replace(_ZEROS, "$1")).otherwise(text)
     return text.alias(name)
