@@ -126,7 +126,9 @@ class LogRules(Settings):
 
     source: str = Field(description="Where the data come from.")
     where: str | None = Field(
-        None, description="A SQL expression on columns; rows for which it is not true are left out."
+        None,
+        description="A SQL expression on columns, such as \"event_type = 'purchase' AND quantity > "
+        '0"; rows for which it is not true are left out.',
     )
     drop_repeats: bool = Field(
         False, description="Leave out purchases of what the user bought just before."
@@ -183,7 +185,9 @@ class TableData(LogRules):
     items_encoding: str | None = Field(None, description="`encoding`, of items alone.")
     items_quote: str | None = Field(None, description="`quote`, of items alone.")
     items_header: bool | None = Field(None, description="`header`, of items alone.")
-    time_format: str | None = Field(None, description='How dates are spelled: "%d/%m/%Y %H:%M".')
+    time_format: str | None = Field(
+        None, description='How dates are spelled, such as "%d/%m/%Y %H:%M".'
+    )
     time_unit: Literal["s", "ms", "us", "ns", "none"] | None = Field(
         None, description="The unit of times that are numbers; none: plain numbers."
     )

@@ -97,10 +97,17 @@ RetrieverOf = Annotated[
 ]
 
 
-def setting(section: type[BaseModel], name: str, *flags: str, default: object = None) -> Any:
+def setting(
+    section: type[BaseModel],
+    name: str,
+    *flags: str,
+    default: object = None,
+    panel: str | None = None,
+) -> Any:
     """The option of a setting: its description and its bounds.
 
-    default: what the help names, for an option that is None where it is not typed.
+    default: what the help names, for an option that is None where it is not typed. panel: the
+    heading that the help lists it under.
     """
     field = section.model_fields[name]
     bounds = {
@@ -112,7 +119,7 @@ def setting(section: type[BaseModel], name: str, *flags: str, default: object = 
     text = field.description or ""
     if default is not None:
         text = f"{text.rstrip('.')} (default: {default})."
-    return typer.Option(*flags, help=text, **bounds)
+    return typer.Option(*flags, help=text, rich_help_panel=panel, **bounds)
 
 
 def given(what: str, known: Collection[str], **options: Any) -> dict[str, Any]:

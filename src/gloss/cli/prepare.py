@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from gloss.cli.options import Json, Out, SplitRuleName
+from gloss.cli.options import Json, Out, SplitRuleName, setting
+from gloss.config import AmazonData, LogRules, PresetData, ShopData, TableData
 
 __all__ = ["register"]
 
@@ -15,49 +16,13 @@ _DIALECT = "How files are written (detected, and said)"
 _MEANING = "What columns mean"
 _RULES = "What is kept"
 
-MaxBadLines = Annotated[
-    int,
-    typer.Option(
-        "--max-bad-lines",
-        min=0,
-        help="How many malformed lines to put up with.",
-        rich_help_panel=_RULES,
-    ),
-]
-Where = Annotated[
-    str | None,
-    typer.Option(
-        help="Keep rows for which this is true: \"event_type = 'purchase' AND quantity > 0\".",
-        rich_help_panel=_RULES,
-    ),
-]
-MinPurchases = Annotated[
-    int,
-    typer.Option(min=0, help="Keep the k-core: at least this many each.", rich_help_panel=_RULES),
-]
-MinUserPurchases = Annotated[
-    int,
-    typer.Option(min=0, help="Leave out users with fewer, once.", rich_help_panel=_RULES),
-]
-MinItemPurchases = Annotated[
-    int,
-    typer.Option(min=0, help="Leave out items with fewer, once.", rich_help_panel=_RULES),
-]
-DropRepeats = Annotated[
-    bool,
-    typer.Option(
-        "--drop-repeats", help="Leave out what was bought just before.", rich_help_panel=_RULES
-    ),
-]
-UnknownShare = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        max=1,
-        help="Warn if more purchases name items the catalogue lacks.",
-        rich_help_panel=_RULES,
-    ),
-]
+MaxBadLines = Annotated[int, setting(LogRules, "max_bad_lines", panel=_RULES)]
+Where = Annotated[str | None, setting(LogRules, "where", panel=_RULES)]
+MinPurchases = Annotated[int, setting(LogRules, "min_purchases", panel=_RULES)]
+MinUserPurchases = Annotated[int, setting(LogRules, "min_user_purchases", panel=_RULES)]
+MinItemPurchases = Annotated[int, setting(LogRules, "min_item_purchases", panel=_RULES)]
+DropRepeats = Annotated[bool, setting(LogRules, "drop_repeats", "--drop-repeats", panel=_RULES)]
+UnknownShare = Annotated[float, setting(LogRules, "unknown_share", panel=_RULES)]
 PresetFolder = Annotated[
     Path | None, typer.Option("--source", help="The folder with the files of the data set.")
 ]
@@ -115,16 +80,12 @@ def _group(
 
 
 def amazon(
-    category: Annotated[
-        str, typer.Option(help="beauty, toys, sports, or a name in the original files.")
-    ],
+    category: Annotated[str, setting(AmazonData, "category")],
     out: Out,
     source: Annotated[
         Path | None, typer.Option(help="A folder with the original files (default: download).")
     ] = None,
-    edition: Annotated[
-        Literal["2014", "2018", "2023"], typer.Option(help="The year of the files.")
-    ] = "2014",
+    edition: Annotated[Literal["2014", "2018", "2023"], setting(AmazonData, "edition")] = "2014",
     mirror: Annotated[
         list[str] | None, typer.Option(help="Where to download from; may be repeated.")
     ] = None,
@@ -137,7 +98,6 @@ def amazon(
 
     Example: gloss prepare amazon --category toys --source ~/amazon2014 -o data/toys
     """
-    from gloss.config import AmazonData
     from gloss.experiment.loading import checked
 
     settings = checked(
@@ -180,7 +140,6 @@ def preset(
 
     Example: gloss prepare preset movielens-1m --source ~/ml-1m -o data/movies
     """
-    from gloss.config import PresetData
     from gloss.experiment.loading import checked
 
     settings = checked(
@@ -216,39 +175,21 @@ def table(
         list[str] | None,
         typer.Option(help="Titles, likewise (default: they stand beside the purchases)."),
     ] = None,
-    sql: Annotated[
-        str | None, typer.Option(help="Which rows of a database are the purchases.")
-    ] = None,
-    items_sql: Annotated[
-        str | None, typer.Option(help="Which rows of a database are the items.")
-    ] = None,
-    user: Annotated[
-        str, typer.Option(help="Column of the user, or of the session.", rich_help_panel=_MEANING)
-    ] = "user",
-    item: Annotated[
-        str, typer.Option(help="Column of the item.", rich_help_panel=_MEANING)
-    ] = "item",
+    sql: Annotated[str | None, setting(TableData, "sql")] = None,
+    items_sql: Annotated[str | None, setting(TableData, "items_sql")] = None,
+    user: Annotated[str, setting(TableData, "user", panel=_MEANING)] = "user",
+    item: Annotated[str, setting(TableData, "item", panel=_MEANING)] = "item",
     time: Annotated[
         str,
         typer.Option(
             help='Column of the time; "" if the file is in order.', rich_help_panel=_MEANING
         ),
     ] = "time",
-    title: Annotated[
-        str, typer.Option(help="Column of the title.", rich_help_panel=_MEANING)
-    ] = "title",
+    title: Annotated[str, setting(TableData, "title", panel=_MEANING)] = "title",
     item_in_items: Annotated[
-        str | None,
-        typer.Option(
-            help="Column of the item in --items, if it differs.", rich_help_panel=_MEANING
-        ),
+        str | None, setting(TableData, "item_in_items", panel=_MEANING)
     ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(
-            help="Column of items that variants of one product share.", rich_help_panel=_MEANING
-        ),
-    ] = None,
+    group: Annotated[str | None, setting(TableData, "group", panel=_MEANING)] = None,
     keep: Annotated[
         list[str] | None,
         typer.Option(
@@ -257,21 +198,12 @@ def table(
         ),
     ] = None,
     list_separator: Annotated[
-        str | None,
-        typer.Option(
-            help="What stands between items, where a row holds a user's list.",
-            rich_help_panel=_MEANING,
-        ),
+        str | None, setting(TableData, "list_separator", panel=_MEANING)
     ] = None,
-    time_format: Annotated[
-        str | None,
-        typer.Option(
-            help='How dates are spelled, such as "%d/%m/%Y %H:%M".', rich_help_panel=_MEANING
-        ),
-    ] = None,
+    time_format: Annotated[str | None, setting(TableData, "time_format", panel=_MEANING)] = None,
     time_unit: Annotated[
         Literal["s", "ms", "us", "ns", "none"] | None,
-        typer.Option(help="The unit of times that are numbers.", rich_help_panel=_MEANING),
+        setting(TableData, "time_unit", panel=_MEANING),
     ] = None,
     missing: Annotated[
         list[str] | None,
@@ -281,21 +213,13 @@ def table(
         ),
     ] = None,
     drop_leading_zeros: Annotated[
-        bool,
-        typer.Option(
-            "--drop-leading-zeros",
-            help="0042 and 42 are the same id.",
-            rich_help_panel=_MEANING,
-        ),
+        bool, setting(TableData, "drop_leading_zeros", "--drop-leading-zeros", panel=_MEANING)
     ] = False,
     delimiter: Annotated[
         str | None,
         typer.Option(help="Between columns: , ; tab | :: …", rich_help_panel=_DIALECT),
     ] = None,
-    encoding: Annotated[
-        str | None,
-        typer.Option(help="utf-8, utf-16, cp1252, latin-1, …", rich_help_panel=_DIALECT),
-    ] = None,
+    encoding: Annotated[str | None, setting(TableData, "encoding", panel=_DIALECT)] = None,
     quote: Annotated[
         str | None,
         typer.Option(help="Around fields; none if a quote is a letter.", rich_help_panel=_DIALECT),
@@ -308,26 +232,17 @@ def table(
             rich_help_panel=_DIALECT,
         ),
     ] = None,
-    decimal: Annotated[
-        Literal[".", ","],
-        typer.Option(help="The decimal point of numbers.", rich_help_panel=_DIALECT),
-    ] = ".",
+    decimal: Annotated[Literal[".", ","], setting(TableData, "decimal", panel=_DIALECT)] = ".",
     items_delimiter: Annotated[
-        str | None, typer.Option(help="Likewise, of --items alone.", rich_help_panel=_DIALECT)
+        str | None, setting(TableData, "items_delimiter", panel=_DIALECT)
     ] = None,
     items_encoding: Annotated[
-        str | None, typer.Option(help="Likewise, of --items alone.", rich_help_panel=_DIALECT)
+        str | None, setting(TableData, "items_encoding", panel=_DIALECT)
     ] = None,
-    items_quote: Annotated[
-        str | None, typer.Option(help="Likewise, of --items alone.", rich_help_panel=_DIALECT)
-    ] = None,
+    items_quote: Annotated[str | None, setting(TableData, "items_quote", panel=_DIALECT)] = None,
     items_header: Annotated[
         bool | None,
-        typer.Option(
-            "--items-header/--items-no-header",
-            help="Likewise, of --items alone.",
-            rich_help_panel=_DIALECT,
-        ),
+        setting(TableData, "items_header", "--items-header/--items-no-header", panel=_DIALECT),
     ] = None,
     where: Where = None,
     drop_repeats: DropRepeats = False,
@@ -337,11 +252,7 @@ def table(
     unknown_share: UnknownShare = 0.05,
     keep_unbought: Annotated[
         bool,
-        typer.Option(
-            "--keep-unbought/--drop-unbought",
-            help="Whether items that nobody bought stay.",
-            rich_help_panel=_RULES,
-        ),
+        setting(TableData, "keep_unbought", "--keep-unbought/--drop-unbought", panel=_RULES),
     ] = True,
     split: SplitRuleName = "paper",
     max_bad_lines: MaxBadLines = 0,
@@ -351,7 +262,6 @@ def table(
 
     Example: gloss prepare table --interactions log.csv --items items.csv -o data/mine
     """
-    from gloss.config import TableData
     from gloss.experiment.loading import checked
 
     settings = checked(
@@ -402,8 +312,8 @@ def _sign(typed: str | None) -> str | None:
 
 def shop(
     out: Out,
-    users: Annotated[int, typer.Option(min=1, help="How many people buy there.")] = 3000,
-    seed: Annotated[int, typer.Option(help="Another seed, another shop.")] = 0,
+    users: Annotated[int, setting(ShopData, "users")] = 3000,
+    seed: Annotated[int, setting(ShopData, "seed")] = 0,
     split: SplitRuleName = "paper",
     json: Json = False,
 ) -> None:
@@ -411,7 +321,6 @@ def shop(
 
     Example: gloss prepare shop -o data/shop
     """
-    from gloss.config import ShopData
     from gloss.experiment.loading import checked
 
     _prepare(checked(ShopData, users=users, seed=seed, split=split), out, json=json)
