@@ -10,12 +10,14 @@ Needs torch for `train`, `merge`, `generate` and some rankers only, and imports 
 from gloss.experiment.stages.evaluate import evaluate
 from gloss.experiment.stages.export import export
 from gloss.experiment.stages.fuse import fuse
+from gloss.experiment.stages.generate import estimate, generate
+from gloss.experiment.stages.index import index
 from gloss.experiment.stages.items import add_items, remove_items
+from gloss.experiment.stages.merge import merge
 from gloss.experiment.stages.prepare import prepare
-from gloss.experiment.stages.rank import index, rank
+from gloss.experiment.stages.rank import rank
 from gloss.experiment.stages.run_ranker import run_ranker
-from gloss.experiment.stages.train import estimate, generate, plan, train
-from gloss.experiment.stages.train_lora import merge
+from gloss.experiment.stages.train import plan, train
 from gloss.experiment.stages.train_ranker import train_ranker
 
 __all__ = [

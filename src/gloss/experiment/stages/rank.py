@@ -1,4 +1,4 @@
-"""The stages `index` and `rank`: from generated titles to lists of items."""
+"""The stage `rank`: from generated titles to lists of items."""
 
 from __future__ import annotations
 
@@ -6,31 +6,14 @@ from pathlib import Path
 
 from gloss.artifacts import Artifact, fingerprint_of_file, open_artifact
 from gloss.data import generations as generated
-from gloss.data.dataset import Dataset
 from gloss.data.generations import read_generations
 from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.experiment.stages.making import made_once
-from gloss.progress import Progress, silent
 from gloss.rankings import files as rankings
-from gloss.retrieval import index as indexing
 from gloss.retrieval.grounding import fuse_all, ground, ungrounded
-from gloss.retrieval.index import index_inputs, load_index, save_index
-from gloss.retrieval.settings import IndexSettings
+from gloss.retrieval.index import load_index
 
-__all__ = ["index", "rank"]
-
-
-def index(
-    dataset: Path, out: Path, *, settings: IndexSettings, progress: Progress = silent
-) -> Artifact:
-    """Index the catalogue of a data set: the index at `out`."""
-    data = Dataset.load(dataset)
-    inputs = index_inputs(data.fingerprint, settings)
-
-    def make() -> None:
-        save_index(data, out, settings, progress=progress)
-
-    return made_once(out, indexing.KIND, settings.model_dump(mode="json"), inputs, make)
+__all__ = ["rank"]
 
 
 def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProtocol) -> Artifact:

@@ -1,0 +1,182 @@
+"""The stage `generate`: from a model and a data set to what the model writes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gloss.artifacts import Artifact, Draft, creating, fingerprint_of, fingerprint_of_file
+from gloss.config import AS_IT_IS, Decoding, Loading
+from gloss.data import generations as generated
+from gloss.data.dataset import Dataset, SplitName
+from gloss.data.generations import to_row
+from gloss.data.titles import TitleStyle
+from gloss.errors import require_extra
+from gloss.experiment.stages.making import made_once
+from gloss.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from gloss.decoding.generator import Generator
+    from gloss.prompts import Prompt
+
+__all__ = ["estimate", "generate"]
+
+_PROBED = 64
+"""Users whose time an estimate is made from."""
+
+
+def generate(
+    model: Path,
+    dataset: Path,
+    out: Path,
+    *,
+    split: SplitName,
+    settings: Decoding,
+    titles: TitleStyle = "fair",
+    limit_users: int | None = None,
+    loading: Loading = AS_IT_IS,
+    progress: Progress = silent,
+) -> Artifact:
+    """Let a model write titles for every user of a split: the generations at `out`.
+
+    `titles` counts for foreign models only; ours remember the style that they were trained with.
+    Work is done in shards of `settings.shard_users` users; an interrupted run redoes one at most.
+    """
+    require_extra("generating", "train", "torch", "transformers")
+    data = Dataset.load(dataset)
+    ours, titles = _model_for(data, model, titles)
+    config = {
+        "split": split,
+        "titles": titles,
+        "limit_users": limit_users,
+        **settings.model_dump(mode="json"),
+    }
+    if loading != AS_IT_IS:
+        config["loading"] = loading.model_dump(mode="json", exclude={"base"})
+    inputs = {"dataset": data.fingerprint, **_weights_of(model, ours, loading)}
+
+    def make() -> None:
+        generator, prompts = _generator_for(
+            data, model, settings, titles, split, limit_users, loading
+        )
+        with creating(out, kind=generated.KIND, config=config, inputs=inputs) as draft:
+            _write_shards(draft, generator, prompts, settings.shard_users, progress)
+            draft.summary["users"] = len(prompts)
+            draft.summary["purchases dropped from prompts"] = sum(p.dropped for p in prompts)
+
+    return made_once(out, generated.KIND, config, inputs, make, is_work=True)
+
+
+def estimate(
+    model: Path,
+    dataset: Path,
+    *,
+    split: SplitName,
+    settings: Decoding,
+    titles: TitleStyle = "fair",
+    limit_users: int | None = None,
+    loading: Loading = AS_IT_IS,
+) -> dict[str, int]:
+    """What `generate` would do: users, tokens, and about how many seconds and how much memory.
+
+    Seconds and memory are measured on a few users, the longest prompt among them; memory is the
+    largest that this process (on a GPU: its device) has held.
+    """
+    require_extra("generating", "train", "torch", "transformers")
+    data = Dataset.load(dataset)
+    _, titles = _model_for(data, model, titles)
+    generator, prompts = _generator_for(data, model, settings, titles, split, limit_users, loading)
+    count_tokens = generator.prompt_builder().count_tokens
+    lengths = [count_tokens(prompt.text) for prompt in prompts]
+    by_length = sorted(range(len(prompts)), key=lengths.__getitem__)
+    few = [prompts[index] for index in by_length[:: -max(1, len(prompts) // _PROBED)]]
+    generator.generate(few[:2])
+    started = time.monotonic()
+    generator.generate(few)
+    seconds = (time.monotonic() - started) * len(prompts) / max(1, len(few))
+    footprint = generator.footprint()
+    return {
+        "users": len(prompts),
+        "prompt tokens": sum(lengths),
+        "longest prompt": max(lengths, default=0),
+        "new tokens at most": len(prompts) * footprint.new_tokens,
+        "about seconds": round(seconds),
+        "about megabytes": footprint.peak_megabytes,
+    }
+
+
+def _model_for(
+    data: Dataset, model: Path, titles: TitleStyle
+) -> tuple[Artifact | None, TitleStyle]:
+    """Our model's manifest, if it is ours and of these data, and the titles that it speaks."""
+    from gloss.language.loading import model_artifact
+
+    ours = model_artifact(model)
+    if ours is None:
+        return None, titles
+    ours.require_input("dataset", data.fingerprint, f"the data set {data.path}")
+    return ours, ours.config["titles"]
+
+
+def _generator_for(
+    data: Dataset,
+    model: Path,
+    settings: Decoding,
+    titles: TitleStyle,
+    split: SplitName,
+    limit_users: int | None,
+    loading: Loading,
+) -> tuple[Generator, list[Prompt]]:
+    """The loaded model, and the prompts of the users who are asked."""
+    from gloss.decoding.open import open_generator
+
+    catalogue = data.catalogue(titles)
+    examples = data.examples(split, limit=limit_users)
+    generator = open_generator(model, settings, catalogue, loading=loading)
+    return generator, generator.prompt_builder().build_all(examples, catalogue)
+
+
+def _write_shards(
+    draft: Draft,
+    generator: Generator,
+    prompts: list[Prompt],
+    size: int,
+    progress: Progress,
+) -> None:
+    """One file for each range of users; one that an earlier try has finished stays."""
+    for number, first in enumerate(range(0, len(prompts), size)):
+        name = f"part-{number:05d}.jsonl"
+        shard = prompts[first : first + size]
+        if not draft.is_finished(name):
+            of_all = _shifted(progress, before=first, total=len(prompts))
+            written = generator.generate(shard, progress=of_all)
+            draft.write_lines(name, [to_row(generation) for generation in written])
+            draft.finish(name, [name])
+        progress(first + len(shard), len(prompts))
+
+
+def _shifted(progress: Progress, *, before: int, total: int) -> Progress:
+    """Progress of a part, reported as progress of the whole."""
+
+    def report(done: int, _part: int | None, note: str = "") -> None:
+        progress(before + done, total, note)
+
+    return report
+
+
+def _weights_of(model: Path, ours: Artifact | None, loading: Loading) -> dict[str, str]:
+    """Fingerprints of a model folder and, where it is an adapter, of what lies beneath it."""
+    from gloss.language.loading import base_of
+
+    weights = {"model": ours.fingerprint if ours else _folder_fingerprint(model)}
+    base = base_of(model, loading.base)
+    return weights | ({"base": base.fingerprint()} if base else {})
+
+
+def _folder_fingerprint(folder: Path) -> str:
+    there = sorted([*folder.glob("*"), *folder.glob("network-*/*")])
+    files = {file.relative_to(folder).as_posix(): file for file in there if file.is_file()}
+    return fingerprint_of(
+        *(part for name, f in files.items() for part in (name, fingerprint_of_file(f)))
+    )

@@ -1,0 +1,41 @@
+"""The stage `merge`: an adapter and its base model as one whole model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gloss.artifacts import Artifact, creating
+from gloss.config import Loading
+from gloss.errors import InputError
+from gloss.experiment.stages.making import made_once
+
+__all__ = ["merge"]
+
+
+def merge(adapter: Path, out: Path, *, base: Path | None = None) -> Artifact:
+    """Write an adapter and its base model as one whole model: the model folder at `out`.
+
+    Raises InputError for a folder that holds no adapter.
+    """
+    from gloss.language.loading import (
+        KIND,
+        base_of,
+        load_language_model,
+        model_artifact,
+        save_language_model,
+    )
+
+    ours, beneath = model_artifact(adapter), base_of(adapter, base)
+    if beneath is None:
+        raise InputError(f"{adapter} is a whole model: there is nothing to merge")
+    if ours is None:
+        raise InputError(f"{adapter} was not made by gloss: which data it is of is not known")
+    inputs = {**ours.inputs, "adapter": ours.fingerprint}
+
+    def make() -> None:
+        language = load_language_model(adapter, loading=Loading(base=base))
+        with creating(out, kind=KIND, config=ours.config, inputs=inputs) as draft:
+            save_language_model(draft, language)
+            draft.summary.update(ours.summary)
+
+    return made_once(out, KIND, ours.config, inputs, make)
