@@ -13,9 +13,19 @@ if TYPE_CHECKING:
     from gloss.data.catalogue import Catalogue, Item
     from gloss.data.dataset import Dataset
     from gloss.errors import GlossError
-    from gloss.recommender.recommender import Recommendation, Recommender
+    from gloss.recommender.recommender import Recommendation, Recommendations, Recommender
+    from gloss.recommender.rules import Rules
 
-__all__ = ["Catalogue", "Dataset", "GlossError", "Item", "Recommendation", "Recommender"]
+__all__ = [
+    "Catalogue",
+    "Dataset",
+    "GlossError",
+    "Item",
+    "Recommendation",
+    "Recommendations",
+    "Recommender",
+    "Rules",
+]
 
 _HOMES = {
     "Catalogue": "gloss.data.catalogue",
@@ -23,7 +33,9 @@ _HOMES = {
     "GlossError": "gloss.errors",
     "Item": "gloss.data.catalogue",
     "Recommendation": "gloss.recommender.recommender",
+    "Recommendations": "gloss.recommender.recommender",
     "Recommender": "gloss.recommender.recommender",
+    "Rules": "gloss.recommender.rules",
 }
 
 

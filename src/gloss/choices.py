@@ -21,8 +21,9 @@ ProtocolName = Literal["fair", "paper"]
 TitleStyle = Literal["fair", "paper"]
 """How titles are cleaned, by the protocol of that name."""
 
-SplitRule = Literal["paper", "leave-one-out"]
-"""Which users train on their second-last purchase: nearly all of them, or nobody."""
+SplitRule = Literal["paper", "leave-one-out", "none"]
+"""Which users train on their second-last purchase: nearly all of them, or nobody. none: everybody
+trains on everything, and nobody is asked."""
 
 SplitName = Literal["validation", "test"]
 """The examples that are evaluated."""

@@ -86,3 +86,11 @@ def other_shop(tmp_path_factory) -> Path:
     return stages.prepare(
         ShopData(users=40, seed=5), tmp_path_factory.mktemp("other") / "data"
     ).path
+
+
+@pytest.fixture(scope="session")
+def bundled(run, tmp_path_factory) -> Path:
+    """The bundle of the run; read it, leave it as it is."""
+    from gloss.experiment.bundling import bundle
+
+    return bundle(run.path, tmp_path_factory.mktemp("bundles") / "bundle").path

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from gloss.artifacts import open_artifact
@@ -224,13 +225,15 @@ def test_tables_of_ones_own_are_prepared(done):
         ("baseline", "last-item", "-d", "{data}", "-o", "out"),
         ("evaluate", "-r", "{ranking}", "-d", "{data}", "-o", "out"),
         ("generate", "-m", "{model}", "-d", "{data}", "--limit-users", "3", "-o", "out"),
-        ("recommend", "-m", "{run}", "--history", "Kite"),
+        ("bundle", "{run}", "-o", "out"),
+        ("recommend", "-b", "{bundle}", "--history", "Kite"),
         ("doctor",),
     ],
     ids=lambda command: command[0],
 )
-def test_json_is_all_that_machines_read(done, run, command):
+def test_json_is_all_that_machines_read(done, run, bundled, command):
     places = {
+        "bundle": bundled,
         "run": run.path,
         "data": run.data,
         "model": run.model,
@@ -272,37 +275,76 @@ def test_names_that_look_like_markup_are_printed_as_they_are(done, run, monkeypa
         assert out in done(*call).out, call
 
 
-def test_a_history_that_looks_like_markup_is_a_history(done, run):
-    done("recommend", "-m", run.path, "--history", "[red]Kite[/blue]", "--history", "[/]")
+def test_a_history_that_looks_like_markup_is_a_history(done, bundled):
+    done("recommend", "-b", bundled, "--history", "[red]Kite[/blue]", "--history", "[/]")
 
 
-def test_recommendations_are_for_people_or_for_machines(done, run, catalogue, monkeypatch):
+def test_recommendations_are_for_people_or_for_machines(done, bundled, catalogue, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     bought = ("--history", catalogue[0].title, "--history", catalogue[5].title)
-    call = ("recommend", "-m", run.path, *bought, "-k", 3)
-    found = json.loads(done(*call, "--json").out)
+    call = ("recommend", "-b", bundled, *bought, "-k", 3)
+    found = json.loads(done(*call, "--json").out)["items"]
     assert len(found) == 3
     table = done(*call).out
     for each in found:
         assert each["title"] == catalogue.title(each["item"])
-        assert {each["title"], each["why"], each["item"]} <= {
-            part for line in table.splitlines() for part in map(str.strip, line.split("  "))
-        }
+        parts = {part for line in table.splitlines() for part in map(str.strip, line.split("  "))}
+        assert {each["title"], each["item"]} <= parts
+    assert "by the language model" in table
 
 
-def test_many_histories_are_served_at_once_as_each_alone(done, run, catalogue):
+def test_many_histories_are_served_at_once_as_each_alone(done, bundled, catalogue):
     titles = [item.title for item in catalogue.items[:6]]
     histories = [titles[:2], [], ["Zeppelin\u2028Kit", *titles[2:]]]
     lines = [json.dumps(each, ensure_ascii=False) for each in histories]
     Path("histories.jsonl").write_text("\n\n".join(lines), "utf-8")
-    call = ("recommend", "-m", run.path, "-k", 4, "--histories", "histories.jsonl")
+    call = ("recommend", "-b", bundled, "-k", 4, "--histories", "histories.jsonl")
     lists = json.loads(done(*call, "--json").out)
-    assert [len(found) for found in lists] == [4] * 3
+    assert [len(found["items"]) for found in lists] == [4] * 3
     one = [word for title in histories[0] for word in ("--history", title)]
-    alone = json.loads(done("recommend", "-m", run.path, "-k", 4, *one, "--json").out)
-    assert [each["item"] for each in lists[0]] == [each["item"] for each in alone]
+    alone = json.loads(done("recommend", "-b", bundled, "-k", 4, *one, "--json").out)
+    assert lists[0] == alone
     said = done(*call).out
     assert all(f"history {number}" in said for number in (1, 2, 3))
+
+
+def test_users_of_a_data_set_are_answered_in_a_table(done, gloss, run, bundled, catalogue):
+    history, *_ = Dataset.load(run.data).histories()
+    titles = [catalogue.title(item) for item in history.items]
+    call = ("recommend", "-b", bundled, "-d", run.data, "--user", history.user, "-k", 4)
+    one = [word for title in titles for word in ("--history", title)]
+    alone = json.loads(done("recommend", "-b", bundled, "-k", 4, *one, "--json").out)["items"]
+    for name, read in (
+        ("out.csv", pl.read_csv),
+        ("out.parquet", pl.read_parquet),
+        ("out.jsonl", pl.read_ndjson),
+    ):
+        done(*call, "-o", name)
+        table = read(name)
+        assert table["item"].to_list() == [each["item"] for each in alone]
+        assert table["title"].to_list() == [each["title"] for each in alone]
+        assert set(table["user"]) == {history.user}
+        assert table["rank"].to_list() == [1, 2, 3, 4]
+    assert "ends in none of .csv, .parquet, .jsonl" in gloss(*call, "-o", "out.xls").error
+    assert f"{run.data} has no user 'nobody'" in gloss(*call, "--user", "nobody").error
+
+
+def test_rules_are_kept_on_the_command_line(done, gloss, bundled, catalogue):
+    call = ("recommend", "-b", bundled, "-k", 5, "--history", catalogue[0].title)
+    first, second, *_ = json.loads(done(*call, "--json").out)["items"]
+    left = json.loads(done(*call, "--exclude", first["item"], "--json").out)["items"]
+    assert first["item"] not in [each["item"] for each in left]
+    only = ("--only", second["item"], "--only", catalogue[9].id)
+    shown = json.loads(done(*call, *only, "--json").out)["items"]
+    assert {each["item"] for each in shown} == {second["item"], catalogue[9].id}
+    some = json.loads(done(*call, "--where", "title LIKE '%a%'", "--json").out)["items"]
+    assert all("a" in each["title"] for each in some)
+    assert len(some) == 5
+    wished = json.loads(done(*call[:5], "--wish", catalogue[7].title, "--json").out)
+    assert (wished["way"], wished["items"][0]["title"]) == ("wish", catalogue[7].title)
+    wrong = gloss(*call, "--where", "prise < 3").error
+    assert wrong.startswith("'prise < 3': the catalogue has no column 'prise'")
+    assert "'x' is not --at-most COLUMN=N" in gloss(*call, "--at-most", "x").error
 
 
 def test_a_report_of_two_runs_names_both(done, run, tiny_config):

@@ -24,7 +24,7 @@ def waiting(folder: Path, **how: Any) -> Iterator[tuple[subprocess.Popen[str], T
     os.mkfifo(pipe)
     call = "from gloss.cli.main import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", call, "recommend", "-m", folder, "--histories", pipe],
+        [sys.executable, "-c", call, "recommend", "-b", folder, "--histories", pipe],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -84,7 +84,7 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
         ("run", RED),
         ("run", "none.yaml", RED),
         ("report", RED),
-        ("recommend", "-m", RED, "--history", "x"),
+        ("recommend", "-b", RED, "--history", "x"),
         ("prepare", "amazon", "--category", RED, "-o", "x"),
         ("evaluate", "-r", RED, "-d", RED),
         ("models", "pull", RED),

@@ -125,13 +125,14 @@ def test_the_commands_make_what_a_run_makes(done, fused):
 def test_recommendations_say_whether_their_reason_was_bought_or_written(done, fused, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     bought = Dataset.load(fused.data).catalogue("fair")[0].title
-    call = ("recommend", "-m", fused.path, "--history", bought)
-    (first, *_) = json.loads(done(*call, "--json").out)
-    assert (first["why"], first["reason"]) == (bought, "bought")
-    assert f"because of: {bought}" in done(*call, "--fused").out
-    alone = json.loads(done(*call, "--alone", "--json").out)
-    assert {each["reason"] for each in alone} == {"written"}
-    assert "because of:" not in done(*call, "--alone").out
+    done("bundle", fused.path, "-o", "all")
+    done("bundle", fused.path, "--no-model", "-o", "rankers")
+    for bundle, way in (("all", "fused"), ("rankers", "rankers")):
+        call = ("recommend", "-b", bundle, "--history", bought)
+        answer = json.loads(done(*call, "--json").out)
+        first = answer["items"][0]
+        assert (answer["way"], first["why"], first["reason"]) == (way, bought, "bought")
+        assert f"because of: {bought}" in done(*call).out
 
 
 def test_sasrec_is_trained_once_for_both_splits(done, gloss, fused):

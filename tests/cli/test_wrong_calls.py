@@ -297,14 +297,27 @@ def test_a_folder_that_holds_something_else_is_named(gloss, run, tmp_path):
 
 def test_a_folder_that_is_no_run_is_named(gloss, run, tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere", run.model):
-        failed = gloss("recommend", "-m", folder, "--history", "Kite")
+        failed = gloss("bundle", folder, "-o", "bundle")
         assert failed.error == f"{folder} is not a run folder: it has no gloss-run.yaml"
+
+
+def test_a_folder_that_is_no_bundle_is_named(gloss, run, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder, wrong in (
+        (empty, "is not a whole artefact: it has no manifest.json"),
+        (tmp_path / "nowhere", "does not exist"),
+        (run.path, "is not a whole artefact: it has no manifest.json"),
+        (run.model, "is of the kind 'model', not 'bundle'"),
+    ):
+        failed = gloss("recommend", "-b", folder, "--history", "Kite")
+        assert failed.error.startswith(f"{folder} {wrong}")
 
 
 @pytest.mark.parametrize("given", [(), ("--history", "Kite", "--histories", "a.jsonl")])
 def test_recommendations_are_for_one_history_or_for_a_file(gloss, given):
-    failed = gloss("recommend", "-m", "x", *given)
-    assert "one history (--history TITLE …) or many (--histories FILE)" in failed.error
+    failed = gloss("recommend", "-b", "x", *given)
+    assert "one history (--history ID_OR_TITLE …), many (--histories FILE)" in failed.error
     assert failed.code == WRONG_CALL
 
 
@@ -313,20 +326,15 @@ def test_recommendations_are_for_one_history_or_for_a_file(gloss, given):
     [
         ("", "a.jsonl is empty"),
         ('["Kite"]\n\n["Kite"\n', "a.jsonl:3 is not JSON: Expecting"),
-        ('["Kite"]\n{"title": "Kite"}\n', "a.jsonl:2 is not a list of titles"),
-        ('["Kite", 7]\n', "a.jsonl:1 is not a list of titles"),
+        ('["Kite"]\n{"title": "Kite"}\n', "a.jsonl:2 is not a list of ids or titles"),
+        ('["Kite", 7.5]\n', "a.jsonl:1 is not a list of ids or titles"),
     ],
 )
-def test_histories_that_cannot_be_read_are_named_by_line(gloss, run, content, message):
+def test_histories_that_cannot_be_read_are_named_by_line(gloss, bundled, content, message):
     Path("a.jsonl").write_text(content)
-    failed = gloss("recommend", "-m", run.path, "--histories", "a.jsonl")
+    failed = gloss("recommend", "-b", bundled, "--histories", "a.jsonl")
     assert failed.error.startswith(message)
-    assert "does not exist" in gloss("recommend", "-m", run.path, "--histories", "b.jsonl").error
-
-
-def test_a_fusion_that_a_run_does_not_have_is_named(gloss, run):
-    failed = gloss("recommend", "-m", run.path, "--history", "Kite", "--fused")
-    assert failed.error == f"{run.path} has no fused ranking: its experiment uses no rankers"
+    assert "does not exist" in gloss("recommend", "-b", bundled, "--histories", "b.jsonl").error
 
 
 def test_without_torch_the_extra_is_named(run):

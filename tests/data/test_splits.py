@@ -32,13 +32,19 @@ def split(log: Log, rule: SplitRule) -> Parts:
         },
         schema={"user": pl.String, "items": pl.List(pl.String), "held_out": pl.Boolean},
     )
-    splits = split_histories(frame)
+    splits = split_histories(frame, rule)
     train, validation, test = (
         {user: (tuple(before), target) for user, before, target in part.collect().iter_rows()}
         for part in (splits.train, splits.validation, splits.test)
     )
     seen = {user: (*before, target) for user, (before, target) in train.items()}
     return Parts(seen, validation, test)
+
+
+def test_none_trains_everybody_on_everything_and_asks_nobody():
+    log = {"u": ("a", "b", "c", "d"), "v": ("a",), "w": ("b", "b")}
+    parts = split(log, "none")
+    assert (parts.train, parts.validation, parts.test) == (log, {}, {})
 
 
 def crowd(count: int, *items: str) -> Log:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import log
 
+from gloss.data.catalogue import Catalogue
 from gloss.data.generations import Generation, Query
 from gloss.decoding.generator import Footprint, GeneratorRequest, GeneratorSpec
 from gloss.progress import Progress, silent
@@ -36,6 +37,13 @@ class NextTitleGenerator:
             generations.append(Generation(prompt.user, prompt.history, queries))
             progress(len(generations), len(prompts))
         return generations
+
+    def within(self, catalogue: Catalogue) -> NextTitleGenerator:
+        kept = {
+            title: {text: count for text, count in counts.items() if text in catalogue.titles}
+            for title, counts in self.counts.items()
+        }
+        return NextTitleGenerator(kept, returned=self.returned)
 
     def footprint(self) -> Footprint:
         return Footprint(new_tokens=self.returned, peak_megabytes=0)

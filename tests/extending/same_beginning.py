@@ -9,8 +9,7 @@ from pydantic import Field, PositiveInt
 from gloss.config import Settings
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History
-from gloss.rankers.ranker import RankerSpec, RankRequest
-from gloss.rankers.sources import RankerSources
+from gloss.rankers.ranker import RankerParts, RankerSpec, RankRequest
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.table import RankingTable
 
@@ -40,8 +39,10 @@ class SameBeginning:
         title = self.catalogue.title(last)
         entries = [
             RankedItem(item.id, float(score), because=last)
-            for item in self.catalogue
-            if item.id not in excluded and (score := self._score(title, item.title))
+            for row, item in enumerate(self.catalogue)
+            if request.may_list(row)
+            and item.id not in excluded
+            and (score := self._score(title, item.title))
         ]
         entries.sort(key=lambda entry: -entry.score)  # stable: equal scores keep their order
         return Ranking(history.user, tuple(entries[: request.length]))
@@ -52,8 +53,8 @@ class SameBeginning:
         return [*equal, False].index(False)
 
 
-def build(sources: RankerSources, settings: SameBeginningSettings) -> SameBeginning:
-    return SameBeginning(sources.catalogue, settings.words)
+def build(parts: RankerParts, settings: SameBeginningSettings) -> SameBeginning:
+    return SameBeginning(parts.catalogue, settings.words)
 
 
 SPEC = RankerSpec(

@@ -4,8 +4,8 @@ import pytest
 
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.histories import History
-from gloss.rankers.popularity import Popularity
-from gloss.rankers.ranker import RankRequest
+from gloss.rankers.popularity import Popularity, count_purchases
+from gloss.rankers.ranker import NoSettings, RankRequest
 from gloss.rankings.ranking import RankedItem
 
 CATALOGUE = Catalogue(Item(item, f"title {item}") for item in "abcde")
@@ -20,8 +20,12 @@ def train() -> list[History]:
     return [History("u", ("d", "b", "c")), History("v", ("d", "c", "b")), History("w", ("d", "e"))]
 
 
+def counted(train):
+    return count_purchases(train, CATALOGUE, NoSettings())["times_bought"]
+
+
 def popular(train, history: str, *, length: int = 3, exclude_seen: bool):
-    ranker = Popularity.of(train, CATALOGUE)
+    ranker = Popularity.of(counted(train), CATALOGUE)
     (ranking,) = ranker.rank(RankRequest([History("u", tuple(history))], length, exclude_seen))
     return ranking
 
@@ -47,6 +51,7 @@ def test_without_training_data_nothing_is_popular():
 
 
 def test_items_that_have_left_the_catalogue_are_not_popular(train):
-    ranker = Popularity.of(train, Catalogue(item for item in CATALOGUE if item.id != "d"))
+    left = [row for row, item in enumerate(CATALOGUE) if item.id != "d"]
+    ranker = Popularity.of(counted(train)[left], Catalogue(CATALOGUE[row] for row in left))
     (ranking,) = ranker.rank(RankRequest([History("u", ())], 9, exclude_seen=False))
     assert listed([ranking]) == ["bce"]

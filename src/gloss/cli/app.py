@@ -11,6 +11,7 @@ import typer
 
 from gloss.cli import (
     baseline,
+    bundle,
     compare,
     doctor,
     encoder,
@@ -59,6 +60,7 @@ for command in (
     evaluate,
     compare,
     export,
+    bundle,
     recommend,
     doctor,
 ):

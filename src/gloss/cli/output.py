@@ -24,7 +24,7 @@ from gloss.progress import Progress
 if TYPE_CHECKING:
     from gloss.artifacts import Artifact
     from gloss.evaluation.significance import Comparison
-    from gloss.recommender.recommender import Recommendation
+    from gloss.recommender.recommender import Recommendation, Recommendations
     from gloss.report.content import Report, Row
 
 __all__ = [
@@ -131,16 +131,35 @@ def print_samples(report: Report) -> None:
         out.print(f"  Bought next: {_shown(sample.target)}\n")
 
 
-def print_recommendations(items: Sequence[Recommendation]) -> None:
-    """A list of items with their reasons."""
+def print_recommendations(answer: Recommendations) -> None:
+    """A list of items with their reasons, how it was made, and what was not understood."""
     table = Table(box=None, padding=(0, 2))
-    for name in ("", "title", "the model wrote", "item"):
+    for name in ("", "title", "because", "item"):
         table.add_column(name)
-    for rank, item in enumerate(items, 1):
-        bought = item.reason == "bought"
-        reason = _reason(None if bought else item.why, item.why if bought else None)
-        table.add_row(str(rank), _shown(item.title), reason, _shown(item.item))
+    for rank, item in enumerate(answer.items, 1):
+        table.add_row(str(rank), _shown(item.title), _because(item), _shown(item.item))
     out.print(table)
+    print_line(_WAYS[answer.way], style="italic")
+    for text in answer.unknown:
+        print_line(f"not an item of the catalogue: {text!r}")
+
+
+_WAYS = {
+    "fused": "by the language model and the other rankers",
+    "language-model": "by the language model",
+    "rankers": "by the rankers",
+    "similar-titles": "by titles like these, as the catalogue knows none of the purchases",
+    "wish": "by the wish alone, as no purchase is known",
+    "popular": "by what is bought most, as no purchase is known",
+}
+
+
+def _because(item: Recommendation) -> str:
+    if item.reason == "popular":
+        return "bought often"
+    if item.reason == "written":
+        return _reason(item.why, None)
+    return _reason(None, item.why)
 
 
 def print_figures(title: str, figures: Mapping[str, Any]) -> None:

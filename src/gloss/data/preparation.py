@@ -51,11 +51,12 @@ class PreparedData:
     histories: pl.LazyFrame
     summary: dict[str, Any]
     workspace: Workspace
+    split: SplitRule
 
     @property
     def splits(self) -> Splits:
         """Who is trained on, validated and tested, lazily."""
-        return split_histories(self.histories)
+        return split_histories(self.histories, self.split)
 
 
 def prepare(log: PurchaseLog, *, split: SplitRule, cleaning: Cleaning = Cleaning()) -> PreparedData:
@@ -92,7 +93,7 @@ def prepare(log: PurchaseLog, *, split: SplitRule, cleaning: Cleaning = Cleaning
         **log_counts,
         **({"repeats dropped": sorted_log.repeats} if cleaning.drop_repeats else {}),
         "purchases outside the k-core": sorted_log.purchases - core.purchases,
-        **_counted(histories, items.height),
+        **_counted(histories, items.height, split),
     }
     warnings = [*log.warnings, *warnings, *_vain_protocol(counts, split)]
     summary: dict[str, Any] = dict(counts)
@@ -100,7 +101,7 @@ def prepare(log: PurchaseLog, *, split: SplitRule, cleaning: Cleaning = Cleaning
         summary["read as"] = dict(log.described)
     if warnings:
         summary["warnings"] = warnings
-    return PreparedData(items, histories, summary, workspace)
+    return PreparedData(items, histories, summary, workspace, split)
 
 
 def _one_title_each(items: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -311,10 +312,11 @@ def _histories(
     return pl.scan_parquet(parts, glob=False)
 
 
-def _counted(histories: pl.LazyFrame, catalogue: int) -> dict[str, int]:
+def _counted(histories: pl.LazyFrame, catalogue: int, split: SplitRule) -> dict[str, int]:
     """How many there are of what; of test users, those whose answer is in their history."""
     length = pl.col("items").list.len()
-    is_asked = length >= MIN_ITEMS
+    is_asked = (length >= MIN_ITEMS) & (split != "none")
+    kept_back = pl.when("held_out").then(2).otherwise(1) if split != "none" else 0
     last = pl.col("items").list.last()
     before = pl.col("items").list.head(length.cast(pl.Int64) - 1)
     again = is_asked & before.list.contains(last)
@@ -323,7 +325,7 @@ def _counted(histories: pl.LazyFrame, catalogue: int) -> dict[str, int]:
             pl.len().alias("users"),
             length.sum().cast(pl.Int64).alias("purchases"),
             (~is_asked).sum().alias("users with too few items"),
-            (length > pl.when("held_out").then(2).otherwise(1)).sum().alias("training users"),
+            (length > kept_back).sum().alias("training users"),
             (is_asked & pl.col("held_out")).sum().alias("validation users"),
             is_asked.sum().alias("test users"),
             again.sum().alias("test users who buy again what they had"),
@@ -336,6 +338,8 @@ def _counted(histories: pl.LazyFrame, catalogue: int) -> dict[str, int]:
 
 def _vain_protocol(counts: dict[str, int], split: SplitRule) -> Iterator[str]:
     """What will give nothing to measure, with the setting that mends it."""
+    if split == "none":
+        return
     tested, validated = counts["test users"], counts["validation users"]
     again = counts["test users who buy again what they had"]
     if not tested:

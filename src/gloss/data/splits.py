@@ -1,13 +1,14 @@
-"""Who is trained on, who is validated, who is tested: the two rules, exactly.
+"""Who is trained on, who is validated, who is tested: the rules, exactly.
 
-In both, the test target is a user's last item and its history is all before it, for users with at
-least three items. The rules differ in what the model may have seen:
+In the first two, the test target is a user's last item and its history is all before it, for users
+with at least three items. The rules differ in what the model may have seen:
 
 - "paper" (GLoSS, arXiv 2506.01910, research repository): 5 % of the users are validation users,
   whose second-last item is the validation target; they train up to the third-last item. Everyone
   else trains up to *and including* the second-last item.
 - "leave-one-out" (SASRec, TIGER and most others): nobody trains on the second-last item; it is
   everybody's validation target.
+- "none": everybody trains on everything, and nobody is asked. For a recommender that is served.
 
 Histories are a frame of user, items (a list) and held_out; what is made of them is lazy, so that
 ten million users pass through without being held.
@@ -42,8 +43,12 @@ class Splits:
     test: pl.LazyFrame
 
 
-def split_histories(histories: pl.LazyFrame) -> Splits:
+def split_histories(histories: pl.LazyFrame, rule: SplitRule) -> Splits:
     """Split histories (user, items, held_out) by the rules of this module's head."""
+    if rule == "none":
+        nobody = histories.filter(pl.lit(value=False)).select("user", "items")
+        everything = histories.select("user", "items").filter(pl.col("items").list.len() > 0)
+        return Splits(*(_with_last_as_target(frame) for frame in (everything, nobody, nobody)))
     seen = pl.when("held_out").then(_but_last(2)).otherwise(_but_last(1))
     trained = histories.select("user", items=seen).filter(pl.col("items").list.len() > 0)
     asked = histories.filter(pl.col("items").list.len() >= MIN_ITEMS)
@@ -71,6 +76,8 @@ def held_out(count: int, rule: SplitRule) -> npt.NDArray[np.bool_]:
     if rule == "leave-one-out":
         return np.ones(count, np.bool_)
     drawn = np.zeros(count, np.bool_)
+    if rule == "none":
+        return drawn
     drawn[_sample(range(count), int(_VALIDATION_SHARE * count))] = True
     return drawn
 

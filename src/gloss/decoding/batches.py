@@ -53,6 +53,10 @@ class BatchedSearch:
             progress(len(prompts) - len(waiting), len(prompts))
         return results
 
+    def within(self, trie: TitleTrie) -> BatchedSearch:
+        """See `Search.within`."""
+        return BatchedSearch(self.model, self.settings, trie, entries=self.entries)
+
     def _try(self, batch: Sequence[Sequence[int]]) -> SearchResults | None:
         """A batch's results; None after running out of memory, with half the budget."""
         try:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gloss.data.catalogue import Catalogue
 from gloss.data.generations import Generation, Query
 from gloss.decoding.generator import Footprint, Generator, GeneratorRequest, GeneratorSpec
 from gloss.decoding.transformers_generator import TransformersGenerator
@@ -43,6 +44,11 @@ class EnsembleGenerator:
             for number, member in enumerate(self.members)
         ]
         return [average(of_user, most=self.returned) for of_user in zip(*generations, strict=True)]
+
+    def within(self, catalogue: Catalogue) -> EnsembleGenerator:
+        """See `Generator.within`."""
+        members = [member.within(catalogue) for member in self.members]
+        return EnsembleGenerator(members, returned=self.returned)
 
     def footprint(self) -> Footprint:
         """Tokens add up; the members share one device, so that each measures the memory of all."""

@@ -83,6 +83,10 @@ class ExhaustiveSearch:
             progress(len(results), len(prompts))
         return results
 
+    def within(self, trie: TitleTrie) -> ExhaustiveSearch:
+        """See `Search.within`."""
+        return ExhaustiveSearch(self.model, self.settings, trie)
+
     def _best(self, scores: torch.Tensor) -> SearchResults:
         """The best titles of each row of log-probabilities, (users, leaves)."""
         leaves = self.trie.leaves

@@ -48,6 +48,12 @@ class Generator(Protocol):
         progress: called with the number of prompts done and of all prompts.
         """
 
+    def within(self, catalogue: Catalogue) -> Generator:
+        """The same model, for which there are no titles but those of a part of its catalogue.
+
+        One that writes any text returns itself: what it writes is searched for in that part.
+        """
+
     def footprint(self) -> Footprint:
         """What generating costs, for an estimate."""
 

@@ -26,6 +26,9 @@ class Search(Protocol):
         progress: called with the number of prompts done and of all prompts.
         """
 
+    def within(self, trie: TitleTrie) -> Search:
+        """The same search by the same model, among other titles, none of which is longer."""
+
 
 def steps_of(settings: BeamSettings, trie: TitleTrie | None) -> int:
     """The most tokens of a continuation, its end included: those of the longest title in a trie."""

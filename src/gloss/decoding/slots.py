@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -207,6 +208,13 @@ class SlotSearch(ABC, Generic[Llama]):
             self.most_slots = halved(self._tried)
         return []
 
+    def within(self, trie: TitleTrie) -> SlotSearch[Llama]:
+        """See `Search.within`; the model is shared."""
+        other = copy(self)
+        other.trie = trie
+        other._forget()
+        return other
+
     def _fitting(self, entries: int, *, longest: int) -> int:
         """How many slots for prompts of at most `longest` tokens fit into so many cache entries."""
         entries_a_slot = longest + steps_of(self.settings, self.trie) * self.settings.beams
@@ -218,6 +226,9 @@ class SlotSearch(ABC, Generic[Llama]):
 
     def _release(self) -> None:
         """Give back what is kept from call to call."""
+
+    def _forget(self) -> None:
+        """Let another one keep it."""
 
 
 def positions_of(model: Any, settings: BeamSettings, trie: TitleTrie | None) -> int:

@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from copy import copy
 from functools import lru_cache
 
 import numpy as np
@@ -95,6 +96,16 @@ class TransformersGenerator:
             Generation(prompt.user, prompt.history, self._queries(hypotheses))
             for prompt, hypotheses in zip(prompts, results, strict=True)
         ]
+
+    def within(self, catalogue: Catalogue) -> TransformersGenerator:
+        """See `Generator.within`: the beams walk a trie of these titles alone."""
+        if self.trie is None:
+            return self
+        other = copy(self)
+        other.catalogue = catalogue
+        other.trie = other._title_trie()
+        other.search = self.search.within(other.trie)
+        return other
 
     def footprint(self) -> Footprint:
         """See `Generator.footprint`; memory of the model's CUDA device, else of the process."""

@@ -35,7 +35,17 @@ from gloss.report.content import Report
 from gloss.retrieval.settings import IndexSettings
 from gloss.retrieval.specs import retriever_named
 
-__all__ = ["COMPARED", "Announce", "fitted_in", "protocol_of", "quietly", "run", "run_rankers"]
+__all__ = [
+    "COMPARED",
+    "Announce",
+    "fitted_in",
+    "index_of",
+    "protocol_of",
+    "quietly",
+    "run",
+    "run_rankers",
+    "train_parts",
+]
 
 _SHIFTED_SPLIT: SplitRule = "leave-one-out"
 """How a shifted run is split: nobody trains on the second-last purchase, which it predicts."""
@@ -59,6 +69,7 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
     Raises InputError if `out` holds something that is not a run, ArtifactError if another process
     is at work on it, ConfigError for settings that do not fit together.
     """
+    _require_asked(experiment)
     with _begun(experiment, out, announce) as work:
         return _all_stages(work)
 
@@ -95,6 +106,7 @@ def run_rankers(
     """
     if not experiment.rankers.use:
         raise ConfigError("rankers.use names no ranker: there is nothing to do")
+    _require_asked(experiment)
     with _begun(experiment, out, announce) as work:
         return _all_rankers(work)
 
@@ -108,6 +120,20 @@ def _all_rankers(work: _Work) -> dict[str, Path]:
     with announce("evaluate"):
         work.evaluate([RANKERS])
     return work.folder.evaluations()
+
+
+def train_parts(
+    experiment: Experiment, out: Path, *, model: bool, announce: Announce = quietly
+) -> RunFolder:
+    """Train what an experiment's recommender is made of, on all that it may see, and measure
+    nothing: the run folder `out`. model: whether the language model is among it."""
+    with _begun(experiment, out, announce) as work:
+        work.prepare()
+        if model:
+            work.train()
+        work.index()
+        work.train_rankers()
+        return work.folder
 
 
 def _make_candidates(work: _Work, *, model: bool) -> None:
@@ -145,13 +171,13 @@ def fitted_in(experiment: Experiment, folder: RunFolder) -> RunFolder:
     return folder.shifted_run if shifted else folder
 
 
-def _index_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSettings:
+def index_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSettings:
     """The protocol's index, with what the experiment's index section sets instead."""
     section = experiment.index
     return protocol.index_settings(section.retriever, **section.chosen())
 
 
-def _vectors_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSettings:
+def vectors_of(experiment: Experiment, protocol: EvaluationProtocol) -> IndexSettings:
     """The index whose title vectors rankers read."""
     return protocol.index_settings("dense", encoder=experiment.rankers.encoder)
 
@@ -169,9 +195,9 @@ def _needs(experiment: Experiment) -> frozenset[Need]:
 
 def _require_parts(experiment: Experiment, protocol: EvaluationProtocol) -> None:
     """What is missing is said at once, not after the training."""
-    _require_inputs(_index_of(experiment, protocol))
+    _require_inputs(index_of(experiment, protocol))
     if _needs(experiment) & {"title-vectors", "encoder"}:
-        _require_inputs(_vectors_of(experiment, protocol))
+        _require_inputs(vectors_of(experiment, protocol))
     for spec, _ in _rankers_of(experiment):
         spec.require_installed()
     if experiment.rankers.use:
@@ -235,7 +261,7 @@ class _Work:
             )
 
     def index(self) -> None:
-        settings = _index_of(self.experiment, self.protocol)
+        settings = index_of(self.experiment, self.protocol)
         with self.announce("index") as progress:
             stages.index(self.folder.data, self.folder.index, settings=settings, progress=progress)
 
@@ -256,7 +282,7 @@ class _Work:
     def train_rankers(self) -> None:
         """What rankers are built from: vectors of titles, and what some of them are trained to."""
         if "title-vectors" in _needs(self.experiment):
-            vectors = _vectors_of(self.experiment, self.protocol)
+            vectors = vectors_of(self.experiment, self.protocol)
             with self.announce("vectors") as progress:
                 stages.index(
                     self.folder.data, self.folder.vectors, settings=vectors, progress=progress
@@ -299,7 +325,7 @@ class _Work:
             Dataset.load(self.folder.data),
             self.protocol.title_style,
             index=index,
-            index_settings=_index_of(self.experiment, self.protocol),
+            index_settings=index_of(self.experiment, self.protocol),
             vectors=self.folder.vectors,
             encoder=self.experiment.rankers.encoder,
             trained={name: self.folder.trained(name) for name in self.experiment.rankers.use},
@@ -384,6 +410,15 @@ def _begun(experiment: Experiment, out: Path, announce: Announce) -> Iterator[_W
         settings = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
         write_atomic(folder.config, settings.encode())
         yield _Work(experiment, folder, protocol, announce)
+
+
+def _require_asked(experiment: Experiment) -> None:
+    """Raise ConfigError where there would be nothing to measure."""
+    if experiment.data.split == "none":
+        raise ConfigError(
+            "data.split is none: nobody's purchase is held back, so nothing can be measured; take "
+            "another split, or train what is served with `gloss fit`"
+        )
 
 
 def _require_a_run(folder: RunFolder) -> None:

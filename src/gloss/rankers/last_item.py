@@ -9,11 +9,11 @@ from itertools import islice
 
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History
-from gloss.rankers.ranker import Need, NoSettings, RankerSpec, RankRequest
-from gloss.rankers.sources import RankerSources
+from gloss.rankers.ranker import Need, NoSettings, RankerParts, RankerSpec, RankRequest
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.table import RankingTable
 from gloss.retrieval.retriever import Hit, Retriever
+from gloss.retrieval.within import Within
 
 __all__ = ["SPEC", "LastItemSearch"]
 
@@ -32,10 +32,13 @@ class LastItemSearch:
         without it the last item itself stands first, as in the published system.
         """
         entries: list[tuple[RankedItem, ...]] = [()] * len(request.histories)
+        retriever = self.retriever
+        if request.allowed is not None:
+            retriever = Within(retriever, request.allowed)
         for depth, numbers in _by_depth(request).items():
             items = [request.histories[number].items[-1] for number in numbers]
             titles = [self.catalogue.title(item) for item in items]
-            found = self.retriever.search(titles, depth)
+            found = retriever.search(titles, depth)
             for number, item, title, hits in zip(numbers, items, titles, found, strict=True):
                 excluded = request.excluded(request.histories[number])
                 kept = (hit for hit in hits if hit.item not in excluded)
@@ -66,8 +69,8 @@ def _entries(hits: Iterable[Hit], title: str, last: ItemId) -> Iterator[RankedIt
     return (RankedItem(hit.item, hit.score, query=title, because=last) for hit in hits)
 
 
-def _build(sources: RankerSources, settings: NoSettings) -> LastItemSearch:
-    return LastItemSearch(sources.items, sources.retriever)
+def _build(parts: RankerParts, settings: NoSettings) -> LastItemSearch:
+    return LastItemSearch(parts.items, parts.retriever)
 
 
 def _needs(settings: NoSettings) -> frozenset[Need]:

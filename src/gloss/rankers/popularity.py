@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress, islice
 
 import numpy as np
 
-from gloss.arrays import top_rows
+from gloss.arrays import Array, Bools, Ints, top_rows
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History, times_bought
-from gloss.rankers.ranker import Need, NoSettings, RankerSpec, RankRequest
-from gloss.rankers.sources import RankerSources
+from gloss.rankers.ranker import Need, NoSettings, RankerParts, RankerSpec, RankRequest
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.table import RankingTable
 
-__all__ = ["SPEC", "Popularity"]
+__all__ = ["SPEC", "Popularity", "count_purchases"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,36 +23,57 @@ class Popularity:
     """The same list for everybody, also for a user without a purchase.
 
     entries: every item that was bought, the most bought first; scores are numbers of purchases.
+    rows: int64 (entries,), their rows in the items' order.
     """
 
     entries: tuple[RankedItem, ...]
+    rows: Ints
 
     @classmethod
-    def of(cls, train: Sequence[History], items: Catalogue) -> Popularity:
-        """Count all purchases of these items. Equal counts stand in the order of the catalogue."""
-        counts = np.zeros(len(items), np.int64)
-        for item, count in times_bought(train).items():
-            if item in items:
-                counts[items.row(item)] = count
-        rows = top_rows(counts, len(items)).tolist()
-        return cls(tuple(RankedItem(items[row].id, float(counts[row])) for row in rows))
+    def of(cls, times_bought: Array, items: Catalogue) -> Popularity:
+        """times_bought: int64 (items,). Equal counts stand in the order of the catalogue."""
+        rows = top_rows(times_bought, len(items))
+        entries = (RankedItem(items[row].id, float(times_bought[row])) for row in rows.tolist())
+        return cls(tuple(entries), rows)
 
     def rank(self, request: RankRequest) -> RankingTable:
         """Everybody's list: what was bought most often. It has no reason."""
+        entries = self._allowed(request.allowed)
         return RankingTable.of(
             [
-                Ranking(history.user, self._first(request.length, request.excluded(history)))
+                Ranking(history.user, _first(entries, request.length, request.excluded(history)))
                 for history in request.histories
             ]
         )
 
-    def _first(self, length: int, excluded: Collection[ItemId]) -> tuple[RankedItem, ...]:
-        kept = (entry for entry in self.entries if entry.item not in excluded)
-        return tuple(islice(kept, length))
+    def _allowed(self, allowed: Bools | None) -> tuple[RankedItem, ...]:
+        if allowed is None:
+            return self.entries
+        return tuple(compress(self.entries, allowed[self.rows].tolist()))
 
 
-def _build(sources: RankerSources, settings: NoSettings) -> Popularity:
-    return Popularity.of(sources.dataset.train(), sources.items)
+def _first(
+    entries: tuple[RankedItem, ...], length: int, excluded: Collection[ItemId]
+) -> tuple[RankedItem, ...]:
+    kept = (entry for entry in entries if entry.item not in excluded)
+    return tuple(islice(kept, length))
+
+
+def count_purchases(
+    train: Sequence[History], catalogue: Catalogue, settings: NoSettings
+) -> Mapping[str, Array]:
+    """times_bought: int64 (catalogue,), how often each item was bought."""
+    counts = np.zeros(len(catalogue), np.int64)
+    for item, count in times_bought(train).items():
+        counts[catalogue.row(item)] = count
+    return {"times_bought": counts}
+
+
+def _build(parts: RankerParts, settings: NoSettings) -> Popularity:
+    counts, catalogue = parts.counts(SPEC, settings)["times_bought"], parts.catalogue
+    known = [catalogue.row(item.id) if item.id in catalogue else -1 for item in parts.items]
+    # An index may hold items that the data set does not know: they were never bought.
+    return Popularity.of(np.append(counts, 0)[known], parts.items)
 
 
 def _needs(settings: NoSettings) -> frozenset[Need]:
@@ -61,5 +81,10 @@ def _needs(settings: NoSettings) -> frozenset[Need]:
 
 
 SPEC = RankerSpec(
-    name="popularity", label="Popularity", settings=NoSettings, build=_build, needs=_needs
+    name="popularity",
+    label="Popularity",
+    settings=NoSettings,
+    build=_build,
+    needs=_needs,
+    count=count_purchases,
 )

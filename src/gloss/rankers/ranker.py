@@ -7,19 +7,21 @@ shows one from beginning to end. Its tests inherit `gloss.testing.rankers.Ranker
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 from pydantic import Field
 
-from gloss.artifacts import Draft
+from gloss.arrays import Array, Bools
+from gloss.artifacts import Artifact, Draft
 from gloss.config import HistoryLength, Settings
-from gloss.data.catalogue import ItemId
+from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History
 from gloss.errors import ConfigError, nothing_to_install
 from gloss.progress import Progress, silent
 from gloss.rankings.table import RankingTable
+from gloss.retrieval.retriever import Retriever
 
 if TYPE_CHECKING:
     from gloss.rankers.sources import RankerSources
@@ -30,6 +32,7 @@ __all__ = [
     "NoSettings",
     "RankRequest",
     "Ranker",
+    "RankerParts",
     "RankerSpec",
     "RankerTraining",
     "RecentPurchases",
@@ -54,18 +57,23 @@ class RankRequest:
     """A list for each of these users.
 
     histories: their purchases, all of items that the ranker knows; length: items in a list, at
-    most; exclude_seen: leave out what stands in the user's history. Raises ConfigError for a length
-    below 1.
+    most; exclude_seen: leave out what stands in the user's history; allowed: bool (catalogue,), the
+    rows that a list may hold, None for all. Raises ConfigError for a length below 1.
     """
 
     histories: Sequence[History]
     length: int
     exclude_seen: bool
     progress: Progress = silent
+    allowed: Bools | None = None
 
     def __post_init__(self) -> None:
         if self.length < 1:
             raise ConfigError(f"a list holds at least 1 item, not {self.length}")
+
+    def may_list(self, row: int) -> bool:
+        """Whether lists may hold the item of that row of the catalogue."""
+        return self.allowed is None or bool(self.allowed[row])
 
     def excluded(self, history: History) -> frozenset[ItemId]:
         """The items that this user's list leaves out."""
@@ -83,6 +91,33 @@ class Ranker(Protocol):
         says otherwise.
         """
         ...
+
+
+class RankerParts(Protocol):
+    """What a ranker is built from: parts of a data set (`RankerSources`), or of a bundle, which
+    has no data set any more."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Every item that rankers know."""
+
+    @property
+    def items(self) -> Catalogue:
+        """The items to rank: the catalogue's, or those of an index, where one is given."""
+
+    @property
+    def retriever(self) -> Retriever:
+        """Searches `items`."""
+
+    @property
+    def title_vectors(self) -> Array:
+        """float32 (catalogue, width): a vector for each item, rows of length 1."""
+
+    def counts(self, spec: RankerSpec[S], settings: S, /) -> Mapping[str, Array]:
+        """What the ranker's `count` makes of the purchases."""
+
+    def trained(self, spec: RankerSpec[S], /) -> Artifact:
+        """What the ranker's training has made."""
 
 
 class NoSettings(Settings):
@@ -146,18 +181,21 @@ class RankerSpec(Generic[S]):
 
     name: in commands, settings, manifests and folders. label: in reports. settings: the section of
     an experiment that is the ranker's own. build: makes the ranker; one that is trained finds its
-    artefact with `sources.trained(SPEC)`. needs: what it is built from, which may depend on its
-    settings. training: None for a ranker that needs none. without_vectors: the settings with which
-    it needs no title vectors, where its usual ones do. require_installed: raises MissingExtraError
-    when an extra is missing, before any work is done.
+    artefact with `parts.trained(SPEC)`, one that counts finds its arrays with `parts.counts(SPEC,
+    settings)`. needs: what it is built from, which may depend on its settings. training: None for a
+    ranker that needs none. count: of everybody's purchases, what the ranker needs to know of them,
+    as arrays by name, which a bundle keeps; None for a ranker that reads no purchases.
+    without_vectors: the settings with which it needs no title vectors, where its usual ones do.
+    require_installed: raises MissingExtraError when an extra is missing, before any work is done.
     """
 
     name: str
     label: str
     settings: type[S]
-    build: Callable[[RankerSources, S], Ranker]
+    build: Callable[[RankerParts, S], Ranker]
     needs: Callable[[S], frozenset[Need]] = needs_nothing
     training: RankerTraining[S] | None = None
+    count: Callable[[Sequence[History], Catalogue, S], Mapping[str, Array]] | None = None
     without_vectors: S | None = None
     require_installed: Callable[[], None] = nothing_to_install
 

@@ -80,10 +80,12 @@ def rank_by_scores(
     """
     filled = [history for history in request.histories if history.items]
     lists: list[_List] = []
+    barred = np.empty(0, np.int64) if request.allowed is None else np.flatnonzero(~request.allowed)
     for first in range(0, len(filled), batch_users):
         batch = filled[first : first + batch_users]
         for history, scored in zip(batch, score(batch), strict=True):
-            excluded = rows_of(tuple(request.excluded(history)), catalogue)
+            seen = rows_of(tuple(request.excluded(history)), catalogue)
+            excluded = np.concatenate([seen, barred]) if len(barred) else seen
             lists.append(_best(scored, excluded, catalogue, request.length))
         request.progress(len(lists), len(filled))
     of_filled = iter(lists)

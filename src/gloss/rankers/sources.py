@@ -112,6 +112,12 @@ class RankerSources:
             self._trained[spec.name] = self._open_trained(spec)
         return self._trained[spec.name]
 
+    def counts(self, spec: RankerSpec[S], settings: S) -> Mapping[str, Array]:
+        """What the ranker counts of the purchases that a model may see."""
+        if spec.count is None:
+            raise ConfigError(f"{spec.name} counts nothing of purchases")
+        return spec.count(self.dataset.train(), self.catalogue, settings)
+
     def settings_of(self, spec: RankerSpec[S], wanted: S) -> S:
         """The settings that a ranker is built with: what is trained brings its own."""
         if spec.training is None:

@@ -19,7 +19,7 @@ import numpy as np
 from gloss.arrays import Array
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History
-from gloss.rankers.ranker import Need, RankerSpec, RankRequest, RecentPurchases
+from gloss.rankers.ranker import Need, RankerParts, RankerSpec, RankRequest, RecentPurchases
 from gloss.rankers.scoring import (
     ScoredHistory,
     dot_products,
@@ -27,7 +27,6 @@ from gloss.rankers.scoring import (
     recency_weights,
     rows_of,
 )
-from gloss.rankers.sources import RankerSources
 from gloss.rankings.table import RankingTable
 
 __all__ = ["SPEC", "TitleSimilarity", "TitleSimilaritySettings"]
@@ -68,8 +67,8 @@ class TitleSimilarity:
         return weighted
 
 
-def _build(sources: RankerSources, settings: TitleSimilaritySettings) -> TitleSimilarity:
-    return TitleSimilarity(sources.title_vectors, sources.catalogue, settings)
+def _build(parts: RankerParts, settings: TitleSimilaritySettings) -> TitleSimilarity:
+    return TitleSimilarity(parts.title_vectors, parts.catalogue, settings)
 
 
 def _needs(settings: TitleSimilaritySettings) -> frozenset[Need]:

@@ -13,7 +13,7 @@ Symmetric on purpose: purchases of one day may be stored in the order of their i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,7 +24,7 @@ from gloss.arrays import Array, slices_of
 from gloss.config import HistoryLength
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History
-from gloss.rankers.ranker import RankerSpec, RankRequest, RecentPurchases
+from gloss.rankers.ranker import RankerParts, RankerSpec, RankRequest, RecentPurchases
 from gloss.rankers.scoring import (
     Contributions,
     cached_by_row,
@@ -32,7 +32,6 @@ from gloss.rankers.scoring import (
     recency_weights,
     rows_of,
 )
-from gloss.rankers.sources import RankerSources
 from gloss.rankings.table import RankingTable
 
 __all__ = [
@@ -206,18 +205,26 @@ def _contributions(reach: Array, weights: Array, rows: Array) -> Array:
     return contributions
 
 
-def _build(sources: RankerSources, settings: TransitionsSettings) -> Transitions:
-    graph = build_graph(sources.dataset.train(), sources.catalogue, settings)
-    return Transitions(graph, sources.catalogue, settings)
+def _count(
+    train: Sequence[History], catalogue: Catalogue, settings: TransitionsSettings
+) -> Mapping[str, Array]:
+    """The graph's arrays, by the names of its fields."""
+    graph = build_graph(train, catalogue, settings)
+    return {"starts": graph.starts, "neighbours": graph.neighbours, "weights": graph.weights}
 
 
-SPEC = RankerSpec(
-    name="transitions", label="Transitions", settings=TransitionsSettings, build=_build
-)
+def _spec(
+    name: str, label: str, settings: type[TransitionsSettings]
+) -> RankerSpec[TransitionsSettings]:
+    def build(parts: RankerParts, settings: TransitionsSettings) -> Transitions:
+        return Transitions(Graph(**parts.counts(spec, settings)), parts.catalogue, settings)
 
-SECOND_ORDER = RankerSpec(
-    name="second-order-transitions",
-    label="Second-order transitions",
-    settings=SecondOrderTransitionsSettings,
-    build=_build,
+    spec = RankerSpec(name=name, label=label, settings=settings, build=build, count=_count)
+    return spec
+
+
+SPEC = _spec("transitions", "Transitions", TransitionsSettings)
+
+SECOND_ORDER = _spec(
+    "second-order-transitions", "Second-order transitions", SecondOrderTransitionsSettings
 )

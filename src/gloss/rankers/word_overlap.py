@@ -19,9 +19,8 @@ import numpy as np
 
 from gloss.arrays import Array
 from gloss.data.catalogue import Catalogue, ItemId
-from gloss.rankers.ranker import RankerSpec, RankRequest, RecentPurchases
+from gloss.rankers.ranker import RankerParts, RankerSpec, RankRequest, RecentPurchases
 from gloss.rankers.scoring import Contributions, cached_by_row, rank_by_recent, recency_weights
-from gloss.rankers.sources import RankerSources
 from gloss.rankings.table import RankingTable
 
 __all__ = ["SPEC", "TitleWords", "WordOverlap", "WordOverlapSettings"]
@@ -120,8 +119,8 @@ class WordOverlap:
         return scores, contributions
 
 
-def _build(sources: RankerSources, settings: WordOverlapSettings) -> WordOverlap:
-    return WordOverlap(sources.catalogue, settings)
+def _build(parts: RankerParts, settings: WordOverlapSettings) -> WordOverlap:
+    return WordOverlap(parts.catalogue, settings)
 
 
 SPEC = RankerSpec(

@@ -1,182 +1,211 @@
-"""The whole recommender as one object: titles of purchases in, items out, with the reason.
+"""The recommender: what somebody has bought in, what to show out, with the reason.
 
->>> recommender = Recommender.load(Path("runs/demo"))                      # doctest: +SKIP
->>> [(best, *_)] = recommender.recommend([["Fernhill Sketch Pad, A4"]])     # doctest: +SKIP
->>> best.title, best.why                                                   # doctest: +SKIP
+>>> recommender = Recommender.open(Path("demo-bundle"))                      # doctest: +SKIP
+>>> (answer,) = recommender.recommend([["Fernhill Sketch Pad, A4"]], k=3)     # doctest: +SKIP
+>>> [item.title for item in answer.items], answer.way                        # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+import numpy as np
+
+from gloss.arrays import Array
 from gloss.config import Decoding
 from gloss.data.catalogue import Catalogue, ItemId
-from gloss.data.generations import Generation
-from gloss.data.histories import UserId
 from gloss.data.titles import clean_title
-from gloss.errors import InputError, require_extra
-from gloss.evaluation.protocol import EvaluationProtocol
-from gloss.experiment.loading import load_experiment
-from gloss.experiment.pipeline import protocol_of
-from gloss.experiment.run_folder import RunFolder
-from gloss.experiment.settings import Experiment
-from gloss.prompts import Prompt, PromptBuilder
+from gloss.errors import InputError
 from gloss.rankings.ranking import RankedItem, Ranking
-from gloss.recommender.fused import Fusion, was_fused
-from gloss.retrieval.grounding import rank
-from gloss.retrieval.index import load_index
-from gloss.retrieval.retriever import Retriever
+from gloss.recommender.bundle import Bundle, open_bundle
+from gloss.recommender.histories import ReadHistory, read_history
+from gloss.recommender.lists import Asked, Lists
+from gloss.recommender.reasons import Reason, reason_of
+from gloss.recommender.rules import NO_RULES, Rules, allowed_rows, arranged
 
-if TYPE_CHECKING:
-    from gloss.decoding.generator import Generator
+__all__ = ["Recommendation", "Recommendations", "Recommender", "Way"]
 
-__all__ = ["Reason", "Recommendation", "Recommender"]
+Way = Literal["fused", "language-model", "rankers", "similar-titles", "wish", "popular"]
+"""How a list was made.
 
-Reason = Literal["written", "bought"]
+fused: by the language model and rankers; language-model, rankers: by these alone; similar-titles:
+by titles like those of purchases that the catalogue lacks; wish: by the wish alone; popular: by
+what is bought most, as nothing is known of the person. A list that would be too short ends with
+popular items, whose reason says so.
+"""
+
+_POOL = 1000
+"""Entries from which a list is made that has rules to keep."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
     """An item to show.
 
-    score: see the fusion rule, or the blend; those of two lists do not compare. why: the title that
-    led to it; reason: whether the model has written that title, or it was bought.
+    score: of the list; those of two lists do not compare. reason, why: see `Reason`. words: those
+    that the item's title shares with the text in `why`.
     """
 
     item: ItemId
     title: str
     score: float
+    reason: Reason
     why: str | None
-    reason: Reason | None
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendations:
+    """One person's list, best first; how it was made; and the purchases that were taken as texts,
+    because the catalogue has no such id or title."""
+
+    items: tuple[Recommendation, ...]
+    way: Way
+    unknown: tuple[str, ...]
 
 
 class Recommender:
-    """Prompts + language model + decoder + retriever + fusion.
+    """A bundle, ready to answer; make one with `Recommender.open`."""
 
-    fusion: what the language model is joined with; None where it serves alone.
-    """
-
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        prompts: PromptBuilder,
-        generator: Generator,
-        retriever: Retriever,
-        protocol: EvaluationProtocol,
-        fusion: Fusion | None = None,
-    ) -> None:
-        self.catalogue = catalogue
-        self.prompts = prompts
-        self.generator = generator
-        self.retriever = retriever
-        self.protocol = protocol
-        self.fusion = fusion
+    def __init__(self, bundle: Bundle, decoding: Decoding | None = None) -> None:
+        self.bundle = bundle
+        self._lists = Lists(bundle, decoding)
 
     @classmethod
-    def load(
-        cls, run: Path, *, decoding: Decoding | None = None, fused: bool | None = None
-    ) -> Recommender:
-        """The recommender that `gloss run` left in a run folder, decoding as the run did.
-
-        fused: whether the language model is joined with the run's other rankers, as in the run's
-        fused ranking; without a word, where the experiment uses rankers and they have been fused.
-        Graphs are built, vectors and networks loaded here, not at a call.
+    def open(cls, path: Path, *, decoding: Decoding | None = None) -> Recommender:
+        """Open the bundle at `path`. decoding: instead of the bundle's own.
 
         Raises InputError or ArtifactError when something is missing or damaged, MissingExtraError
-        when what the language model or a ranker needs is not installed.
+        when what a part needs is not installed.
         """
-        require_extra("recommending", "train", "torch", "transformers")
-        from gloss.decoding.open import open_generator
+        return cls(open_bundle(Path(path)), decoding)
 
-        folder = RunFolder.open(run)
-        experiment = load_experiment(folder.config)
-        index, protocol = load_index(folder.index), protocol_of(experiment)
-        style, offered = protocol.title_style, index.catalogue
-        joined = _is_fused(folder, experiment, fused)
-        fusion = Fusion.load(folder, style, offered) if joined else None
-        generator = open_generator(folder.model, decoding or experiment.decoding, offered)
-        return cls(
-            offered,
-            generator.prompt_builder(),
-            generator,
-            index.retriever,
-            replace(protocol, fusion=protocol.fusion_of(index.settings.retriever)),
-            fusion,
-        )
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items that it knows, with their columns."""
+        return self.bundle.catalogue
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the bundle: equal fingerprints answer equally."""
+        return self.bundle.fingerprint
 
     def recommend(
-        self, histories: Sequence[Sequence[str]], k: int = 10
-    ) -> list[tuple[Recommendation, ...]]:
-        """At most `k` items for each history of titles, earliest first.
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int = 10,
+        *,
+        rules: Rules = NO_RULES,
+        wish: str | None = None,
+    ) -> list[Recommendations]:
+        """`k` items for each history, as long as so many may be shown.
 
-        Titles need not be in the catalogue: the language model reads them all. Those that are count
-        as purchases of every item of that title. Purchases are what other rankers know, and are not
-        recommended again where the protocol leaves out what was bought. A history without any is
-        served by the language model alone, where it is otherwise joined with rankers.
+        histories: ids or titles of purchases, earliest first; titles need not be in the catalogue,
+        and a history may be empty. wish: a sentence that says what is wanted. Everybody is answered
+        together, which is many times as fast as one by one. Raises InputError when the rules leave
+        no item at all.
         """
-        prompts = [self._prompt(place, titles) for place, titles in enumerate(histories)]
-        return [self._recommendations(ranking) for ranking in self.rank(prompts, k)]
+        if k < 1:
+            raise InputError(f"a list holds at least 1 item, not {k}")
+        read = [
+            read_history(str(number), purchases, self.catalogue, self.bundle.settings.titles)
+            for number, purchases in enumerate(histories)
+        ]
+        asked = self._asked(rules, k)
+        wished = self._lists.of_wish(clean_title(wish, "fair"), asked) if wish else ()
+        ranked = self._ranked(read, asked)
+        return [
+            self._answer(each, ways[0], ways[1], wished, rules, asked, k)
+            for each, ways in zip(read, ranked, strict=True)
+        ]
 
-    def rank(self, prompts: Sequence[Prompt], k: int = 10) -> list[Ranking]:
-        """At most `k` items for each prompt, in their order.
+    def _asked(self, rules: Rules, k: int) -> Asked:
+        allowed = allowed_rows(rules, self.catalogue, self.bundle.columns)
+        if allowed is not None and not allowed.any():
+            raise InputError("no item of the catalogue keeps the rules")
+        exclude_seen = rules.exclude_seen
+        if exclude_seen is None:
+            exclude_seen = self.bundle.settings.exclude_seen
+        pool = max(k, _POOL) if rules.reorders else k
+        return Asked(allowed, exclude_seen, pool)
 
-        For those who know items, not titles: `prompts.build_all` makes prompts of them. Where the
-        language model is joined with rankers, test users get the lists that the run has fused.
-        """
-        written = self.generator.generate(prompts)
-        if self.fusion is None:
-            return self._alone(written, k)
-        known = [self.fusion.knows(each) for each in written]
-        joined = [each for each, is_known in zip(written, known, strict=True) if is_known]
-        others = [each for each, is_known in zip(written, known, strict=True) if not is_known]
-        fused = iter(self.fusion.rank(joined, self.retriever, length=k))
-        alone = iter(self._alone(others, k))
-        return [next(fused if is_known else alone) for is_known in known]
+    def _ranked(self, read: Sequence[ReadHistory], asked: Asked) -> list[tuple[Ranking, Way]]:
+        """Everybody's list by the best way there is for what is known of them."""
+        ways = [self._way(each) for each in read]
+        lists: dict[int, Ranking] = {}
+        for way in set(ways):
+            places = [place for place, other in enumerate(ways) if other == way]
+            made = self._made(way, [read[place] for place in places], asked)
+            lists.update(zip(places, made, strict=True))
+        return [(lists[place], way) for place, way in enumerate(ways)]
 
-    def _alone(self, written: Sequence[Generation], k: int) -> list[Ranking]:
-        rankings = rank(
-            written,
-            self.retriever,
-            rule=self.protocol.fusion_of("bm25"),  # `load` has fixed it for another
-            per_query=max(self.protocol.per_query, k),
-            length=k,
-            exclude_seen=self.protocol.exclude_seen,
+    def _way(self, history: ReadHistory) -> Way:
+        if history.items:
+            if not self._lists.has_rankers:
+                return "language-model"
+            return "fused" if self._lists.has_model else "rankers"
+        if history.titles:
+            return "language-model" if self._lists.has_model else "similar-titles"
+        return "popular"
+
+    def _made(self, way: Way, read: Sequence[ReadHistory], asked: Asked) -> Sequence[Ranking]:
+        if way in ("fused", "rankers"):
+            return self._lists.of_known(read, asked)
+        if way == "language-model":
+            return self._lists.of_model(read, asked)
+        if way == "similar-titles":
+            return self._lists.of_texts(read, asked)
+        return [Ranking(each.user, ()) for each in read]
+
+    def _answer(
+        self,
+        history: ReadHistory,
+        ranking: Ranking,
+        way: Way,
+        wished: Sequence[RankedItem],
+        rules: Rules,
+        asked: Asked,
+        k: int,
+    ) -> Recommendations:
+        if wished:
+            ranking = self._lists.with_wish(ranking, wished, history, asked)
+            way = "wish" if way == "popular" else way
+        own = {entry.item for entry in ranking.entries}
+        entries = self._arranged(ranking.entries, rules, k)
+        if len(entries) < k and rules.minimum_score is None:
+            popular = self._lists.popular(history, asked)
+            more = tuple(entry for entry in popular if entry.item not in own)
+            entries = self._arranged((*ranking.entries, *more), rules, k)
+        items = tuple(
+            self._recommendation(entry, history, is_popular=entry.item not in own)
+            for entry in entries
         )
-        return list(rankings)
+        return Recommendations(items, way, history.unknown)
 
-    def _prompt(self, place: int, titles: Sequence[str]) -> Prompt:
-        cleaned = [clean_title(title, self.protocol.title_style) for title in titles]
-        prompt = self.prompts.build(UserId(str(place)), (), cleaned)
-        rows = [row for title in cleaned for row in self.catalogue.rows_of_title(title)]
-        return replace(prompt, history=tuple(self.catalogue[row].id for row in rows))
+    def _arranged(
+        self, entries: Sequence[RankedItem], rules: Rules, k: int
+    ) -> tuple[RankedItem, ...]:
+        return arranged(
+            entries,
+            rules,
+            length=k,
+            columns=self.bundle.columns,
+            row_of=self.catalogue.row,
+            vectors=self._vectors() if rules.diversity else None,
+        )
 
-    def _recommendations(self, ranking: Ranking) -> tuple[Recommendation, ...]:
-        return tuple(map(self._recommendation, ranking.entries))
+    def _vectors(self) -> Array | None:
+        return self.bundle.title_vectors if self.bundle.has_title_vectors else None
 
-    def _recommendation(self, entry: RankedItem) -> Recommendation:
-        why, reason = self._why(entry)
+    def _recommendation(
+        self, entry: RankedItem, history: ReadHistory, *, is_popular: bool
+    ) -> Recommendation:
         title = self.catalogue.title(entry.item)
-        return Recommendation(entry.item, title, entry.score, why, reason)
-
-    def _why(self, entry: RankedItem) -> tuple[str | None, Reason | None]:
-        if entry.because is not None:  # also where the title of a purchase was the query
-            return self.catalogue.title(entry.because), "bought"
-        if entry.query is not None:
-            return entry.query, "written"
-        return None, None
-
-
-def _is_fused(folder: RunFolder, experiment: Experiment, wanted: bool | None) -> bool:
-    """Whether to serve the fused ranking. Raises InputError when it is wanted and not there."""
-    if not experiment.rankers.use:
-        missing = "its experiment uses no rankers"
-    elif not was_fused(folder):
-        missing = "finish it with `gloss run`"
-    else:
-        return wanted is not False
-    if wanted:
-        raise InputError(f"{folder.path} has no fused ranking: {missing}")
-    return False
+        because = None if entry.because is None else self.catalogue.title(entry.because)
+        reason, why, words = reason_of(
+            entry, title, because=because, titles=history.titles, is_popular=is_popular
+        )
+        return Recommendation(entry.item, title, float(np.float64(entry.score)), reason, why, words)

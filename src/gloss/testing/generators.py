@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from math import isclose
 
+from gloss.data.catalogue import Catalogue, Item, ItemId
 from gloss.data.generations import Generation, Query
 from gloss.data.histories import UserId
 from gloss.decoding.generator import Footprint, Generator
@@ -48,6 +49,10 @@ class ReplayGenerator:
         if prompts:
             progress(len(prompts), len(prompts))
         return generations
+
+    def within(self, catalogue: Catalogue) -> ReplayGenerator:
+        """Itself: it writes what it wrote."""
+        return self
 
     def footprint(self) -> Footprint:
         """No model reads or holds anything."""
@@ -127,6 +132,16 @@ class GeneratorContract:
         footprint = generator.footprint()
         assert footprint.new_tokens >= 0
         assert footprint.peak_megabytes >= 0
+
+    def test_within_a_part_of_the_catalogue_it_writes_for_the_same_users(
+        self, generator: Generator, prompts: list[Prompt]
+    ) -> None:
+        (title, *_) = _titles(generator.generate(prompts[:1])[0])
+        part = generator.within(Catalogue([Item(ItemId("b"), title)]))
+        assert [generation.user for generation in part.generate(prompts)] == [
+            prompt.user for prompt in prompts
+        ]
+        assert title in _titles(part.generate(prompts[:1])[0])
 
     def _assert_close(self, one: float | None, other: float | None) -> None:
         if one is None or other is None:

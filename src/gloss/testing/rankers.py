@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import isclose
 
+import numpy as np
+
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History, UserId
 from gloss.rankers.ranker import Ranker, RankRequest
@@ -68,6 +70,15 @@ class RankerContract:
         left = _items(_all(ranker, histories, catalogue, exclude_seen=True))
         for history, with_seen, without in zip(histories, kept, left, strict=True):
             assert without == [item for item in with_seen if item not in history.items]
+
+    def test_a_list_holds_what_is_allowed_as_it_stood_without_the_rest(
+        self, ranker: Ranker, histories: Sequence[History], catalogue: Catalogue
+    ) -> None:
+        allowed = np.arange(len(catalogue)) % 3 != 0
+        whole = _items(_all(ranker, histories, catalogue, exclude_seen=True))
+        request = RankRequest(histories, len(catalogue), exclude_seen=True, allowed=allowed)
+        for every, listed in zip(whole, _items(ranker.rank(request)), strict=True):
+            assert listed == [item for item in every if allowed[catalogue.row(item)]]
 
     def test_the_same_request_has_the_same_answer(
         self, ranker: Ranker, histories: Sequence[History]

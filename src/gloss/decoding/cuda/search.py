@@ -56,6 +56,9 @@ class CudaSearch(SlotSearch[CudaLlama]):
         self._longest = 0  # tokens of the longest prompt that the kept slots can hold
         self._kept: CudaSlots | None = None
 
+    def _forget(self) -> None:
+        self._longest, self._kept = 0, None
+
     def _slots_for(self, prompts: Sequence[Sequence[int]]) -> CudaSlots:
         longest = max(map(len, prompts))
         if self._kept is None or longest > self._longest:

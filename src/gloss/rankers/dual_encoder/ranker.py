@@ -24,7 +24,7 @@ from gloss.data.histories import History
 from gloss.progress import Progress
 from gloss.rankers.dual_encoder.embeddings import KIND, DualEncoderEmbeddings, read_embeddings
 from gloss.rankers.dual_encoder.settings import DualEncoderSettings
-from gloss.rankers.ranker import Need, RankerSpec, RankerTraining, RankRequest
+from gloss.rankers.ranker import Need, RankerParts, RankerSpec, RankerTraining, RankRequest
 from gloss.rankers.scoring import ScoredHistory, rank_by_scores, rows_of
 from gloss.rankers.sources import RankerSources
 from gloss.rankings.table import RankingTable
@@ -103,10 +103,10 @@ def _reads_encoder(settings: DualEncoderSettings) -> frozenset[Need]:
     return frozenset({"encoder"})
 
 
-def _build(sources: RankerSources, settings: DualEncoderSettings) -> DualEncoder:
-    trained = sources.trained(SPEC)
+def _build(parts: RankerParts, settings: DualEncoderSettings) -> DualEncoder:
+    trained = parts.trained(SPEC)
     with trained.reading(), trained.folder() as folder:
-        return DualEncoder(read_embeddings(folder), sources.catalogue)
+        return DualEncoder(read_embeddings(folder), parts.catalogue)
 
 
 SPEC = RankerSpec(

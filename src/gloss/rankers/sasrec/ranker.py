@@ -15,7 +15,14 @@ from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History
 from gloss.errors import require_extra
 from gloss.progress import Progress
-from gloss.rankers.ranker import CHECKPOINTS, Need, RankerSpec, RankerTraining, RankRequest
+from gloss.rankers.ranker import (
+    CHECKPOINTS,
+    Need,
+    RankerParts,
+    RankerSpec,
+    RankerTraining,
+    RankRequest,
+)
 from gloss.rankers.sasrec.settings import SASRecSettings
 from gloss.rankers.scoring import ScoredHistory, dot_products, rank_by_scores, rows_of
 from gloss.rankers.sources import RankerSources
@@ -90,23 +97,23 @@ def _fit(
     draft.summary["parameters"] = count_parameters(draft.path / network_file(0))
 
 
-def _build(sources: RankerSources, settings: SASRecSettings) -> SASRec:
+def _build(parts: RankerParts, settings: SASRecSettings) -> SASRec:
     _require_installed()
     from gloss.rankers.sasrec.ensemble import Ensemble
     from gloss.rankers.sasrec.network import load_network
 
-    trained = sources.trained(SPEC)
+    trained = parts.trained(SPEC)
     with trained.reading():
         networks = [
             load_network(
                 trained.file(network_file(number)),
-                sources.catalogue,
-                vectors=sources.title_vectors if settings.text else None,
+                parts.catalogue,
+                vectors=parts.title_vectors if settings.text else None,
                 settings=settings,
             )
             for number in range(settings.networks)
         ]
-    return SASRec(Ensemble(networks), sources.catalogue)
+    return SASRec(Ensemble(networks), parts.catalogue)
 
 
 def _needs(settings: SASRecSettings) -> frozenset[Need]:

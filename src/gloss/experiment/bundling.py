@@ -1,0 +1,307 @@
+"""The way from experiments to bundles: `gloss bundle` and `gloss fit`.
+
+Knows run folders, and what a bundle is made of; a bundle knows no run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from gloss.artifacts import MANIFEST, Artifact, open_artifact
+from gloss.config import Settings
+from gloss.data.dataset import Dataset
+from gloss.errors import ConfigError, InputError
+from gloss.experiment import stages
+from gloss.experiment.loading import load_experiment
+from gloss.experiment.pipeline import Announce, index_of, protocol_of, quietly, train_parts
+from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
+from gloss.experiment.settings import Experiment
+from gloss.fusion.reciprocal_rank import RULE as RECIPROCAL_RANK
+from gloss.fusion.rule import FittedFusion
+from gloss.fusion.rules import rule_named
+from gloss.rankers.popularity import count_purchases
+from gloss.rankers.ranker import NoSettings, RankerSpec
+from gloss.rankers.sources import RankerSources
+from gloss.rankers.specs import ranker_named
+from gloss.rankings import files as rankings
+from gloss.recommender.bundle import (
+    KIND,
+    BundleSettings,
+    Contents,
+    ModelPart,
+    RankerPart,
+    write_bundle,
+)
+from gloss.retrieval.dense.encoders import PRESETS
+from gloss.retrieval.index import KIND as INDEX_KIND
+from gloss.retrieval.settings import IndexSettings
+
+__all__ = ["bundle", "fit"]
+
+_EVERYTHING = "none"
+"""The split that holds nothing back."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A ranker, as it was fused. ranking: what it had made, where it must be the same one still."""
+
+    spec: RankerSpec[Any]
+    settings: Settings
+    length: int
+    ranking: Artifact | None = None
+
+    def require_same(self, sources: RankerSources) -> None:
+        """Raise ArtifactError if the ranker would be built from anything else."""
+        if self.ranking is None:
+            return
+        for role, fingerprint in sources.inputs(self.spec, self.settings).items():
+            self.ranking.require_input(role, fingerprint, f"the {role} that lies in the run")
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """How lists are made: by which parts, and how these become one."""
+
+    model: ModelPart | None
+    rankers: tuple[_Part, ...]
+    rule: str | None
+    fusion: FittedFusion | None
+    exclude_seen: bool
+    length: int
+
+
+def bundle(run: Path, out: Path, *, model: bool | None = None) -> Artifact:
+    """Write what a run would serve as the bundle `out`.
+
+    model: whether the language model is a part of it; without a word, where the run has it. What is
+    served is what was measured: rankers, their settings and the fusion are read from the ranking.
+    Raises InputError when the run has not come so far, ArtifactError when a part is missing,
+    damaged or not the one that was measured.
+    """
+    folder = RunFolder.open(Path(run))
+    experiment = load_experiment(folder.config)
+    ranking = _ranking_of(folder, experiment, model)
+    served = _served(folder, ranking)
+    return _bundled(experiment, folder, served, out, inputs={"ranking": ranking.fingerprint})
+
+
+def fit(
+    experiment: Experiment,
+    out: Path,
+    *,
+    parts: Path,
+    measured: Path | None = None,
+    model: bool = True,
+    announce: Announce = quietly,
+) -> Artifact:
+    """Train an experiment's recommender on all purchases, and write it as the bundle `out`.
+
+    Nothing is held back, so nothing can be measured: the figures are those of a run of the same
+    settings. measured: such a run, whose fitted fusion is taken over; without one several lists are
+    joined by their ranks. parts: the folder in which the parts are trained; a fit that was killed
+    goes on there. Raises ConfigError when the measured run has other settings.
+    """
+    data = experiment.data.model_copy(update={"split": _EVERYTHING})
+    of_all = experiment.model_copy(update={"data": data, "limit_users": None})
+    if measured is None:
+        served = _unmeasured(of_all, model=model)
+    else:
+        run = RunFolder.open(Path(measured))
+        known = load_experiment(run.config)
+        _require_same(experiment, known, run)
+        measured_as = _served(run, _ranking_of(run, known, model))
+        rankers = tuple(replace(part, ranking=None) for part in measured_as.rankers)
+        served = replace(measured_as, rankers=rankers)
+    folder = train_parts(of_all, parts, model=served.model is not None, announce=announce)
+    with announce("bundle"):
+        return _bundled(of_all, folder, served, out, inputs={})
+
+
+def _ranking_of(folder: RunFolder, experiment: Experiment, model: bool | None) -> Artifact:
+    """The ranking that a bundle of this run answers with."""
+    names = [FUSED, RANKERS] if experiment.rankers.use else [OURS]
+    if model is not None and experiment.rankers.use:
+        names = [FUSED] if model else [RANKERS]
+    for name in names:
+        if (folder.ranking(name) / MANIFEST).is_file():
+            return open_artifact(folder.ranking(name), rankings.KIND)
+    raise InputError(f"{folder.path} has no ranking to serve yet: finish it with `gloss run`")
+
+
+def _served(folder: RunFolder, ranking: Artifact) -> _Served:
+    """What a ranking was made by."""
+    exclude_seen, length = ranking.config["exclude_seen"], ranking.config["length"]
+    if "rankers" not in ranking.config:
+        model = _model_part(folder, ranking)
+        return _Served(model, (), None, None, exclude_seen, length)
+    model_part, parts = None, []
+    for number, name in enumerate(ranking.config["rankers"], 1):
+        part = open_artifact(folder.ranker("test", name), rankings.KIND)
+        ranking.require_input(f"ranking {number}", part.fingerprint, f"the ranking {part.path}")
+        if name == OURS:
+            model_part = _model_part(folder, part)
+        else:
+            spec = ranker_named(part.config["ranker"])
+            settings = spec.settings(**part.config["settings"])
+            parts.append(_Part(spec, settings, part.config["length"], part))
+    rule = ranking.config["fusion"]
+    with ranking.reading(), ranking.folder() as files:
+        fusion = rule_named(rule).load(files)
+    return _Served(model_part, tuple(parts), rule, fusion, exclude_seen, length)
+
+
+def _model_part(folder: RunFolder, ranking: Artifact) -> ModelPart:
+    config = ranking.config
+    return ModelPart(
+        decoding=load_experiment(folder.config).decoding,
+        fusion=config["fusion"],
+        per_query=config["per_query"],
+        length=config["length"],
+    )
+
+
+def _unmeasured(experiment: Experiment, *, model: bool) -> _Served:
+    """What an experiment's settings say, with nothing fitted."""
+    protocol, section = protocol_of(experiment), experiment.rankers
+    rankers = [ranker_named(name) for name in section.use]
+    parts = tuple(_Part(spec, section.of(spec), section.length) for spec in rankers)
+    if not model and not parts:
+        raise ConfigError("without a language model, rankers.use has to name a ranker")
+    is_fused = model + len(parts) > 1
+    of_model = ModelPart(
+        decoding=experiment.decoding,
+        fusion="beam-order" if parts else protocol.fusion_of(experiment.index.retriever),
+        per_query=1 if parts else protocol.per_query,
+        length=section.length if parts else protocol.length,
+    )
+    return _Served(
+        of_model if model else None,
+        parts,
+        RECIPROCAL_RANK.name if is_fused else None,
+        RECIPROCAL_RANK.fit((), ()) if is_fused else None,  # type: ignore[arg-type]
+        protocol.exclude_seen,
+        protocol.length,
+    )
+
+
+def _require_same(experiment: Experiment, measured: Experiment, run: RunFolder) -> None:
+    """The figures of a run are those of a bundle only if all but the held back purchases agree."""
+    left_out = {"name", "limit_users"}
+    ours, theirs = (each.model_dump(exclude=left_out) for each in (experiment, measured))
+    for each in (ours, theirs):
+        each["data"].pop("split")
+    differing = [name for name in ours if ours[name] != theirs[name]]
+    if differing:
+        raise ConfigError(
+            f"{run.path} was measured with other settings ({', '.join(differing)}): its figures "
+            "and its fusion are not those of this recommender"
+        )
+
+
+def _bundled(
+    experiment: Experiment,
+    folder: RunFolder,
+    served: _Served,
+    out: Path,
+    *,
+    inputs: dict[str, str],
+) -> Artifact:
+    data, style = Dataset.load(folder.data), protocol_of(experiment).title_style
+    index_settings = index_of(experiment, protocol_of(experiment))
+    needs = frozenset().union(*(part.spec.all_needs(part.settings) for part in served.rankers))
+    sources = RankerSources(
+        data,
+        style,
+        index_settings=index_settings,
+        vectors=folder.vectors,
+        encoder=experiment.rankers.encoder,
+        trained={part.spec.name: folder.trained(part.spec.name) for part in served.rankers},
+    )
+    for part in served.rankers:
+        part.require_same(sources)
+    has_vectors = "title-vectors" in needs
+    encoder = experiment.rankers.encoder if has_vectors else None
+    _require_portable(index_settings)
+    settings = BundleSettings(
+        name=experiment.name,
+        titles=style,
+        encoder=encoder if encoder in PRESETS else None,
+        exclude_seen=served.exclude_seen,
+        length=served.length,
+        fusion=served.rule,
+        model=served.model,
+        rankers=tuple(
+            RankerPart(
+                name=part.spec.name,
+                settings=part.settings.model_dump(mode="json"),
+                length=part.length,
+            )
+            for part in served.rankers
+        ),
+    )
+    bound = {**inputs, **sources.fingerprints(needs & {"title-vectors"})}
+    if has_vectors:
+        bound["encoder"] = open_artifact(folder.vectors, INDEX_KIND).inputs["encoder"]
+    with _whole_model(folder, served) as model, _index_of(folder, index_settings) as index:
+        counting = [part for part in served.rankers if part.spec.count]
+        trained = [part for part in served.rankers if part.spec.training]
+        contents = Contents(
+            catalogue=sources.catalogue,
+            times_bought=count_purchases(data.train(), sources.catalogue, NoSettings())[
+                "times_bought"
+            ],
+            index=index,
+            model=model,
+            fusion=served.fusion,
+            title_vectors=sources.title_vectors if has_vectors else None,
+            counts={p.spec.name: sources.counts(p.spec, p.settings) for p in counting},
+            trained={p.spec.name: sources.trained(p.spec) for p in trained},
+        )
+        write_bundle(out, settings, contents, inputs=bound)
+    return open_artifact(out, KIND)
+
+
+def _require_portable(index: IndexSettings) -> None:
+    """Raise ConfigError for what would lead out of the bundle."""
+    encoder = getattr(index, "encoder", None)
+    if encoder is not None and encoder not in PRESETS:
+        raise ConfigError(
+            f"the index searches with the encoder in {encoder}, and a bundle holds no path to "
+            f"another folder: choose one that has a name ({', '.join(PRESETS)})"
+        )
+    if index.retriever == "milvus":
+        raise ConfigError("the items of a Milvus index lie outside of the bundle")
+
+
+@contextmanager
+def _whole_model(folder: RunFolder, served: _Served) -> Iterator[Path | None]:
+    """The folder of the language model; an adapter is merged with its base first."""
+    if served.model is None:
+        yield None
+        return
+    from gloss.language.loading import base_of
+
+    if base_of(folder.model) is None:
+        yield folder.model
+        return
+    with TemporaryDirectory(prefix="gloss-", dir=folder.path) as merged:
+        yield stages.merge(folder.model, Path(merged) / "model").path
+
+
+@contextmanager
+def _index_of(folder: RunFolder, settings: IndexSettings) -> Iterator[Artifact]:
+    """The index of the whole catalogue: the run's own, or one that is made for the moment where
+    the run has none, or its items were changed."""
+    if (folder.index / MANIFEST).is_file():
+        index = open_artifact(folder.index, INDEX_KIND)
+        if "index" not in index.inputs and index.config == settings.model_dump(mode="json"):
+            yield index
+            return
+    with TemporaryDirectory(prefix="gloss-") as made:
+        yield stages.index(folder.data, Path(made) / "index", settings=settings)

@@ -1,0 +1,297 @@
+"""A bundle: all that a recommender needs to answer, in one folder, and nothing else.
+
+    catalogue.parquet     item, title as it is searched, and the catalogue's other columns
+    times-bought.npy      int64 (catalogue,), in training
+    title-vectors.npy     float32 (catalogue, width), where a ranker reads them
+    index/                finds the items of texts; its rows are the catalogue's
+    model/                the language model, where there is one
+    rankers/NAME/         what a ranker was trained to, or counts.npz: what it counted
+    fusion/               the fitted fusion, where several lists become one
+
+No purchase of anybody lies in it, and no path leads out of it: it answers on another machine as it
+does here. It is an artefact, so that it is whole or not there. Knows no run and no data set.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+from pydantic import Field, ValidationError
+
+from gloss.arrays import Array, Ints
+from gloss.artifacts import MANIFEST, Artifact, Draft, creating, open_artifact, write_atomic
+from gloss.choices import TitleStyle
+from gloss.config import Decoding, ListLength, Settings, TitleFusion
+from gloss.data.catalogue import Catalogue, Item
+from gloss.errors import ArtifactError, ConfigError
+from gloss.fusion.rule import FittedFusion
+from gloss.fusion.rules import rule_named
+from gloss.rankers.ranker import RankerSpec
+from gloss.rankers.specs import ranker_named
+from gloss.retrieval.index import Index, load_index
+from gloss.retrieval.retriever import Retriever
+
+__all__ = [
+    "KIND",
+    "Bundle",
+    "BundleSettings",
+    "Contents",
+    "ModelPart",
+    "RankerPart",
+    "open_bundle",
+    "write_bundle",
+]
+
+S = TypeVar("S", bound=Settings)
+
+KIND = "bundle"
+
+_CATALOGUE = "catalogue.parquet"
+_TIMES_BOUGHT = "times-bought.npy"
+_TITLE_VECTORS = "title-vectors.npy"
+_COUNTS = "counts.npz"
+_INDEX, _MODEL, _FUSION = "index", "model", "fusion"
+
+
+class ModelPart(Settings):
+    """How the language model's titles become a list."""
+
+    decoding: Decoding = Field(description="How it writes titles.")
+    fusion: TitleFusion = Field(description="How the items of several titles are joined.")
+    per_query: ListLength = Field(description="Items retrieved for each title.")
+    length: ListLength = Field(description="Items that it brings to the fusion.")
+
+
+class RankerPart(Settings):
+    """A ranker of a bundle."""
+
+    name: str = Field(description="The ranker.")
+    settings: dict[str, Any] = Field(description="Its settings.")
+    length: ListLength = Field(description="Items that it brings to the fusion.")
+
+
+class BundleSettings(Settings):
+    """What a bundle is, as its manifest records it."""
+
+    name: str = Field(description="Of the experiment that it was made by.")
+    titles: TitleStyle = Field(description="How titles are cleaned.")
+    exclude_seen: bool = Field(description="Whether what somebody has bought is left out.")
+    length: ListLength = Field(description="Items of a list that was measured.")
+    encoder: str | None = Field(description="The encoder that made the vectors of titles, by name.")
+    fusion: str | None = Field(description="The rule by which lists become one; null for one list.")
+    model: ModelPart | None = Field(description="The language model, which is fused first.")
+    rankers: tuple[RankerPart, ...] = Field(description="The other rankers, in their order.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contents:
+    """What a bundle is made of.
+
+    times_bought: int64 (catalogue,). index: of the catalogue. model: the folder of a whole model.
+    title_vectors: float32 (catalogue, width). counts, trained: by the ranker's name, what it has
+    counted, and what its training has made.
+    """
+
+    catalogue: Catalogue
+    times_bought: Ints
+    index: Artifact
+    model: Path | None
+    fusion: FittedFusion | None
+    title_vectors: Array | None
+    counts: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+    trained: Mapping[str, Artifact] = field(default_factory=dict)
+
+
+def write_bundle(
+    out: Path, settings: BundleSettings, contents: Contents, *, inputs: Mapping[str, str]
+) -> None:
+    """Write a bundle as the artefact `out`. inputs: fingerprints of what it was made from."""
+    config = settings.model_dump(mode="json")
+    with creating(out, kind=KIND, config=config, inputs=inputs) as draft:
+        _write_catalogue(draft, contents.catalogue)
+        _save_array(draft.path / _TIMES_BOUGHT, contents.times_bought)
+        if contents.title_vectors is not None:
+            _save_array(draft.path / _TITLE_VECTORS, contents.title_vectors)
+        _copy_artifact(contents.index, draft.path / _INDEX)
+        if contents.model is not None:
+            _copy_folder(contents.model, draft.path / _MODEL)
+        for name, arrays in contents.counts.items():
+            _save_arrays(draft.path / "rankers" / name / _COUNTS, arrays)
+        for name, artifact in contents.trained.items():
+            _copy_artifact(artifact, draft.path / "rankers" / name)
+        files = contents.fusion.files() if contents.fusion else {}
+        (draft.path / _FUSION).mkdir(exist_ok=True)
+        for name, text in files.items():
+            write_atomic(draft.path / _FUSION / name, text.encode())
+        draft.summary["items"] = len(contents.catalogue)
+        draft.summary["purchases"] = int(contents.times_bought.sum())
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open a bundle; ArtifactError if it is not whole, or of a version with other settings."""
+    artifact = open_artifact(path, KIND)
+    try:
+        settings = BundleSettings.model_validate(artifact.config)
+    except ValidationError as error:
+        names = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+        raise ArtifactError(
+            f"{path} has settings of another version of GLoSS ({names}): make the bundle again"
+        ) from None
+    return Bundle(artifact, settings)
+
+
+class Bundle:
+    """A bundle on disk: what rankers are built from (`RankerParts`), and what joins them.
+
+    Each part is read when it is first needed, and once.
+    """
+
+    def __init__(self, artifact: Artifact, settings: BundleSettings) -> None:
+        self.artifact = artifact
+        self.settings = settings
+
+    @property
+    def fingerprint(self) -> str:
+        """Of everything in it."""
+        return self.artifact.fingerprint
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Every item, with its columns."""
+        frame = self._frame
+        others = frame.drop("item", "title").iter_rows(named=True)
+        pairs = frame.select("item", "title").iter_rows()
+        if frame.width == 2:
+            return Catalogue(Item(item, title) for item, title in pairs)
+        return Catalogue(
+            Item(item, title, columns) for (item, title), columns in zip(pairs, others, strict=True)
+        )
+
+    @property
+    def items(self) -> Catalogue:
+        """The catalogue's."""
+        return self.catalogue
+
+    @cached_property
+    def columns(self) -> pl.DataFrame:
+        """The catalogue as a frame: item, title and its other columns, in the order of the rows."""
+        return self._frame
+
+    @cached_property
+    def index(self) -> Index:
+        """Finds the items of texts; its rows are the catalogue's."""
+        index = load_index(self._folder(_INDEX))
+        if index.catalogue.fingerprint != self.catalogue.fingerprint:
+            raise ArtifactError(f"{self.artifact.path} is damaged: its index has other items")
+        return index
+
+    @property
+    def retriever(self) -> Retriever:
+        """What the index searches with."""
+        return self.index.retriever
+
+    @property
+    def has_title_vectors(self) -> bool:
+        """Whether a part reads vectors of titles."""
+        return _TITLE_VECTORS in self.artifact.files
+
+    @cached_property
+    def title_vectors(self) -> Array:
+        """float32 (catalogue, width): a vector for each item, rows of length 1."""
+        vectors = self._array(_TITLE_VECTORS)
+        if vectors.dtype != np.float32 or vectors.ndim != 2:
+            raise ArtifactError(f"{self.artifact.path / _TITLE_VECTORS} holds no vectors")
+        return self._of_catalogue(vectors, _TITLE_VECTORS)
+
+    @cached_property
+    def times_bought(self) -> Ints:
+        """int64 (catalogue,): how often each item was bought in training."""
+        return self._of_catalogue(self._array(_TIMES_BOUGHT), _TIMES_BOUGHT)
+
+    @cached_property
+    def fusion(self) -> FittedFusion | None:
+        """What makes one list of several; None where there is one only."""
+        if self.settings.fusion is None:
+            return None
+        return rule_named(self.settings.fusion).load(self.artifact.path / _FUSION)
+
+    @property
+    def model(self) -> Path | None:
+        """The folder of the language model."""
+        return self._folder(_MODEL) if self.settings.model else None
+
+    def counts(self, spec: RankerSpec[S], _settings: S) -> Mapping[str, Array]:
+        """What the ranker has counted."""
+        file = self.artifact.file(f"rankers/{spec.name}/{_COUNTS}")
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def trained(self, spec: RankerSpec[S]) -> Artifact:
+        """What the ranker's training has made."""
+        if spec.training is None:
+            raise ConfigError(f"{spec.name} is not trained")
+        return open_artifact(self._folder(f"rankers/{spec.name}"), spec.training.kind)
+
+    def rankers(self) -> Sequence[tuple[RankerPart, RankerSpec[Any]]]:
+        """The rankers besides the language model."""
+        return [(part, ranker_named(part.name)) for part in self.settings.rankers]
+
+    def _folder(self, name: str) -> Path:
+        """A folder of the bundle that is an artefact itself."""
+        self.artifact.file(f"{name}/{MANIFEST}")
+        return self.artifact.path / name
+
+    @cached_property
+    def _frame(self) -> pl.DataFrame:
+        return pl.read_parquet(self.artifact.file(_CATALOGUE), glob=False)
+
+    def _array(self, name: str) -> Array:
+        array: Array = np.load(self.artifact.file(name), allow_pickle=False)
+        return array
+
+    def _of_catalogue(self, array: Array, name: str) -> Array:
+        if len(array) != len(self.catalogue):
+            raise ArtifactError(f"{self.artifact.path / name} is of another catalogue")
+        return array
+
+
+def _write_catalogue(draft: Draft, catalogue: Catalogue) -> None:
+    columns = {
+        "item": [item.id for item in catalogue],
+        "title": [item.title for item in catalogue],
+        **{name: [item.columns[name] for item in catalogue] for name in catalogue[0].columns},
+    }
+    pl.DataFrame(columns, infer_schema_length=None).write_parquet(draft.path / _CATALOGUE)
+
+
+def _save_array(file: Path, array: Array) -> None:
+    with file.open("wb") as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+def _save_arrays(file: Path, arrays: Mapping[str, Array]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)
+
+
+def _copy_artifact(artifact: Artifact, out: Path) -> None:
+    """Copy what the manifest lists, and the manifest, as one version."""
+    with artifact.reading():
+        for name in (*artifact.files, MANIFEST):
+            target = out / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(artifact.path / name, target)
+
+
+def _copy_folder(folder: Path, out: Path) -> None:
+    from gloss.language.loading import KIND as MODEL_KIND
+
+    _copy_artifact(open_artifact(folder, MODEL_KIND), out)

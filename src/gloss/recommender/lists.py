@@ -1,0 +1,252 @@
+"""Everybody's one list, from all parts of a bundle. Knows bundles and masks; knows no rules."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gloss.arrays import Bools, Floats, top_rows
+from gloss.config import Decoding
+from gloss.data.catalogue import Catalogue, ItemId
+from gloss.data.generations import Generation, Query
+from gloss.data.histories import History, UserId
+from gloss.errors import ConfigError, GlossError, require_extra
+from gloss.fusion.reciprocal_rank import ReciprocalRank
+from gloss.fusion.rule import FusionRequest
+from gloss.rankers.popularity import Popularity
+from gloss.rankers.ranker import Ranker, RankRequest
+from gloss.rankings.ranking import RankedItem, Ranking
+from gloss.rankings.table import RankingTable
+from gloss.recommender.bundle import Bundle, ModelPart
+from gloss.recommender.histories import ReadHistory
+from gloss.retrieval.dense.encoders import Encoder, open_encoder
+from gloss.retrieval.grounding import fuse, rank
+from gloss.retrieval.retriever import Retriever
+from gloss.retrieval.within import Within
+
+if TYPE_CHECKING:
+    from gloss.decoding.generator import Generator
+
+__all__ = ["Asked", "Lists"]
+
+_KEPT_GENERATORS = 4
+"""Masks for which a generator is kept: rules repeat."""
+
+_WISH_HITS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What lists are made of: bool (catalogue,) of the rows that may be shown, None for all;
+    whether what was bought is left out; and how many items a list holds."""
+
+    allowed: Bools | None
+    exclude_seen: bool
+    length: int
+
+
+class Lists:
+    """The parts of a bundle, opened: graphs are built, vectors and networks loaded here, once."""
+
+    def __init__(self, bundle: Bundle, decoding: Decoding | None = None) -> None:
+        self.bundle = bundle
+        self.catalogue: Catalogue = bundle.catalogue
+        self._model: ModelPart | None = bundle.settings.model
+        self._rankers = [_built(bundle, number) for number in range(len(bundle.settings.rankers))]
+        self._fusion = bundle.fusion
+        self._times_bought = {
+            item.id: int(count)
+            for item, count in zip(bundle.catalogue, bundle.times_bought, strict=True)
+            if count
+        }
+        self.retriever: Retriever = bundle.retriever
+        self.popularity = Popularity.of(bundle.times_bought, bundle.catalogue)
+        self._generators: OrderedDict[bytes, Generator] = OrderedDict()
+        self._whole = self._opened(decoding) if self._model else None
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a language model is among the parts."""
+        return self._model is not None
+
+    @property
+    def has_rankers(self) -> bool:
+        """Whether anything else is."""
+        return bool(self._rankers)
+
+    def of_known(self, histories: Sequence[ReadHistory], asked: Asked) -> list[Ranking]:
+        """By all parts, for those who bought something that the catalogue knows."""
+        known = [each.known for each in histories]
+        lists = []
+        if self._model:
+            lists.append(RankingTable.of(self._written(histories, asked, self._model)))
+        for ranker, length in self._rankers:
+            request = RankRequest(known, length, asked.exclude_seen, allowed=asked.allowed)
+            lists.append(ranker.rank(request))
+        if self._fusion is None:
+            return list(lists[0].first(asked.length))
+        request_of_all = FusionRequest(lists, known, self._times_bought)
+        fused = self._fusion.fuse(request_of_all, length=asked.length)
+        return [_explained(each, lists, row) for row, each in enumerate(fused)]
+
+    def of_model(self, histories: Sequence[ReadHistory], asked: Asked) -> list[Ranking]:
+        """By the language model alone, which reads every title."""
+        if self._model is None:
+            raise ConfigError("the bundle has no language model")
+        deep = max(self._model.per_query, 2 * asked.length)
+        alone = self._model.model_copy(update={"per_query": deep, "length": asked.length})
+        return self._written(histories, asked, alone)
+
+    def _written(
+        self, histories: Sequence[ReadHistory], asked: Asked, how: ModelPart
+    ) -> list[Ranking]:
+        """The items of the titles that the language model writes."""
+        generator = self._generator(asked.allowed)
+        builder = generator.prompt_builder()
+        prompts = [
+            replace(builder.build(each.user, (), each.titles), history=each.items)
+            for each in histories
+        ]
+        rankings = rank(
+            generator.generate(prompts),
+            self._within(asked.allowed),
+            rule=how.fusion,
+            per_query=how.per_query,
+            length=how.length,
+            exclude_seen=asked.exclude_seen,
+        )
+        return list(rankings)
+
+    def of_texts(self, histories: Sequence[ReadHistory], asked: Asked) -> list[Ranking]:
+        """By the items whose titles are like what was bought, the latest first."""
+        retriever = self._within(asked.allowed)
+        found = []
+        for each in histories:
+            texts = each.unknown[::-1]
+            queries = tuple(Query(text, beam) for beam, text in enumerate(texts))
+            hits = retriever.search(texts, asked.length)
+            generation = Generation(each.user, (), queries)
+            found.append(fuse(generation, hits, "reciprocal-rank", length=asked.length))
+        return found
+
+    def of_wish(self, wish: str, asked: Asked) -> tuple[RankedItem, ...]:
+        """What a sentence finds: by its words, and by its vector where there is an encoder."""
+        (hits,) = self._within(asked.allowed).search([wish], _WISH_HITS)
+        by_words = tuple(RankedItem(hit.item, hit.score, query=wish) for hit in hits)
+        by_vector = self._near(wish, asked)
+        if not by_vector:
+            return by_words
+        lists = [RankingTable.of([Ranking(_NOBODY.user, each)]) for each in (by_words, by_vector)]
+        return _joined(lists, length=_WISH_HITS)
+
+    def with_wish(
+        self, ranking: Ranking, wished: Sequence[RankedItem], history: ReadHistory, asked: Asked
+    ) -> Ranking:
+        """A list and what a wish has found, joined by their ranks."""
+        seen = frozenset(history.items) if asked.exclude_seen else frozenset()
+        left = tuple(entry for entry in wished if entry.item not in seen)
+        tables = [RankingTable.of([Ranking(_NOBODY.user, e)]) for e in (ranking.entries, left)]
+        return Ranking(ranking.user, _joined(tables, length=asked.length))
+
+    def popular(self, history: ReadHistory, asked: Asked) -> tuple[RankedItem, ...]:
+        """What is bought most, then what nobody has bought yet: all that may be shown."""
+        request = RankRequest(
+            [history.known], len(self.catalogue), asked.exclude_seen, allowed=asked.allowed
+        )
+        (ranking,) = self.popularity.rank(request)
+        listed = {entry.item for entry in ranking.entries} | request.excluded(history.known)
+        unbought = (
+            RankedItem(item.id, 0.0)
+            for row, item in enumerate(self.catalogue)
+            if item.id not in listed and (asked.allowed is None or asked.allowed[row])
+        )
+        return (*ranking.entries, *unbought)
+
+    def _within(self, allowed: Bools | None) -> Retriever:
+        return self.retriever if allowed is None else Within(self.retriever, allowed)
+
+    def _opened(self, decoding: Decoding | None) -> Generator:
+        require_extra("a language model", "train", "torch", "transformers")
+        from gloss.decoding.open import open_generator
+
+        assert self._model is not None
+        assert self.bundle.model is not None
+        return open_generator(self.bundle.model, decoding or self._model.decoding, self.catalogue)
+
+    def _generator(self, allowed: Bools | None) -> Generator:
+        """The generator that writes the allowed titles alone."""
+        assert self._whole is not None
+        if allowed is None:
+            return self._whole
+        key = np.packbits(allowed).tobytes()
+        if key not in self._generators:
+            items = (item for item, kept in zip(self.catalogue, allowed, strict=True) if kept)
+            self._generators[key] = self._whole.within(Catalogue(items))
+        self._generators.move_to_end(key)
+        while len(self._generators) > _KEPT_GENERATORS:
+            self._generators.popitem(last=False)
+        return self._generators[key]
+
+    def _near(self, wish: str, asked: Asked) -> tuple[RankedItem, ...]:
+        vector = self._vector_of(wish)
+        if vector is None:
+            return ()
+        scores = self.bundle.title_vectors @ vector  # (catalogue,)
+        if asked.allowed is not None:
+            scores = np.where(asked.allowed, scores, 0)
+        rows = top_rows(scores, _WISH_HITS).tolist()
+        return tuple(RankedItem(self.catalogue[r].id, float(scores[r]), query=wish) for r in rows)
+
+    def _vector_of(self, text: str) -> Floats | None:
+        """float32 (width,); None where the bundle, or this machine, has no encoder of titles."""
+        if self._encoder is None:
+            return None
+        vector: Floats = self._encoder.encode([text], role="query")[0]
+        return vector
+
+    @cached_property
+    def _encoder(self) -> Encoder | None:
+        name = self.bundle.settings.encoder
+        try:
+            encoder = open_encoder(name) if name else None
+        except GlossError:  # not installed here: words still find
+            return None
+        known = self.bundle.artifact.inputs.get("encoder")
+        return encoder if encoder and encoder.fingerprint == known else None
+
+
+_NOBODY = History(UserId(""), ())
+
+
+def _joined(tables: Sequence[RankingTable], *, length: int) -> tuple[RankedItem, ...]:
+    (joined,) = ReciprocalRank().fuse(FusionRequest(tables, [_NOBODY], {}), length=length)
+    return joined.entries
+
+
+def _built(bundle: Bundle, number: int) -> tuple[Ranker, int]:
+    part, spec = bundle.rankers()[number]
+    spec.require_installed()
+    settings = spec.settings.model_validate(part.settings)
+    return spec.build(bundle, settings), part.length
+
+
+def _explained(ranking: Ranking, lists: Sequence[RankingTable], row: int) -> Ranking:
+    """With a purchase for every item for which any list names one.
+
+    Inside the catalogue a title that was written is the item's own, which explains nothing.
+    """
+    because: dict[ItemId, ItemId] = {}
+    for table in lists:
+        for entry in table[row].entries:
+            if entry.because is not None:
+                because.setdefault(entry.item, entry.because)
+    entries = (
+        entry if entry.because is not None else entry._replace(because=because.get(entry.item))
+        for entry in ranking.entries
+    )
+    return Ranking(ranking.user, tuple(entries))
