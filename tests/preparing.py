@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gloss.artifacts import open_artifact
+from gloss.artifacts import Recipe, open_artifact
 from gloss.cli.app import app
 from gloss.config import TableData
-from gloss.data.dataset import Dataset
+from gloss.data import dataset as datasets
+from gloss.data.dataset import Dataset, PreparedData
 from gloss.experiment import stages
+from gloss.retrieval.index import index_recipe, write_index
+from gloss.retrieval.settings import IndexSettings
 
 TITLES = (
     "Red kite",
@@ -83,3 +86,15 @@ def users_measured(data: Path, folder: Path) -> int:
     measure = ["evaluate", "-r", str(popular), "-d", str(data), "-o", str(figures)]
     app(measure, standalone_mode=False)
     return int(open_artifact(figures, "evaluation").summary["users"])
+
+
+def save_dataset(data: PreparedData, path: Path, *, name: str | None = None) -> None:
+    """Prepared data as a data set of that name, or the folder's."""
+    with Recipe(datasets.KIND, {"name": name} if name else {}, {}).draft(path) as draft:
+        datasets.write_dataset(draft, data)
+
+
+def save_index(dataset: Dataset, path: Path, settings: IndexSettings) -> None:
+    """An index of a data set's catalogue, made anew."""
+    with index_recipe(dataset.fingerprint, settings).draft(path) as draft:
+        write_index(draft, dataset.catalogue(settings.title_style), settings)

@@ -19,8 +19,7 @@ from gloss.artifacts import (
     MANIFEST,
     Artifact,
     Draft,
-    creating,
-    find_current,
+    Recipe,
     fingerprint_of,
     open_artifact,
     write_atomic,
@@ -36,7 +35,7 @@ INPUTS = {"dataset": "f00"}
 def making(
     path: Path, *, config=CONFIG, inputs=INPUTS, kind="model", scratch=()
 ) -> Iterator[Draft]:
-    with creating(path, kind=kind, config=config, inputs=inputs, scratch=scratch) as draft:
+    with Recipe(kind, config, inputs).draft(path, scratch=scratch) as draft:
         yield draft
 
 
@@ -110,7 +109,7 @@ def test_a_damaged_file_is_named(tmp_path, damage, said):
     damage(file)
     with pytest.raises(ArtifactError, match=rf"{file} is {said}"):
         open_artifact(tmp_path / "model", "model")
-    assert not find_current(tmp_path / "model", kind="model", config=CONFIG, inputs=INPUTS)
+    assert not Recipe("model", CONFIG, INPUTS).standing_at(tmp_path / "model")
 
 
 def test_another_kind_is_an_error_that_names_both(tmp_path):
@@ -144,7 +143,7 @@ def test_a_manifest_that_says_nothing_is_damaged(tmp_path, content):
     manifest.write_bytes(content.encode("latin-1"))
     with pytest.raises(ArtifactError, match=rf"{manifest} is damaged"):
         open_artifact(tmp_path / "model", "model")
-    assert not find_current(tmp_path / "model", kind="model", config=CONFIG, inputs=INPUTS)
+    assert not Recipe("model", CONFIG, INPUTS).standing_at(tmp_path / "model")
 
 
 def test_no_bit_of_a_manifest_can_flip_and_raise_anything_but_our_error(tmp_path):
@@ -171,8 +170,7 @@ def test_current_means_the_same_kind_settings_and_inputs(tmp_path):
     make(tmp_path / "model")
 
     def current(kind="model", config=CONFIG, inputs=INPUTS) -> bool:
-        found = find_current(tmp_path / "model", kind=kind, config=config, inputs=inputs)
-        return found is not None
+        return Recipe(kind, config, inputs).standing_at(tmp_path / "model") is not None
 
     assert current()
     assert not current(kind="index")
@@ -251,8 +249,8 @@ def test_an_empty_folder_is_taken(tmp_path):
 HOLDS = """
 import sys
 from pathlib import Path
-from gloss.artifacts import creating
-with creating(Path(sys.argv[1]), kind="model", config={}, inputs={}):
+from gloss.artifacts import Recipe
+with Recipe("model", {}, {}).draft(Path(sys.argv[1])):
     print("ready", flush=True)
     sys.stdin.read()
 """
@@ -275,8 +273,8 @@ def test_two_processes_do_not_write_the_same_artefact(tmp_path):
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from gloss.artifacts import creating
-with creating(Path(sys.argv[1]), kind="model", config={"beams": 6}, inputs={}) as draft:
+from gloss.artifacts import Recipe
+with Recipe("model", {"beams": 6}, {}).draft(Path(sys.argv[1])) as draft:
     draft.write_json("more.json", "half")
     os.kill(os.getpid(), signal.SIGKILL)
 """

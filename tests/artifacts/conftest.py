@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from gloss.artifacts import Artifact, creating, open_artifact
+from gloss.artifacts import Artifact, Recipe, open_artifact
 
 Make = Callable[..., Artifact]
 
 
 def make_artifact(path: Path, text: str = "kites") -> Artifact:
     """Two files that say the same, so that a mixture of versions shows."""
-    with creating(path, kind="thing", config={"text": text}, inputs={}) as draft:
+    with Recipe("thing", {"text": text}, {}).draft(path) as draft:
         draft.write_json("one.json", text)
         (draft.path / "deep").mkdir(exist_ok=True)
         draft.write_json("deep/two.json", text)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from gloss.artifacts import MANIFEST, creating, delivery, finish_draft, open_artifact
+from gloss.artifacts import MANIFEST, Recipe, delivery, open_artifact
 from gloss.artifacts.files import exchange, locked
 from gloss.errors import ArtifactError, BeingReplacedError
 
-WORK = {"kind": "thing", "inputs": {}}
+RECIPE = Recipe("thing", {"text": "balls"}, {})
 
 
 def hidden(folder: Path) -> list[str]:
@@ -35,7 +35,7 @@ def test_a_mount_point_is_filled_replaced_and_left_tidy(request, make, files_of,
     out = request.getfixturevalue(disk)
     first = make(out)
     assert first.config == {"text": "kites"}
-    with creating(out, config={"text": "balls"}, **WORK) as draft:
+    with RECIPE.draft(out) as draft:
         assert draft.path == out / ".gloss.partial"
         assert open_artifact(out, "thing") == first
         draft.write_json("one.json", "balls")
@@ -77,12 +77,12 @@ def test_work_begun_from_elsewhere_goes_on_in_the_folder_itself(tmp_path, make, 
     make(out)
     with (
         suppress(KeyboardInterrupt),
-        creating(out, config={"text": "balls"}, **WORK) as draft,
+        RECIPE.draft(out) as draft,
     ):
         draft.write_json("one.json", "begun")
         raise KeyboardInterrupt
     monkeypatch.chdir(out)
-    with creating(Path(), config={"text": "balls"}, **WORK) as draft:
+    with RECIPE.draft(Path()) as draft:
         assert (draft.path / "one.json").read_text() == '"begun"\n'
     assert open_artifact(out, "thing").config == {"text": "balls"}
     assert not hidden(tmp_path)
@@ -139,7 +139,7 @@ def test_a_reader_finds_the_old_version_after_a_kill_between_two_renames(between
 
 
 def test_the_next_call_finds_the_new_version_after_a_kill_between_two_renames(between_renames):
-    assert finish_draft(between_renames, config={"text": "balls"}, **WORK)
+    assert RECIPE.finish(between_renames)
     assert open_artifact(between_renames, "thing").config == {"text": "balls"}
     assert [p.name for p in between_renames.parent.iterdir()] == ["thing"]
 

@@ -10,19 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from gloss.artifacts import creating, making, open_artifact
+from gloss.artifacts import Draft, Recipe, making, open_artifact
 from gloss.artifacts.files import locked
 from gloss.errors import ArtifactError, ConfigError, InputError
 from gloss.experiment import pipeline
 from gloss.experiment.loading import load_experiment, with_overrides
 from gloss.experiment.run_folder import RunFolder
-from gloss.experiment.stages.making import made_once
 from processes import visible_bytes
 
-WORK = {"kind": "thing", "config": {}, "inputs": {}}
+RECIPE = Recipe("thing", {}, {})
 
 
-def never() -> None:
+def never(_: Draft) -> None:
     raise AssertionError("it was made again")
 
 
@@ -33,7 +32,7 @@ def interrupt(*_: object) -> None:
 @pytest.mark.parametrize("step", ["_seal", "deliver"])
 def test_a_draft_that_was_complete_is_only_sealed_and_delivered(tmp_path, monkeypatch, step):
     def work() -> None:
-        with creating(tmp_path / "thing", **WORK, scratch=("checkpoints",)) as draft:
+        with RECIPE.draft(tmp_path / "thing", scratch=("checkpoints",)) as draft:
             (draft.path / "checkpoints").mkdir()
             draft.write_json("checkpoints/last.json", 1)
             draft.write_json("one.json", 1)
@@ -43,7 +42,7 @@ def test_a_draft_that_was_complete_is_only_sealed_and_delivered(tmp_path, monkey
         patched.setattr(making, step, interrupt)
         with pytest.raises(KeyboardInterrupt):
             work()
-    made = made_once(tmp_path / "thing", "thing", {}, {}, never)
+    made = RECIPE.make(tmp_path / "thing", never)
     assert made.summary == {"trained": True}
     assert list(made.files) == ["one.json"]
     assert [p.name for p in tmp_path.iterdir()] == ["thing"]
@@ -53,7 +52,7 @@ def test_until_the_manifest_is_written_checkpoints_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(making, "_seal", interrupt)
 
     def work() -> None:
-        with creating(tmp_path / "thing", **WORK, scratch=("checkpoints",)) as draft:
+        with RECIPE.draft(tmp_path / "thing", scratch=("checkpoints",)) as draft:
             (draft.path / "checkpoints").mkdir()
             draft.write_json("checkpoints/last.json", 1)
 
@@ -66,7 +65,7 @@ def test_what_a_kill_left_of_other_work_is_never_gone_on_with(tmp_path, monkeypa
     """Not even where it was killed while it was emptied."""
 
     def work(config: dict[str, int]) -> None:
-        with creating(tmp_path / "thing", kind="thing", config=config, inputs={}) as draft:
+        with Recipe("thing", config, {}).draft(tmp_path / "thing") as draft:
             for name in ("a.json", "b.json"):
                 draft.write_json(name, config)
 
@@ -77,14 +76,34 @@ def test_what_a_kill_left_of_other_work_is_never_gone_on_with(tmp_path, monkeypa
         patched.setattr(making, "_remove", interrupt)
         with pytest.raises(KeyboardInterrupt):
             work({"n": 2})
-    assert not making.finish_draft(tmp_path / "thing", kind="thing", config={"n": 1}, inputs={})
+    assert not Recipe("thing", {"n": 1}, {}).finish(tmp_path / "thing")
     work({"n": 1})
     assert list(open_artifact(tmp_path / "thing", "thing").files) == ["a.json", "b.json"]
 
 
+def test_work_that_fails_before_anything_is_written_leaves_nothing(tmp_path):
+    def fail(_: Draft) -> None:
+        raise InputError("the graph holds no users")
+
+    with pytest.raises(InputError, match="no users"):
+        RECIPE.make(tmp_path / "thing", fail)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_what_is_looked_for_before_the_work_leaves_a_draft_of_other_work(tmp_path):
+    def cut(draft: Draft) -> None:
+        draft.write_json("one.json", 1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        RECIPE.make(tmp_path / "thing", cut)
+    assert Recipe("thing", {"n": 2}, {}).find(tmp_path / "thing") is None
+    assert (tmp_path / ".thing.partial" / "one.json").is_file()
+
+
 def test_a_part_that_was_altered_is_not_finished(tmp_path):
     def work(text: str) -> bool:
-        with creating(tmp_path / "thing", **WORK) as draft:
+        with RECIPE.draft(tmp_path / "thing") as draft:
             finished = draft.is_finished("one")
             if not finished:
                 draft.write_json("one.json", text)
@@ -102,20 +121,19 @@ def test_a_part_that_was_altered_is_not_finished(tmp_path):
 
 
 def test_a_part_that_was_altered_after_all_was_done_is_not_sealed(tmp_path, monkeypatch):
-    def work(text: str) -> None:
-        with creating(tmp_path / "thing", **WORK) as draft:
-            if not draft.is_finished("one"):
-                draft.write_json("one.json", text)
-                draft.finish("one", ["one.json"])
+    def work(draft: Draft, text: str = "again") -> None:
+        if not draft.is_finished("one"):
+            draft.write_json("one.json", text)
+            draft.finish("one", ["one.json"])
 
     with monkeypatch.context() as patched:
         patched.setattr(making, "_seal", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            work("cut")
+            RECIPE.make(tmp_path / "thing", lambda draft: work(draft, "cut"))
     (tmp_path / ".thing.partial" / "one.json").write_text('"cat"')
     with pytest.raises(ArtifactError, match=r"one\.json is not what was written: repeat"):
-        made_once(tmp_path / "thing", "thing", {}, {}, lambda: work("again"))
-    made_once(tmp_path / "thing", "thing", {}, {}, lambda: work("again"))
+        RECIPE.make(tmp_path / "thing", work)
+    RECIPE.make(tmp_path / "thing", work)
     assert json.loads((tmp_path / "thing" / "one.json").read_bytes()) == "again"
 
 
@@ -186,7 +204,7 @@ def test_other_damage_is_said_and_not_kept(tmp_path, make, caplog):
     path = make(tmp_path / "thing").path
     flip(path / "one.json")
     with caplog.at_level(logging.WARNING):
-        made_once(path, "thing", {"text": "kites"}, {}, lambda: make(path))
+        Recipe("thing", {"text": "kites"}, {}).make(path, lambda _: None)
     (said,) = caplog.messages
     assert said == (
         f"{path / 'one.json'} is damaged: its content is not what was written: it is made again"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gloss.artifacts import MANIFEST, creating, open_artifact
+from gloss.artifacts import MANIFEST, Recipe, open_artifact
 from gloss.artifacts.manifest import is_plain
 from gloss.errors import ArtifactError
 
@@ -135,7 +135,7 @@ def test_a_file_that_grew_to_gigabytes_is_damage_before_it_is_read(tmp_path, mak
 
 
 def test_temporary_and_hidden_files_of_a_writer_are_never_sealed(tmp_path):
-    with creating(tmp_path / "thing", kind="thing", config={}, inputs={}) as draft:
+    with Recipe("thing", {}, {}).draft(tmp_path / "thing") as draft:
         for name in (".tmpAbC123", "deep/.tmpAbC123", ".cache/x", "deep/kept.json"):
             (draft.path / name).parent.mkdir(exist_ok=True)
             (draft.path / name).write_text("x")
@@ -148,7 +148,7 @@ def test_temporary_and_hidden_files_of_a_writer_are_never_sealed(tmp_path):
 
 def test_equal_content_of_other_settings_has_one_fingerprint_and_another_seal(tmp_path):
     for name in ("a", "b"):
-        with creating(tmp_path / name, kind="thing", config={"n": name}, inputs={}) as draft:
+        with Recipe("thing", {"n": name}, {}).draft(tmp_path / name) as draft:
             draft.write_json("one.json", 1)
     manifests = [json.loads((tmp_path / name / MANIFEST).read_bytes()) for name in ("a", "b")]
     assert manifests[0]["fingerprint"] == manifests[1]["fingerprint"]

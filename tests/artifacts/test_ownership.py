@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gloss.artifacts import MANIFEST, creating, finish_draft, open_artifact, set_aside
+from gloss.artifacts import MANIFEST, Recipe, open_artifact, set_aside
 from gloss.errors import ArtifactError
 
 FOREIGN = [
@@ -49,7 +49,7 @@ def test_a_note_that_comes_while_the_work_is_done_stays_and_so_does_the_work(tmp
     path = make(tmp_path / "thing").path
 
     def work() -> None:
-        with creating(path, kind="thing", config={"text": "balls"}, inputs={}) as draft:
+        with Recipe("thing", {"text": "balls"}, {}).draft(path) as draft:
             draft.write_json("one.json", "balls")
             (path / "notes.txt").write_text("mine")
 
@@ -58,7 +58,7 @@ def test_a_note_that_comes_while_the_work_is_done_stays_and_so_does_the_work(tmp
     assert (path / "notes.txt").read_text() == "mine"
     assert open_artifact(path, "thing").config == {"text": "kites"}
     (path / "notes.txt").rename(tmp_path / "notes.txt")
-    assert finish_draft(path, kind="thing", config={"text": "balls"}, inputs={})
+    assert Recipe("thing", {"text": "balls"}, {}).finish(path)
     assert open_artifact(path, "thing").config == {"text": "balls"}
 
 
@@ -112,7 +112,7 @@ def test_another_kind_is_refused_however_damaged(tmp_path, make):
     (path / "one.json").unlink()
     with (
         pytest.raises(ArtifactError, match="of the kind 'thing', not 'model'"),
-        creating(path, kind="model", config={}, inputs={}),
+        Recipe("model", {}, {}).draft(path),
     ):
         pass
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gloss.artifacts import Artifact, creating, open_artifact, read_artifact
+from gloss.artifacts import Artifact, Recipe, open_artifact, read_artifact
 from gloss.data.dataset import Dataset
 from gloss.data.generations import read_generations
 from gloss.errors import ArtifactError, BeingReplacedError
@@ -83,10 +83,10 @@ def test_replaced_again_and_again_it_says_so(tmp_path, make):
 CHANGES = """
 import sys
 from pathlib import Path
-from gloss.artifacts import creating
+from gloss.artifacts import Recipe
 for number in range(int(sys.argv[2])):
     text = f"{number % 2}" * 1000
-    with creating(Path(sys.argv[1]), kind="thing", config={"text": text}, inputs={}) as draft:
+    with Recipe("thing", {"text": text}, {}).draft(Path(sys.argv[1])) as draft:
         for name in ("one.json", "two.json", f"of-{number % 2}.json"):
             draft.write_json(name, text)
 """
@@ -141,7 +141,7 @@ def test_a_faiss_index_that_is_not_listed_is_not_searched(tmp_path, make, minilm
     from gloss.retrieval.dense.retriever import Dense
     from gloss.retrieval.settings import DenseSettings
 
-    with creating(tmp_path / "index", kind="index", config={}, inputs={}) as draft:
+    with Recipe("index", {}, {}).draft(tmp_path / "index") as draft:
         np.save(draft.path / "vectors.npy", np.eye(2, dtype=np.float32))
     artifact = open_artifact(tmp_path / "index", "index")
     (artifact.path / "neighbours.faiss").write_bytes(b"whatever a native reader makes of it")

@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from gloss.artifacts import creating, delivery, finish_draft
+from gloss.artifacts import Recipe, delivery
 from processes import killer
 
 
@@ -20,12 +20,12 @@ def write(out: Path, text: str, way: str, kill_at: int) -> None:
     """One version, killed before its n-th change of the file system; 0: not at all."""
     if way == "two renames":
         delivery.exchange = lambda *_: False
-    work = {"kind": "thing", "config": {"text": text}, "inputs": {}}
+    recipe = Recipe("thing", {"text": text}, {})
     if kill_at:
         sys.addaudithook(killer(kill_at))
-    if finish_draft(out, **work):
+    if recipe.finish(out):
         return
-    with creating(out, **work, scratch=("checkpoints",)) as draft:
+    with recipe.draft(out, scratch=("checkpoints",)) as draft:
         (draft.path / "checkpoints").mkdir(exist_ok=True)
         if not draft.is_finished("one"):
             draft.write_json("one.json", text)

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gloss.data.dataset import Cleaning, Dataset, PreparedData, PurchaseLog, prepare, save
+from gloss.data.dataset import Cleaning, Dataset, PreparedData, PurchaseLog, prepare
 from gloss.data.histories import Example
 from gloss.data.readers.amazon import read_amazon
 from gloss.errors import ArtifactError, InputError
+from preparing import save_dataset
 
 Row = tuple[str, str, int]
 
@@ -130,7 +131,7 @@ def test_in_a_k_core_everybody_and_everything_has_k_purchases(rows: list[Row], k
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     data = prepare(log_of(LOG, [(i, f"{i} &amp;amp; co") for i in "abcd"]), split="leave-one-out")
-    save(data, tmp_path / "shop", config={"name": "corner shop"})
+    save_dataset(data, tmp_path / "shop", name="corner shop")
     return tmp_path / "shop"
 
 
@@ -161,7 +162,7 @@ def test_titles_are_cleaned_where_they_are_read(folder: Path) -> None:
 
 def test_equal_data_make_equal_folders(folder: Path, tmp_path: Path) -> None:
     data = prepare(log_of(LOG, [(i, f"{i} &amp;amp; co") for i in "abcd"]), split="leave-one-out")
-    save(data, tmp_path / "again", config={"name": "corner shop"})
+    save_dataset(data, tmp_path / "again", name="corner shop")
     assert Dataset.load(tmp_path / "again").fingerprint == Dataset.load(folder).fingerprint
 
 
@@ -191,7 +192,7 @@ def test_saved_files_load_with_hugging_face_datasets(
 
 
 def test_a_split_that_nobody_reaches_is_empty_and_reads_back(tmp_path: Path) -> None:
-    save(prepare(log_of([("u", "a", 1)]), split="paper"), tmp_path / "tiny", config={})
+    save_dataset(prepare(log_of([("u", "a", 1)]), split="paper"), tmp_path / "tiny")
     dataset = Dataset.load(tmp_path / "tiny")
     assert dataset.train() == dataset.examples("test") == dataset.examples("validation") == ()
     assert dataset.name == "tiny"
@@ -215,7 +216,7 @@ def test_hostile_titles_survive_the_whole_way(tmp_path: Path) -> None:
     }
     metadata = [json.dumps({"asin": item, "title": title}) for item, title in hostile.items()]
     log = read_amazon("beauty", amazon_folder(tmp_path, metadata))
-    save(prepare(log, split="paper"), tmp_path / "out", config={})
+    save_dataset(prepare(log, split="paper"), tmp_path / "out")
     shop = Dataset.load(tmp_path / "out").catalogue("fair")
     assert [item.title for item in shop] == [
         "line break [31m",

@@ -3,14 +3,16 @@ import json
 import numpy as np
 import pytest
 
+from gloss.artifacts import Recipe
 from gloss.data.histories import Example
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation.evaluate import (
+    KIND,
     Evaluation,
     evaluate,
     figures,
     load_evaluation,
-    save_evaluation,
+    write_evaluation,
 )
 from gloss.evaluation.segments import SegmentBounds, segments_of
 from gloss.rankings.ranking import RankedItem, Ranking
@@ -117,14 +119,10 @@ def test_no_users_have_no_figures():
 
 
 def write(path, evaluation, segments):
-    save_evaluation(
-        path,
-        evaluation,
-        segments=segments,
-        config={"cutoffs": [1, 2]},
-        inputs={"ranking": "f"},
-        summary={"users of the split": 3},
-    )
+    with Recipe(KIND, {"protocol": "fair", "cutoffs": [1, 2]}, {"ranking": "f"}).draft(
+        path
+    ) as draft:
+        write_evaluation(draft, evaluation, segments=segments)
 
 
 def test_an_evaluation_comes_back_as_it_was(tmp_path):
@@ -137,7 +135,7 @@ def test_an_evaluation_comes_back_as_it_was(tmp_path):
         m: v.tolist() for m, v in evaluation.values.items()
     }
     assert artifact.config == {"cutoffs": [1, 2], "protocol": "fair"}
-    assert artifact.summary == {"users": 3, **evaluation.means(), "users of the split": 3}
+    assert artifact.summary == {"users": 3, **evaluation.means()}
 
 
 def test_the_report_holds_every_segment_with_its_users(tmp_path):

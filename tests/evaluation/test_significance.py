@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, permutation_test
 
+from gloss.artifacts import Recipe
 from gloss.errors import ArtifactError, ConfigError, InputError
-from gloss.evaluation.evaluate import Evaluation, save_evaluation
+from gloss.evaluation.evaluate import KIND, Evaluation, write_evaluation
 from gloss.evaluation.significance import compare, compare_folders, sign_flip_test
 
 RESAMPLES = 20_000
@@ -113,14 +114,9 @@ def test_other_users_and_unknown_metrics_are_errors():
 
 
 def saved(path, *, dataset="d", split="test"):
-    save_evaluation(
-        path,
-        evaluation([1, 0]),
-        segments={},
-        config={"split": split},
-        inputs={"dataset": dataset},
-        summary={},
-    )
+    config = {"protocol": "fair", "split": split}
+    with Recipe(KIND, config, {"dataset": dataset}).draft(path) as draft:
+        write_evaluation(draft, evaluation([1, 0]), segments={})
     return path
 
 

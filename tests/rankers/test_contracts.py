@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from gloss.data.catalogue import Catalogue
-from gloss.data.dataset import Dataset, PurchaseLog, prepare, save
+from gloss.data.dataset import Dataset, PurchaseLog, prepare
 from gloss.data.histories import History
 from gloss.errors import ConfigError
 from gloss.experiment import stages
@@ -18,6 +18,7 @@ from gloss.rankers.sources import RankerSources
 from gloss.rankers.specs import RANKERS, ranker_named
 from gloss.retrieval.settings import DenseSettings
 from gloss.testing.rankers import RankerContract
+from preparing import save_dataset
 
 TITLES = (
     *("red kite", "blue kite", "kite string", "wind sock", "red soap", "blue soap", "soap dish"),
@@ -42,7 +43,7 @@ def dataset(tmp_path_factory) -> Dataset:
     items = pl.DataFrame({"item": [f"b{n}" for n in range(count)], "title": TITLES})
     log = pl.DataFrame(bought, schema=["user", "item", "time"], orient="row")
     folder = tmp_path_factory.mktemp("data") / "data"
-    save(prepare(PurchaseLog(log, items, {}), split="leave-one-out"), folder, config={})
+    save_dataset(prepare(PurchaseLog(log, items, {}), split="leave-one-out"), folder)
     return Dataset.load(folder)
 
 

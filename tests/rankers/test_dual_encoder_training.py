@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from gloss.artifacts import Artifact
-from gloss.data.dataset import Dataset, PurchaseLog, prepare, save
+from gloss.data.dataset import Dataset, PurchaseLog, prepare
 from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError, InputError
 from gloss.experiment import stages
@@ -20,6 +20,7 @@ from gloss.rankers.sources import RankerSources
 from gloss.retrieval.dense.encoders import Encoder, Prefixes, open_encoder
 from gloss.retrieval.settings import ENCODER
 from gloss.training.histories import HistoryLengthWeighting
+from preparing import save_dataset
 
 TITLES = [
     *("kite", "string", "wind", "soap", "towel", "bath"),
@@ -40,7 +41,7 @@ def shop_of(folder: Path, purchases: int, titles: Sequence[str] = TITLES) -> Dat
     items = {"item": [f"b{n}" for n in range(count)], "title": titles}
     columns = ["user", "item", "time"]
     log = PurchaseLog(pl.DataFrame(bought, schema=columns, orient="row"), pl.DataFrame(items), {})
-    save(prepare(log, split="paper"), folder, config={})
+    save_dataset(prepare(log, split="paper"), folder)
     return Dataset.load(folder)
 
 

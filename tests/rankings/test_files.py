@@ -1,6 +1,7 @@
 import polars as pl
 
-from gloss.rankings.files import load_rankings, save_rankings
+from gloss.artifacts import Recipe
+from gloss.rankings.files import KIND, load_rankings, write_rankings
 from gloss.rankings.ranking import RankedItem, Ranking
 
 RANKINGS = (
@@ -10,9 +11,8 @@ RANKINGS = (
 
 
 def write(path, rankings=RANKINGS):
-    save_rankings(
-        path, rankings, config={"rule": "reciprocal-rank"}, inputs={"index": "f"}, summary={"n": 1}
-    )
+    with Recipe(KIND, {"rule": "reciprocal-rank"}, {"index": "f"}).draft(path) as draft:
+        write_rankings(draft, rankings, summary={"n": 1})
 
 
 def test_rankings_come_back_as_they_were_with_empty_lists_and_reasons(tmp_path):

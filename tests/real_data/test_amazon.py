@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gloss.data.dataset import Dataset, PreparedData, prepare, save
+from gloss.data.dataset import Dataset, PreparedData, prepare
 from gloss.data.readers.amazon import read_amazon
+from preparing import save_dataset
 
 SOURCE = Path(__file__).parents[2] / ".." / "shared" / "data" / "amazon2014"
 
@@ -81,7 +82,7 @@ def test_leave_one_out_asks_everybody_twice(data: PreparedData, category: str) -
 
 
 def test_saved_data_read_back_whole(data: PreparedData, tmp_path: Path) -> None:
-    save(data, tmp_path / "data", config={})
+    save_dataset(data, tmp_path / "data")
     dataset = Dataset.load(tmp_path / "data")
     histories = data.histories.collect()
     assert [(each.user, list(each.items)) for each in dataset.histories()] == list(

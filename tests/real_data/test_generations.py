@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from gloss.data.dataset import Dataset, prepare, save
+from gloss.data.dataset import Dataset, prepare
 from gloss.data.readers.amazon import read_amazon
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.evaluation.protocol import FAIR, PAPER, EvaluationProtocol
 from gloss.experiment import stages
+from preparing import save_dataset
 
 SOURCE = Path(__file__).parents[3] / "shared" / "data" / "amazon2014"
 USERS = 2500
@@ -27,7 +28,7 @@ BEAMS_AND_REMOVAL = replace(PAPER, name="beams", fusion="beam-order", exclude_se
 def folder(tmp_path_factory) -> Path:
     """Beauty, and what a model would write that knows only which item was bought after which."""
     folder = tmp_path_factory.mktemp("generations")
-    save(prepare(read_amazon("beauty", SOURCE), split="paper"), folder / "data", config={})
+    save_dataset(prepare(read_amazon("beauty", SOURCE), split="paper"), folder / "data")
     data = Dataset.load(folder / "data")
     catalogue = data.catalogue("paper")
     following: dict[str, Counter[str]] = defaultdict(Counter)

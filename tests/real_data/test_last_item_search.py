@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gloss.data.catalogue import Catalogue
-from gloss.data.dataset import Dataset, prepare, save
+from gloss.data.dataset import Dataset, prepare
 from gloss.data.histories import Example, History
 from gloss.data.readers.amazon import read_amazon
 from gloss.evaluation.evaluate import Evaluation, evaluate
@@ -20,6 +20,7 @@ from gloss.rankers.last_item import LastItemSearch
 from gloss.rankers.ranker import RankRequest
 from gloss.rankings.ranking import Ranking
 from gloss.retrieval.index import build_index
+from preparing import save_dataset
 
 SOURCE = Path(__file__).parents[3] / "shared" / "data" / "amazon2014"
 
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.skipif(not SOURCE.is_dir(), reason=f"{SOURCE} is absent
 def dataset(request, tmp_path_factory) -> Dataset:
     path = tmp_path_factory.mktemp("real") / request.param
     data = prepare(read_amazon(request.param, SOURCE), split="paper")
-    save(data, path, config={"name": request.param})
+    save_dataset(data, path, name=request.param)
     return Dataset.load(path)
 
 

@@ -3,10 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gloss.artifacts import Recipe
 from gloss.errors import InputError
-from gloss.evaluation.evaluate import Evaluation, load_evaluation, save_evaluation
+from gloss.evaluation import evaluate as evaluations
+from gloss.evaluation.evaluate import Evaluation, load_evaluation, write_evaluation
 from gloss.experiment.run_folder import OURS
-from gloss.rankings.files import load_rankings, save_rankings
+from gloss.rankings import files as rankings
+from gloss.rankings.files import load_rankings
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.report.assemble import assemble, draw_samples
 
@@ -19,14 +22,10 @@ def saved(tmp_path, run, dataset):
     def save(name: str, hits: int, *, protocol: str = "fair", **config):
         values = {"recall@5": (np.arange(len(users)) < hits).astype(float)}
         path = tmp_path / name
-        save_evaluation(
-            path,
-            Evaluation(protocol, users, values),
-            segments={},
-            config={"split": "test", "ranker": None, **config},
-            inputs={"dataset": dataset.fingerprint},
-            summary={},
-        )
+        made_by = {"protocol": protocol, "split": "test", "ranker": None, **config}
+        recipe = Recipe(evaluations.KIND, made_by, {"dataset": dataset.fingerprint})
+        with recipe.draft(path) as draft:
+            write_evaluation(draft, Evaluation(protocol, users, values), segments={})
         return path
 
     return save
@@ -96,7 +95,8 @@ def test_a_bought_item_is_told_by_its_title(tmp_path, run, dataset, catalogue):
         )
         for each in lists
     ]
-    save_rankings(tmp_path / "r", changed, config=made.config, inputs=made.inputs, summary={})
+    with Recipe(rankings.KIND, made.config, made.inputs).draft(tmp_path / "r") as draft:
+        rankings.write_rankings(draft, changed)
     for sample in draw_samples(tmp_path / "r", dataset, catalogue):
         assert {each.because for each in sample.recommendations} == {sample.history[-1]}
         assert {each.why for each in sample.recommendations} == {None}

@@ -3,7 +3,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from gloss.data.dataset import Dataset, PurchaseLog, prepare, save
+from gloss.data.dataset import Dataset, PurchaseLog, prepare
+from preparing import save_dataset
 
 TITLES = {"b1": "Salt &amp; Pepper", "b2": "Pepper mill", "b3": "Tea pot"}
 
@@ -16,5 +17,5 @@ def dataset(tmp_path) -> Dataset:
         pl.DataFrame({"item": list(TITLES), "title": list(TITLES.values())}),
         {},
     )
-    save(prepare(log, split="paper"), tmp_path / "data", config={})
+    save_dataset(prepare(log, split="paper"), tmp_path / "data")
     return Dataset.load(tmp_path / "data")

@@ -6,8 +6,9 @@ from gloss.data.catalogue import Item
 from gloss.errors import ArtifactError, InputError
 from gloss.retrieval.changes import add_items, remove_items
 from gloss.retrieval.dense.retriever import TitleVectors
-from gloss.retrieval.index import build_index, load_index, save_index
+from gloss.retrieval.index import build_index, load_index
 from gloss.retrieval.settings import BM25Settings, DenseSettings, HybridSettings
+from preparing import save_index
 
 SETTINGS = {
     "bm25": BM25Settings(),

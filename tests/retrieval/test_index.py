@@ -5,10 +5,11 @@ import shutil
 import numpy as np
 import pytest
 
-from gloss.artifacts import MANIFEST, creating
+from gloss.artifacts import MANIFEST, Recipe
 from gloss.errors import ArtifactError, ConfigError
-from gloss.retrieval.index import KIND, build_index, load_index, save_index
+from gloss.retrieval.index import KIND, build_index, load_index
 from gloss.retrieval.settings import BM25Settings, DenseSettings, HybridSettings
+from preparing import save_index
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_a_damaged_index_names_the_file(dataset, tmp_path):
 
 def test_an_index_of_another_version_names_the_settings_that_differ(dataset, tmp_path):
     old = {"retriever": "hybrid", "title_style": "fair", "blend": "rrf", "weight": 0.5}
-    with creating(tmp_path / "index", kind=KIND, config=old, inputs={}) as draft:
+    with Recipe(KIND, old, {}).draft(tmp_path / "index") as draft:
         draft.write_json("vocabulary.json", {})
     said = r"\(settings of another version of GLoSS: blend\): make it again with gloss index"
     with pytest.raises(ArtifactError, match=said):

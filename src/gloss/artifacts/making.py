@@ -1,20 +1,21 @@
-"""Artefacts in the making: a draft that is filled, sealed, and delivered when it is whole.
+"""Artefacts in the making: a recipe, and the draft that is filled by it, sealed and delivered.
 
-A draft outlives a crash. The next run with the same configuration and inputs goes on where the last
-one stopped: with what was trained, as checkpoints and finished parts stay until the manifest is
-written; and a draft that was complete is only sealed and delivered (`finish_draft`).
+A draft outlives a crash. The next run by the same recipe goes on where the last one stopped: with
+what was trained, as checkpoints and finished parts stay until the manifest is written; and a draft
+that was complete is only sealed and delivered (`Recipe.finish`).
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,154 +24,184 @@ from gloss.artifacts.delivery import (
     Place,
     deliver,
     place_of,
+    require_deliverable,
     require_ours,
+    set_aside,
     settle,
     was_cut_off,
 )
+from gloss.artifacts.drafts import Draft, content_of_draft, parts_of_draft
 from gloss.artifacts.files import locked, remove_empty_folders, sync_folder, walk, write_atomic
 from gloss.artifacts.manifest import (
     MANIFEST,
     Json,
-    Listed,
     Manifest,
-    is_plain,
     listed_as,
     listing_in,
     plain,
     to_json,
 )
-from gloss.errors import ArtifactError, GlossError
+from gloss.artifacts.reading import Artifact, open_artifact
+from gloss.errors import ArtifactError, BeingReplacedError, GlossError
 
-__all__ = ["Draft", "creating", "finish_draft"]
+__all__ = ["Recipe"]
 
-_PARTS = ".parts.jsonl"
+_log = logging.getLogger(__name__)
+
 _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _NEARLY_FULL = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """What a draft is of."""
+class Recipe:
+    """What an artefact is made by: equal recipes make equal artefacts.
+
+    config: its settings, as JSON has them. inputs: the fingerprints of what it is made from, by the
+    role that each has.
+    """
 
     kind: str
-    config: Json
-    inputs: dict[str, str]
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
 
-    def is_noted(self, note: Json) -> bool:
-        """Whether a draft's note is of this work."""
-        return {name: note.get(name) for name in asdict(self)} == plain(asdict(self))
+    def make(
+        self,
+        out: Path,
+        fill: Callable[[Draft], object],
+        *,
+        scratch: tuple[str, ...] = (),
+        is_work: bool = False,
+    ) -> Artifact:
+        """The artefact at `out`: what stands there by this recipe, or else what `fill` makes.
 
+        A draft that a killed run had completed is only put in its place. A damaged artefact is made
+        again, and the log says so; one that `is_work` (trained, or written by a model for hours) is
+        kept under a hidden name first. scratch: see `draft`.
+        """
+        standing, damage = self._look(out)
+        if standing:
+            return standing
+        if damage:
+            _tell_of_damage(out, self.kind, damage, is_work=is_work)
+        with self.draft(out, scratch=scratch) as draft:
+            fill(draft)
+        return open_artifact(out, self.kind)
 
-@dataclass(slots=True)
-class Draft:
-    """An artefact in the making: fill `path`, set `summary`; whole when the block ends."""
+    def find(self, out: Path) -> Artifact | None:
+        """What `make` would return at once; None if the artefact has to be made.
 
-    path: Path
-    summary: Json
-    _scratch: tuple[str, ...] = ()
-    _parts: dict[str, dict[str, Listed]] = field(default_factory=dict)
+        For work that needs much before its draft is begun: a draft of another recipe goes when the
+        new one begins, and not before all that may fail has been loaded. Raises ArtifactError where
+        nothing could be put at `out`.
+        """
+        return self._look(out)[0]
 
-    def write_json(self, name: str, value: Any) -> None:
-        """Write one JSON file, atomically; keys keep their order."""
-        write_atomic(self.path / name, to_json(value))
+    def standing_at(self, path: Path) -> Artifact | None:
+        """The whole artefact at `path` if it is by this recipe; None otherwise. Changes nothing.
 
-    def write_lines(self, name: str, rows: list[Json]) -> None:
-        """Write one JSON Lines file, atomically."""
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_atomic(self.path / name, text.encode())
-
-    def names(self) -> list[str]:
-        """The files that will be part of the artefact, of those that are there, sorted."""
-        return _content(self.path, self._scratch)
-
-    def finish(self, part: str, names: Iterable[str]) -> None:
-        """Record that a part of the work is done, with the checksums of its files."""
-        files = {name: listed_as(self.path / name) for name in names}
-        self._parts[part] = files
-        row = {"part": part, "files": {name: asdict(each) for name, each in files.items()}}
-        with (self.path / _PARTS).open("ab") as file:
-            file.write(json.dumps(row).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def is_finished(self, part: str) -> bool:
-        """Whether an earlier try has finished a part whose files still are what was written."""
-        files = self._parts.get(part)
-        if files is None:
-            return False
+        Raises BeingReplacedError while somebody else replaces it.
+        """
         try:
-            whole = all(listed_as(self.path / name) == each for name, each in files.items())
-        except (OSError, ArtifactError):
-            whole = False
-        if not whole:
-            del self._parts[part]
-        return whole
+            found = open_artifact(path, self.kind)
+        except BeingReplacedError:
+            raise
+        except ArtifactError:
+            return None
+        return found if self._made(found) else None
 
+    @contextmanager
+    def draft(self, out: Path, *, scratch: tuple[str, ...] = ()) -> Iterator[Draft]:
+        """Make the artefact at `out` anew: the block fills its draft.
 
-@contextmanager
-def creating(
-    path: Path,
-    *,
-    kind: str,
-    config: Mapping[str, Any],
-    inputs: Mapping[str, str],
-    scratch: tuple[str, ...] = (),
-) -> Iterator[Draft]:
-    """Make the artefact at `path`, replacing what stood there only when the new one is whole.
+        What stood there is replaced only when the new one is whole. A draft left by an interrupted
+        run of the same recipe is handed back as it is; any other draft is emptied. Files and
+        folders named in `scratch` (checkpoints, say), and hidden ones, do not become part of the
+        artefact. How it will be delivered is tried first.
 
-    A draft left by an interrupted run with the same kind, config and inputs is handed back as it
-    is; any other draft is emptied. Files and folders named in `scratch` (checkpoints, say), and
-    hidden ones, do not become part of the artefact. How it will be delivered is tried first.
+        Raises ArtifactError if another process is making the same artefact, if `out` is a file, an
+        artefact of another kind or a folder with anything that gloss did not write, or if the disk
+        is full.
+        """
+        with _place_for(out, self.kind) as place:
+            _keep_only_if_noted(place.draft, self)
+            draft = Draft(place.draft, {}, scratch, parts_of_draft(place.draft))
+            try:
+                yield draft
+            except BaseException:
+                _drop_if_untouched(place.draft)
+                raise
+            complete = {"summary": draft.summary, "scratch": scratch}
+            write_atomic(place.draft / NOTE, to_json({**self.note, "complete": complete}))
+            _seal(place, self, complete)
+            _deliver(place, self.kind)
 
-    Raises ArtifactError if another process is making the same artefact, if `path` is a file, an
-    artefact of another kind or a folder with anything that gloss did not write, or if the disk is
-    full.
-    """
-    work = _Work(kind, dict(config), dict(inputs))
-    with _place_for(path, work) as place:
-        _keep_only_if_noted(place.draft, work)
-        draft = Draft(place.draft, {}, scratch, _parts_in(place.draft))
-        yield draft
-        complete = {"summary": draft.summary, "scratch": scratch}
-        write_atomic(place.draft / NOTE, to_json({**asdict(work), "complete": complete}))
-        _seal(place, work, complete)
-        _deliver(place, work)
+    def finish(self, out: Path) -> bool:
+        """Seal and deliver what a killed run had completed by this recipe; whether there was any.
 
-
-def finish_draft(
-    path: Path, *, kind: str, config: Mapping[str, Any], inputs: Mapping[str, str]
-) -> bool:
-    """Seal and deliver what a killed run had completed of this very work; whether there was any.
-
-    Also tidies up after a run that was killed while it put its artefact in place.
-    """
-    work = _Work(kind, dict(config), dict(inputs))
-    if not was_cut_off(path):
-        return False
-    with _place_for(path, work) as place:
-        note = _note_in(place.draft)
-        if not work.is_noted(note) or not isinstance(note.get("complete"), dict):
-            if not any(place.draft.iterdir()):
-                place.draft.rmdir()
+        Also tidies up after a run that was killed while it put its artefact in place.
+        """
+        if not was_cut_off(out):
             return False
-        if not (place.draft / MANIFEST).is_file():
-            _seal(place, work, note["complete"])
-        _deliver(place, work)
-    return True
+        with _place_for(out, self.kind) as place:
+            note = _note_in(place.draft)
+            if not self.is_noted_in(note) or not isinstance(note.get("complete"), dict):
+                if not any(place.draft.iterdir()):
+                    place.draft.rmdir()
+                return False
+            if not (place.draft / MANIFEST).is_file():
+                _seal(place, self, note["complete"])
+            _deliver(place, self.kind)
+        return True
+
+    def _look(self, out: Path) -> tuple[Artifact | None, ArtifactError | None]:
+        """What stands at `out` by this recipe; or else what is wrong with what stands there."""
+        self.finish(out)
+        damage: ArtifactError | None = None
+        try:
+            found = open_artifact(out, self.kind)
+        except BeingReplacedError:
+            raise
+        except ArtifactError as error:
+            damage = error
+        else:
+            if self._made(found):
+                return found, None
+        require_deliverable(out, self.kind)
+        return None, damage
+
+    def _made(self, artifact: Artifact) -> bool:
+        return artifact.is_of(self.config, self.inputs)
+
+    @property
+    def note(self) -> Json:
+        """What is noted in a draft: what it is of."""
+        return {"kind": self.kind, "config": dict(self.config), "inputs": dict(self.inputs)}
+
+    def is_noted_in(self, note: Json) -> bool:
+        """Whether a draft's note is of this recipe."""
+        return {name: note.get(name) for name in self.note} == plain(self.note)
+
+
+def _tell_of_damage(out: Path, kind: str, damage: ArtifactError, *, is_work: bool) -> None:
+    listing = listing_in(Path(out))
+    if listing is None or listing.kind != kind:
+        return  # nothing of ours is there
+    kept = f", and kept as {set_aside(out, kind)}" if is_work else ""
+    _log.warning("%s: it is made again%s", damage, kept)
 
 
 @contextmanager
-def _place_for(path: Path, work: _Work) -> Iterator[Place]:
+def _place_for(path: Path, kind: str) -> Iterator[Place]:
     """The place of an artefact, locked and tidy, its draft there."""
     path = Path(path)
     if not was_cut_off(path):
-        require_ours(path, work.kind)
+        require_ours(path, kind)
     with _disk_faults_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         place = place_of(path)
         with locked(place.lock, f"another process is writing {path}"):
             settle(place)
-            require_ours(place.path, work.kind)
+            require_ours(place.path, kind)
             _require_draft(place.draft)
             yield place
 
@@ -191,66 +222,44 @@ def _note_in(draft: Path) -> Json:
     return note if isinstance(note, dict) else {}
 
 
-def _keep_only_if_noted(draft: Path, work: _Work) -> None:
+def _keep_only_if_noted(draft: Path, recipe: Recipe) -> None:
     note = _note_in(draft)
-    others = [] if work.is_noted(note) else [p for p in draft.iterdir() if p.name != NOTE]
+    others = [] if recipe.is_noted_in(note) else [p for p in draft.iterdir() if p.name != NOTE]
     if others:
         # A note that is of nothing, until what the old one was of is gone: neither may go on with
         # half of it.
         write_atomic(draft / NOTE, b"{}\n")
         for child in others:
             _remove(child)
-    if not work.is_noted(note) or "complete" in note:
-        write_atomic(draft / NOTE, to_json(asdict(work)))
+    if not recipe.is_noted_in(note) or "complete" in note:
+        write_atomic(draft / NOTE, to_json(recipe.note))
     if (draft / MANIFEST).is_file():
         (draft / MANIFEST).unlink()
 
 
-def _parts_in(draft: Path) -> dict[str, dict[str, Listed]]:
-    """The parts that earlier tries have recorded; of one that stands there twice, the last."""
-    parts: dict[str, dict[str, Listed]] = {}
-    try:
-        lines = (draft / _PARTS).read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return parts
-    for line in lines:
-        try:
-            row = json.loads(line)
-            parts[row["part"]] = {name: Listed(**each) for name, each in row["files"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue  # torn by a kill: the part is done again
-    return parts
+def _drop_if_untouched(draft: Path) -> None:
+    """Leave no trace of work that failed before there was any: a draft that holds its note only."""
+    if [child.name for child in draft.iterdir()] == [NOTE]:
+        (draft / NOTE).unlink()
+        draft.rmdir()
 
 
-def _content(draft: Path, scratch: Iterable[str]) -> list[str]:
-    """The names of a draft's files that are part of the artefact, sorted."""
-    left_out = {name.split("/")[0] for name in scratch}
-    return sorted(
-        name
-        for name in walk(draft)
-        if name.split("/")[0] not in left_out
-        and is_plain(name)
-        and (draft / name).is_file()
-        and not (draft / name).is_symlink()
-    )
-
-
-def _seal(place: Place, work: _Work, complete: Json) -> None:
+def _seal(place: Place, recipe: Recipe, complete: Json) -> None:
     """Write the manifest of a complete draft; its files are on the disk then."""
     draft = place.draft
-    files = {name: listed_as(draft / name) for name in _content(draft, complete["scratch"])}
-    for known in _parts_in(draft).values():
+    files = {name: listed_as(draft / name) for name in content_of_draft(draft, complete["scratch"])}
+    for known in parts_of_draft(draft).values():
         for name, listed in known.items():
             if name in files and files[name] != listed:
-                write_atomic(draft / NOTE, to_json(asdict(work)))
+                write_atomic(draft / NOTE, to_json(recipe.note))
                 raise ArtifactError(f"{draft / name} is not what was written: repeat the command")
     for folder in {(draft / name).parent for name in files}:
         sync_folder(folder)
-    manifest = Manifest(work.kind, work.config, work.inputs, complete["summary"], files)
+    manifest = Manifest(**recipe.note, summary=complete["summary"], files=files)
     write_atomic(draft / MANIFEST, manifest.to_bytes())
 
 
-def _deliver(place: Place, work: _Work) -> None:
+def _deliver(place: Place, kind: str) -> None:
     """Leave only what is sealed in the draft, and put it in its place."""
     listing = listing_in(place.draft)
     assert listing is not None
@@ -260,7 +269,7 @@ def _deliver(place: Place, work: _Work) -> None:
     for child in place.draft.iterdir():
         if child.is_dir():
             remove_empty_folders(child)
-    deliver(place, work.kind)
+    deliver(place, kind)
 
 
 def _remove(path: Path) -> None:

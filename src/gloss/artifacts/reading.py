@@ -28,7 +28,7 @@ from gloss.artifacts.manifest import (
 )
 from gloss.errors import ArtifactError, BeingReplacedError
 
-__all__ = ["Artifact", "find_current", "open_artifact", "read_artifact"]
+__all__ = ["Artifact", "open_artifact", "read_artifact"]
 
 _T = TypeVar("_T")
 
@@ -142,22 +142,6 @@ def read_artifact(path: Path, kind: str, read: Callable[[Artifact], _T]) -> _T:
         except BeingReplacedError:
             time.sleep(_FIRST_WAIT * 2**attempt)
     return _read(path, kind, read)
-
-
-def find_current(
-    path: Path, *, kind: str, config: Mapping[str, Any], inputs: Mapping[str, str]
-) -> Artifact | None:
-    """The whole artefact of this kind, configuration and inputs at `path`; None if there is none.
-
-    Raises BeingReplacedError while somebody else replaces it.
-    """
-    try:
-        found = open_artifact(path, kind)
-    except BeingReplacedError:
-        raise
-    except ArtifactError:
-        return None
-    return found if found.is_of(config, inputs) else None
 
 
 def _read(path: Path, kind: str, read: Callable[[Artifact], _T]) -> _T:

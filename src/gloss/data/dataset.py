@@ -1,9 +1,9 @@
 """The prepared data set: catalogue, histories and splits, as one artefact of Parquet files.
 
 Every reader (Amazon files, your own tables, the built-in shop) ends in a `PurchaseLog`; `prepare`
-turns it into a `PreparedData`; `save` writes it; `Dataset` reads it back. Titles are stored as they
-came: how they are cleaned is chosen where they are read (`Dataset.catalogue`), so one folder serves
-both protocols.
+turns it into a `PreparedData`; `write_dataset` writes it; `Dataset` reads it back. Titles are
+stored as they came: how they are cleaned is chosen where they are read (`Dataset.catalogue`), so
+one folder serves both protocols.
 
     catalogue.parquet    item, title, and any further columns
     histories.parquet    user, items                 everything, in order
@@ -16,14 +16,13 @@ The three splits have the same columns, so that other tools can load them as one
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from gloss.artifacts import Artifact, creating, open_artifact
+from gloss.artifacts import Artifact, Draft, open_artifact
 from gloss.choices import SplitName, TitleStyle
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.histories import Example, History
@@ -39,34 +38,26 @@ __all__ = [
     "PurchaseLog",
     "SplitName",
     "prepare",
-    "save",
+    "write_dataset",
 ]
 
 KIND = "dataset"
 _ROW_GROUP = 1 << 17
 
 
-def save(
-    data: PreparedData,
-    path: Path,
-    *,
-    config: Mapping[str, Any],
-    inputs: Mapping[str, str] | None = None,
-) -> None:
-    """Write prepared data as the artefact `path`; config and inputs record what they came from."""
-    splits = data.splits
-    with creating(path, kind=KIND, config=config, inputs=inputs or {}) as draft:
-        data.items.write_parquet(draft.path / "catalogue.parquet")
-        for name, frame in (
-            ("histories", data.histories.select("user", "items")),
-            ("train", splits.train),
-            ("validation", splits.validation),
-            ("test", splits.test),
-        ):
-            frame.sink_parquet(
-                draft.path / f"{name}.parquet", row_group_size=_ROW_GROUP, compression_level=1
-            )
-        draft.summary.update(data.summary)
+def write_dataset(draft: Draft, data: PreparedData) -> None:
+    """Fill the draft of a data set."""
+    data.items.write_parquet(draft.path / "catalogue.parquet")
+    for name, frame in (
+        ("histories", data.histories.select("user", "items")),
+        ("train", data.splits.train),
+        ("validation", data.splits.validation),
+        ("test", data.splits.test),
+    ):
+        frame.sink_parquet(
+            draft.path / f"{name}.parquet", row_group_size=_ROW_GROUP, compression_level=1
+        )
+    draft.summary.update(data.summary)
 
 
 class Dataset:

@@ -12,12 +12,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from gloss.artifacts import Artifact, creating, read_artifact
+from gloss.artifacts import Artifact, Draft, read_artifact
 from gloss.data.histories import Example, UserId
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation.metrics import Floats, all_metrics, target_ranks
@@ -33,7 +34,7 @@ __all__ = [
     "figures",
     "load_evaluation",
     "read_figures",
-    "save_evaluation",
+    "write_evaluation",
 ]
 
 KIND = "evaluation"
@@ -126,38 +127,32 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
     return {"users": len(evaluation.users), "metrics": metrics}
 
 
-def save_evaluation(
-    path: Path,
+def write_evaluation(
+    draft: Draft,
     evaluation: Evaluation,
     *,
     segments: Mapping[str, Mask],
-    config: Mapping[str, Any],
-    inputs: Mapping[str, str],
-    summary: Mapping[str, Any],
-    beyond: Mapping[str, Any] | None = None,
+    beyond: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Write an evaluation as the artefact `path`.
+    """Fill the draft of an evaluation.
 
     segments: masks over `evaluation.users` (`segments_of(examples[:covered], bounds)`). beyond:
-    figures beyond accuracy, as JSON. The protocol is added to the configuration, and number of
-    users and means to the summary.
+    figures beyond accuracy, as JSON. The summary holds the number of users and the means.
     """
     report = {
         "protocol": evaluation.protocol,
         "overall": figures(evaluation),
         "segments": {name: figures(_segment(evaluation, mask)) for name, mask in segments.items()},
-        "beyond": dict(beyond or {}),
+        "beyond": dict(beyond),
     }
-    config = {**config, "protocol": evaluation.protocol}
-    with creating(path, kind=KIND, config=config, inputs=inputs) as draft:
-        frame = pl.DataFrame({"user": evaluation.users, **evaluation.values})
-        frame.write_parquet(draft.path / _PER_USER)
-        draft.write_json(_METRICS, report)
-        draft.summary.update({"users": len(evaluation.users), **evaluation.means(), **summary})
+    frame = pl.DataFrame({"user": evaluation.users, **evaluation.values})
+    frame.write_parquet(draft.path / _PER_USER)
+    draft.write_json(_METRICS, report)
+    draft.summary.update({"users": len(evaluation.users), **evaluation.means()})
 
 
 def read_figures(artifact: Artifact) -> dict[str, Any]:
-    """What `save_evaluation` wrote: "protocol", "overall" and "segments" as `figures`, "beyond"."""
+    """What was measured: "protocol", "overall" and "segments" as `figures`, "beyond"."""
     with artifact.reading():
         document: dict[str, Any] = json.loads(artifact.file(_METRICS).read_bytes())
     return document

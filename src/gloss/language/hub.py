@@ -15,7 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from gloss.artifacts import Artifact, creating, open_artifact
+from gloss.artifacts import Artifact, Recipe, open_artifact
 from gloss.errors import InputError, UsageError
 from gloss.language.quiet import quiet_hub
 from gloss.progress import Progress, silent
@@ -103,7 +103,7 @@ def pull(plan: Plan, out: Path, *, progress: Progress = silent) -> Artifact:
     from huggingface_hub import hf_hub_download
 
     config = {"name": plan.name, "revision": plan.revision}
-    with creating(out, kind=BASE_KIND, config=config, inputs={}, scratch=(".cache",)) as draft:
+    with Recipe(BASE_KIND, config, {}).draft(out, scratch=(".cache",)) as draft:
         done = 0
         for file, size in plan.sizes.items():
             progress(done, plan.bytes, file)

@@ -18,11 +18,11 @@ from typing import Any
 
 import polars as pl
 
-from gloss.artifacts import Artifact, creating, read_artifact, write_atomic
+from gloss.artifacts import Artifact, Draft, read_artifact, write_atomic
 from gloss.rankings.ranking import Ranking
 from gloss.rankings.table import COLUMNS, RankingTable
 
-__all__ = ["KIND", "load_rankings", "read_table", "save_rankings"]
+__all__ = ["KIND", "load_rankings", "read_table", "write_rankings"]
 
 KIND = "ranking"
 
@@ -30,31 +30,28 @@ _FILE = "ranking.parquet"
 _USER = {"user": pl.String}
 
 
-def save_rankings(
-    path: Path,
+def write_rankings(
+    draft: Draft,
     rankings: Sequence[Ranking],
     *,
-    config: Mapping[str, Any],
-    inputs: Mapping[str, str],
-    summary: Mapping[str, Any],
+    summary: Mapping[str, Any] = MappingProxyType({}),
     beside: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Write rankings as the artefact `path`; users with an empty list are kept.
+    """Fill the draft of a ranking; users with an empty list are kept.
 
     The summary holds "users" and "users without a list" besides what is passed in. beside: further
     text files of the artefact, name -> content.
     """
     table = RankingTable.of(rankings)
-    with creating(path, kind=KIND, config=config, inputs=inputs) as draft:
-        _one_row_a_user(table).write_parquet(draft.path / _FILE)
-        for name, text in beside.items():
-            write_atomic(draft.path / name, text.encode())
-        empty = int((table.lengths == 0).sum())
-        draft.summary.update({"users": len(table), "users without a list": empty, **summary})
+    _one_row_a_user(table).write_parquet(draft.path / _FILE)
+    for name, text in beside.items():
+        write_atomic(draft.path / name, text.encode())
+    empty = int((table.lengths == 0).sum())
+    draft.summary.update({"users": len(table), "users without a list": empty, **summary})
 
 
 def load_rankings(path: Path) -> tuple[Artifact, RankingTable]:
-    """Open an artefact made by `save_rankings`. Raises ArtifactError if it is not whole."""
+    """Open a ranking. Raises ArtifactError if it is not whole."""
     return read_artifact(path, KIND, lambda artifact: (artifact, _table_in(artifact)))
 
 

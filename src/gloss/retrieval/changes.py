@@ -14,7 +14,7 @@ from gloss.data.catalogue import Catalogue, Item, ItemId
 from gloss.data.titles import clean_title
 from gloss.errors import ConfigError, InputError
 from gloss.progress import Progress, silent
-from gloss.retrieval.index import Index, index_inputs, load_index, write_index
+from gloss.retrieval.index import Index, index_recipe, load_index, write_index
 
 __all__ = ["add_items", "remove_items"]
 
@@ -65,11 +65,12 @@ def _opened(index: Path, out: Path) -> Index:
 
 
 def _write(old: Index, catalogue: Catalogue, out: Path, progress: Progress) -> None:
-    inputs = {
-        **index_inputs(old.artifact.inputs["dataset"], old.settings),
-        "index": old.fingerprint,
-    }
-    write_index(out, catalogue, old.settings, inputs=inputs, previous=old.stored, progress=progress)
+    dataset = old.artifact.inputs["dataset"]
+    recipe = index_recipe(dataset, old.settings, changed_from=old)
+    if recipe.finish(out):
+        return
+    with recipe.draft(out) as draft:
+        write_index(draft, catalogue, old.settings, previous=old.stored, progress=progress)
 
 
 def _named(items: Sequence[ItemId]) -> str:

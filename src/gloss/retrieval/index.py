@@ -15,7 +15,6 @@ An index is bound by fingerprint to its data set and, where it has an encoder, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,8 @@ from typing import Any
 import polars as pl
 
 from gloss.arrays import Floats
-from gloss.artifacts import Artifact, creating, finish_draft, read_artifact
+from gloss.artifacts import Artifact, Draft, Recipe, read_artifact
 from gloss.data.catalogue import Catalogue, Item
-from gloss.data.dataset import Dataset
 from gloss.errors import ArtifactError, ConfigError
 from gloss.progress import Progress, silent
 from gloss.retrieval.lexical.exact_titles import Exact, ExactFirst
@@ -43,8 +41,8 @@ __all__ = [
     "Index",
     "build_index",
     "index_inputs",
+    "index_recipe",
     "load_index",
-    "save_index",
     "write_index",
 ]
 
@@ -97,38 +95,38 @@ def build_index(
     return _with_exact_titles(stored, catalogue, settings)
 
 
-def save_index(
-    dataset: Dataset, path: Path, settings: IndexSettings, *, progress: Progress = silent
-) -> None:
-    """Index a data set's catalogue and write it as the artefact `path`.
+def index_recipe(
+    dataset: str, settings: IndexSettings, *, changed_from: Index | None = None
+) -> Recipe:
+    """How the catalogue of a data set with this fingerprint is indexed.
 
-    The summary holds the number of items and the fingerprint of the catalogue.
+    changed_from: the index whose items were added to or removed.
     """
-    inputs = index_inputs(dataset.fingerprint, settings)
-    catalogue = dataset.catalogue(settings.title_style)
-    write_index(path, catalogue, settings, inputs=inputs, progress=progress)
+    inputs = index_inputs(dataset, settings)
+    if changed_from:
+        inputs["index"] = changed_from.fingerprint
+    return Recipe(KIND, settings.model_dump(mode="json"), inputs)
 
 
 def write_index(
-    path: Path,
+    draft: Draft,
     catalogue: Catalogue,
     settings: IndexSettings,
     *,
-    inputs: Mapping[str, str],
     previous: StoredRetriever | None = None,
     progress: Progress = silent,
 ) -> None:
-    """Index a catalogue as the artefact `path`. previous: see `Build`."""
-    spec, config = retriever_named(settings.retriever), settings.model_dump(mode="json")
-    if finish_draft(path, kind=KIND, config=config, inputs=inputs):
-        return
-    with creating(path, kind=KIND, config=config, inputs=inputs) as draft:
-        frame = pl.DataFrame(
-            {"item": [i.id for i in catalogue], "title": [i.title for i in catalogue]}
-        )
-        frame.write_parquet(draft.path / _CATALOGUE)
-        spec.build(catalogue, settings, previous=previous, progress=progress).save(draft)
-        draft.summary.update({"items": len(catalogue), "catalogue": catalogue.fingerprint})
+    """Fill the draft of an index. previous: see `Build`.
+
+    The summary holds the number of items and the fingerprint of the catalogue.
+    """
+    frame = pl.DataFrame({"item": [i.id for i in catalogue], "title": [i.title for i in catalogue]})
+    frame.write_parquet(draft.path / _CATALOGUE)
+    stored = retriever_named(settings.retriever).build(
+        catalogue, settings, previous=previous, progress=progress
+    )
+    stored.save(draft)
+    draft.summary.update({"items": len(catalogue), "catalogue": catalogue.fingerprint})
 
 
 def load_index(path: Path) -> Index:

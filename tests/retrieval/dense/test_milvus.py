@@ -18,11 +18,12 @@ from gloss.errors import ArtifactError, ConfigError, InputError, MissingExtraErr
 from gloss.retrieval.changes import add_items, remove_items
 from gloss.retrieval.dense import milvus as store
 from gloss.retrieval.dense.milvus import VectorStore
-from gloss.retrieval.index import build_index, load_index, save_index
+from gloss.retrieval.index import build_index, load_index
 from gloss.retrieval.retriever import Retriever
 from gloss.retrieval.settings import DenseSettings, MilvusSettings
 from gloss.testing.catalogues import TITLES, catalogue_of
 from gloss.testing.retrievers import EncoderContract
+from preparing import save_index
 
 SETTINGS = DenseSettings(title_style="paper", exact_first=False)
 CATALOGUE = catalogue_of(TITLES)

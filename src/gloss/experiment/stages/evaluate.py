@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gloss.artifacts import Artifact, fingerprint_of_file, open_artifact
+from gloss.artifacts import Artifact, Draft, Recipe, fingerprint_of_file, open_artifact
 from gloss.data import generations as generated
 from gloss.data.dataset import Dataset
 from gloss.data.generations import read_generations
@@ -16,10 +16,8 @@ from gloss.data.titles import TitleStyle
 from gloss.evaluation import evaluate as evaluations
 from gloss.evaluation.beams import beam_figures
 from gloss.evaluation.beyond import catalogue_coverage, novelty, self_information, title_figures
-from gloss.evaluation.evaluate import save_evaluation
 from gloss.evaluation.protocol import EvaluationProtocol, require_measurable
 from gloss.evaluation.segments import SegmentBounds, default_bounds, segments_of
-from gloss.experiment.stages.making import made_once
 from gloss.rankings import files as rankings
 from gloss.rankings.table import RankingTable
 
@@ -62,24 +60,17 @@ def evaluate(
         inputs["generations"] = _fingerprint(generations)
         made.require_input("generations", inputs["generations"], str(generations))
 
-    def make() -> None:
+    def fill(draft: Draft) -> None:
         examples = data.examples(made.config["split"])
         cut = lists.first(counted)
         beyond = {"lists": _lists(cut, data, protocol)}
         if generations:
             beyond |= _written(generations, made, cut, data, examples)
         result = evaluations.evaluate(cut, examples, protocol.cutoffs, protocol=protocol.name)
-        save_evaluation(
-            out,
-            result,
-            segments=segments_of(examples[: len(result.users)], bounds),
-            config=config,
-            inputs=inputs,
-            summary={},
-            beyond=beyond,
-        )
+        segments = segments_of(examples[: len(result.users)], bounds)
+        evaluations.write_evaluation(draft, result, segments=segments, beyond=beyond)
 
-    return made_once(out, evaluations.KIND, config, inputs, make)
+    return Recipe(evaluations.KIND, config, inputs).make(out, fill)
 
 
 def _lists(lists: RankingTable, data: Dataset, protocol: EvaluationProtocol) -> dict[str, float]:

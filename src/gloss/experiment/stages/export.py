@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gloss.artifacts import Artifact, creating, write_atomic
+from gloss.artifacts import Artifact, Draft, Recipe, write_atomic
 from gloss.data.dataset import Dataset
 from gloss.evaluation.evaluate import examples_of
 from gloss.evaluation.trec import QRELS, RUN, qrels_lines, run_lines
-from gloss.experiment.stages.making import made_once
 from gloss.rankings import files as rankings
 
 __all__ = ["export"]
@@ -22,14 +21,13 @@ def export(ranking: Path, dataset: Path, out: Path) -> Artifact:
     made, lists = rankings.load_rankings(ranking)
     made.require_input("dataset", data.fingerprint, f"the data set {dataset}")
     tag = str(made.config.get("ranker") or "gloss")
-    inputs = {"dataset": data.fingerprint, "ranking": made.fingerprint}
 
-    def make() -> None:
+    def fill(draft: Draft) -> None:
         asked = examples_of(lists, data.examples(made.config["split"]))
-        with creating(out, kind=KIND, config={"tag": tag}, inputs=inputs) as draft:
-            for name, lines in {RUN: run_lines(lists, tag=tag), QRELS: qrels_lines(asked)}.items():
-                write_atomic(draft.path / name, "".join(f"{line}\n" for line in lines).encode())
-            draft.summary["users"] = len(asked)
-            draft.summary["entries"] = sum(len(ranking.entries) for ranking in lists)
+        for name, lines in {RUN: run_lines(lists, tag=tag), QRELS: qrels_lines(asked)}.items():
+            write_atomic(draft.path / name, "".join(f"{line}\n" for line in lines).encode())
+        entries = sum(len(ranking.entries) for ranking in lists)
+        draft.summary.update({"users": len(asked), "entries": entries})
 
-    return made_once(out, KIND, {"tag": tag}, inputs, make)
+    inputs = {"dataset": data.fingerprint, "ranking": made.fingerprint}
+    return Recipe(KIND, {"tag": tag}, inputs).make(out, fill)

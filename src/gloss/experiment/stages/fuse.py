@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gloss.artifacts import Artifact, open_artifact
+from gloss.artifacts import Artifact, Draft, Recipe, open_artifact
 from gloss.data.catalogue import ItemId
 from gloss.data.dataset import Dataset
 from gloss.data.histories import Example, History, times_bought
 from gloss.errors import ConfigError, InputError
-from gloss.experiment.stages.making import made_once
 from gloss.fusion.rule import FusionRequest, FusionRule
 from gloss.rankings import files as rankings
 
@@ -46,21 +45,19 @@ def fuse(
         "length": length,
         "exclude_seen": all(each.config["exclude_seen"] for each in tested),
     }
-    inputs = _inputs(data, fitted_on, tested, fitted)
 
-    def make() -> None:
+    def fill(draft: Draft) -> None:
         joined = rule.fit(*_examples(fitted, fitted_on, rule))
         request, _ = _request(tested, data)
-        rankings.save_rankings(
-            out,
+        rankings.write_rankings(
+            draft,
             joined.fuse(request, length=length),
-            config=config,
-            inputs=inputs,
             summary=joined.summary(config["rankers"]),
             beside=joined.files(),
         )
 
-    return made_once(out, rankings.KIND, config, inputs, make)
+    inputs = _inputs(data, fitted_on, tested, fitted)
+    return Recipe(rankings.KIND, config, inputs).make(out, fill)
 
 
 def _ranking_of(data: Dataset, path: Path) -> Artifact:

@@ -6,14 +6,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gloss.artifacts import Artifact, Draft, creating, fingerprint_of, fingerprint_of_file
+from gloss.artifacts import Artifact, Draft, Recipe, fingerprint_of, fingerprint_of_file
 from gloss.config import AS_IT_IS, Decoding, Loading
 from gloss.data import generations as generated
 from gloss.data.dataset import Dataset, SplitName
 from gloss.data.generations import to_row
 from gloss.data.titles import TitleStyle
 from gloss.errors import require_extra
-from gloss.experiment.stages.making import made_once
 from gloss.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -56,16 +55,17 @@ def generate(
         config["loading"] = loading.model_dump(mode="json", exclude={"base"})
     inputs = {"dataset": data.fingerprint, **_weights_of(model, ours, loading)}
 
-    def make() -> None:
-        generator, prompts = _generator_for(
-            data, model, settings, titles, split, limit_users, loading
-        )
-        with creating(out, kind=generated.KIND, config=config, inputs=inputs) as draft:
-            _write_shards(draft, generator, prompts, settings.shard_users, progress)
-            draft.summary["users"] = len(prompts)
-            draft.summary["purchases dropped from prompts"] = sum(p.dropped for p in prompts)
+    recipe = Recipe(generated.KIND, config, inputs)
+    if found := recipe.find(out):
+        return found
+    generator, prompts = _generator_for(data, model, settings, titles, split, limit_users, loading)
 
-    return made_once(out, generated.KIND, config, inputs, make, is_work=True)
+    def fill(draft: Draft) -> None:
+        _write_shards(draft, generator, prompts, settings.shard_users, progress)
+        dropped = sum(prompt.dropped for prompt in prompts)
+        draft.summary.update({"users": len(prompts), "purchases dropped from prompts": dropped})
+
+    return recipe.make(out, fill, is_work=True)
 
 
 def estimate(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gloss.artifacts import Artifact
+from gloss.artifacts import Artifact, Draft
 from gloss.data.dataset import Dataset
-from gloss.experiment.stages.making import made_once
 from gloss.progress import Progress, silent
-from gloss.retrieval import index as indexing
+from gloss.retrieval.index import index_recipe, write_index
 from gloss.retrieval.settings import IndexSettings
 
 __all__ = ["index"]
@@ -19,9 +18,8 @@ def index(
 ) -> Artifact:
     """Index the catalogue of a data set: the index at `out`."""
     data = Dataset.load(dataset)
-    inputs = indexing.index_inputs(data.fingerprint, settings)
 
-    def make() -> None:
-        indexing.save_index(data, out, settings, progress=progress)
+    def fill(draft: Draft) -> None:
+        write_index(draft, data.catalogue(settings.title_style), settings, progress=progress)
 
-    return made_once(out, indexing.KIND, settings.model_dump(mode="json"), inputs, make)
+    return index_recipe(data.fingerprint, settings).make(out, fill)

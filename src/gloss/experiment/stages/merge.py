@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gloss.artifacts import Artifact, creating
+from gloss.artifacts import Artifact, Draft, Recipe
 from gloss.config import Loading
 from gloss.errors import InputError
-from gloss.experiment.stages.making import made_once
 
 __all__ = ["merge"]
 
@@ -30,12 +29,10 @@ def merge(adapter: Path, out: Path, *, base: Path | None = None) -> Artifact:
         raise InputError(f"{adapter} is a whole model: there is nothing to merge")
     if ours is None:
         raise InputError(f"{adapter} was not made by gloss: which data it is of is not known")
-    inputs = {**ours.inputs, "adapter": ours.fingerprint}
 
-    def make() -> None:
-        language = load_language_model(adapter, loading=Loading(base=base))
-        with creating(out, kind=KIND, config=ours.config, inputs=inputs) as draft:
-            save_language_model(draft, language)
-            draft.summary.update(ours.summary)
+    def fill(draft: Draft) -> None:
+        save_language_model(draft, load_language_model(adapter, loading=Loading(base=base)))
+        draft.summary.update(ours.summary)
 
-    return made_once(out, KIND, ours.config, inputs, make)
+    recipe = Recipe(KIND, ours.config, {**ours.inputs, "adapter": ours.fingerprint})
+    return recipe.make(out, fill)

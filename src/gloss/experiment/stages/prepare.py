@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from gloss.artifacts import Artifact
+from gloss.artifacts import Artifact, Draft, Recipe
 from gloss.config import AmazonData, TableData
 from gloss.data import dataset as datasets
 from gloss.data.readers.sources import DataSettings, located, name_of
-from gloss.experiment.stages.making import made_once
 from gloss.progress import Progress, silent
 
 __all__ = ["prepare"]
@@ -27,14 +26,12 @@ def prepare(settings: DataSettings, out: Path, *, progress: Progress = silent) -
     source = located(settings, progress=progress)
     config = {"name": name_of(settings), **settings.model_dump(mode="json", exclude=_PATHS)}
 
-    def make() -> None:
-        log = source.read()
-        data = datasets.prepare(
-            log, split=settings.split, cleaning=_cleaning(settings, source.tables)
-        )
-        datasets.save(data, out, config=config, inputs=source.inputs)
+    def fill(draft: Draft) -> None:
+        cleaning = _cleaning(settings, source.tables)
+        data = datasets.prepare(source.read(), split=settings.split, cleaning=cleaning)
+        datasets.write_dataset(draft, data)
 
-    made = made_once(out, datasets.KIND, config, source.inputs, make)
+    made = Recipe(datasets.KIND, config, source.inputs).make(out, fill)
     for warning in made.summary.get("warnings", ()):
         _LOG.warning("warning: %s", warning)
     return made

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gloss.artifacts import Artifact, fingerprint_of_file, open_artifact
+from gloss.artifacts import Artifact, Draft, Recipe, fingerprint_of_file, open_artifact
 from gloss.data import generations as generated
 from gloss.data.generations import read_generations
 from gloss.evaluation.protocol import EvaluationProtocol
-from gloss.experiment.stages.making import made_once
 from gloss.rankings import files as rankings
 from gloss.retrieval.grounding import fuse_all, ground, ungrounded
 from gloss.retrieval.index import load_index
@@ -38,7 +37,7 @@ def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProto
         "index": found.fingerprint,
     }
 
-    def make() -> None:
+    def fill(draft: Draft) -> None:
         written = read_generations(generations)
         hits = ground(written, found.retriever, per_query=protocol.per_query)
         lists = fuse_all(
@@ -50,9 +49,9 @@ def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProto
         )
         queries = sum(len(each.queries) for each in written)
         summary = {"queries": queries, "queries that found nothing": ungrounded(written, hits)}
-        rankings.save_rankings(out, lists, config=config, inputs=inputs, summary=summary)
+        rankings.write_rankings(draft, lists, summary=summary)
 
-    return made_once(out, rankings.KIND, config, inputs, make)
+    return Recipe(rankings.KIND, config, inputs).make(out, fill)
 
 
 def _generations_source(path: Path, index: Artifact) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from gloss.artifacts import MANIFEST, Artifact, creating, open_artifact, write_atomic
+from gloss.artifacts import MANIFEST, Artifact, Recipe, open_artifact, write_atomic
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation import evaluate as evaluations
@@ -77,7 +77,7 @@ def write_tables(reports: Sequence[Report], folder: Path) -> list[Path]:
     """Write every table of the reports as NAME.csv and NAME.tex, the artefact `folder`; their
     paths."""
     names = []
-    with creating(folder, kind=TABLES, config={}, inputs={}) as draft:
+    with Recipe(TABLES, {}, {}).draft(folder) as draft:
         for sheet in sheets_of(reports):
             for ending, text in {"csv": to_csv(sheet), "tex": to_latex(sheet)}.items():
                 names.append(f"{sheet.name}.{ending}")

@@ -8,11 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gloss.artifacts import Artifact
+from gloss.artifacts import Artifact, Draft, Recipe
 from gloss.config import Settings
 from gloss.data.dataset import SplitName
 from gloss.data.histories import History
-from gloss.experiment.stages.making import made_once
 from gloss.progress import Progress, silent
 from gloss.rankers.ranker import RankerSpec, RankRequest
 from gloss.rankers.sources import RankerSources
@@ -51,13 +50,12 @@ def run_ranker(
     }
     if "index" in spec.needs(settings):
         config["index"] = sources.index_settings.model_dump(mode="json")
-    inputs = sources.inputs(spec, settings)
 
-    def make() -> None:
+    def fill(draft: Draft) -> None:
         examples = sources.dataset.examples(split, limit=limit_users)
         histories = [History(example.user, example.history) for example in examples]
         request = RankRequest(histories, length, exclude_seen, progress)
-        lists = spec.build(sources, settings).rank(request)
-        rankings.save_rankings(out, lists, config=config, inputs=inputs, summary={})
+        rankings.write_rankings(draft, spec.build(sources, settings).rank(request))
 
-    return made_once(out, rankings.KIND, config, inputs, make)
+    recipe = Recipe(rankings.KIND, config, sources.inputs(spec, settings))
+    return recipe.make(out, fill)

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gloss.artifacts import Artifact, Draft, creating
+from gloss.artifacts import Artifact, Draft, Recipe
 from gloss.config import (
     LoraModel,
     LoraTraining,
@@ -23,7 +23,6 @@ from gloss.config import (
 from gloss.data.dataset import Dataset
 from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError, require_extra
-from gloss.experiment.stages.making import made_once
 from gloss.experiment.stages.train_lora import plan_adapter, train_adapter
 from gloss.progress import Progress, part_of, silent
 
@@ -85,28 +84,26 @@ def train(
         "model": model.model_dump(mode="json"),
         "training": training.model_dump(mode="json"),
     }
-    inputs = {"dataset": data.fingerprint}
     trained = partial(train_from_zero, data, titles=titles, model=model, training=training)
 
-    def make() -> None:
-        scratch = (_TRAINING,)
-        with creating(out, kind=KIND, config=config, inputs=inputs, scratch=scratch) as draft:
-            (draft.path / _TRAINING).mkdir(exist_ok=True)
-            records = [
-                _train_network(
-                    draft,
-                    number,
-                    trained,
-                    seed=seed + number,
-                    progress=part_of(progress, number, model.networks),
-                )
-                for number in range(model.networks)
-            ]
-            added = ("parameters", "steps", "tokens")
-            draft.summary.update(records[0])
-            draft.summary.update({name: sum(each[name] for each in records) for name in added})
+    def fill(draft: Draft) -> None:
+        (draft.path / _TRAINING).mkdir(exist_ok=True)
+        records = [
+            _train_network(
+                draft,
+                number,
+                trained,
+                seed=seed + number,
+                progress=part_of(progress, number, model.networks),
+            )
+            for number in range(model.networks)
+        ]
+        added = ("parameters", "steps", "tokens")
+        draft.summary.update(records[0])
+        draft.summary.update({name: sum(each[name] for each in records) for name in added})
 
-    return made_once(out, KIND, config, inputs, make, is_work=True)
+    recipe = Recipe(KIND, config, {"dataset": data.fingerprint})
+    return recipe.make(out, fill, scratch=(_TRAINING,), is_work=True)
 
 
 def _train_network(

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gloss.artifacts import Artifact, Draft, creating, draft_of, finish_draft, write_atomic
+from gloss.artifacts import Artifact, Draft, Recipe, draft_of, open_artifact, write_atomic
 from gloss.config import LoraModel, LoraTraining
 from gloss.data.dataset import Dataset
 from gloss.data.titles import TitleStyle
-from gloss.experiment.stages.making import followed, made_once
 from gloss.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -92,25 +91,23 @@ def train_adapter(
             progress=progress,
         )
 
-    def make() -> None:
-        material = _material(data, base, training, titles)
-        scratch = ("checkpoints",)
-        with creating(out, kind=KIND, config=config, inputs=inputs, scratch=scratch) as draft:
-            record = train(draft.path, material)
-            _write(draft, data, base, config, material, record)
-        wait_for_everyone()
+    def fill(draft: Draft) -> None:
+        _write(draft, data, base, config, material, train(draft.path, material))
 
-    def follow() -> None:
-        material = _material(data, base, training, titles)
+    recipe = Recipe(KIND, config, inputs)
+    if is_main_process():
+        recipe.finish(out)
+    wait_for_everyone()  # so that all see the same, and all train or none
+    if found := recipe.find(out) if is_main_process() else recipe.standing_at(out):
+        return found
+    material = _material(data, base, training, titles)
+    if not is_main_process():
         train(draft_of(out), material)
         wait_for_everyone()
-
-    if is_main_process():
-        finish_draft(out, kind=KIND, config=config, inputs=inputs)
-    wait_for_everyone()  # so that all see the same, and all train or none
-    if not is_main_process():
-        return followed(out, KIND, config, inputs, follow)
-    return made_once(out, KIND, config, inputs, make, is_work=True)
+        return open_artifact(out, KIND)
+    made = recipe.make(out, fill, scratch=("checkpoints",), is_work=True)
+    wait_for_everyone()
+    return made
 
 
 def plan_adapter(

@@ -8,10 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gloss.artifacts import Artifact, creating
+from gloss.artifacts import Artifact, Draft, Recipe
 from gloss.config import Settings
 from gloss.errors import ConfigError
-from gloss.experiment.stages.making import made_once
 from gloss.progress import Progress, silent
 from gloss.rankers.ranker import CHECKPOINTS, RankerSpec
 from gloss.rankers.sources import RankerSources
@@ -38,7 +37,7 @@ def train_ranker(
     if spec.training is None:
         raise ConfigError(f"{spec.name} is not trained: there is nothing to do")
     spec.require_installed()
-    needs, fit, kind = spec.training.needs(settings), spec.training.fit, spec.training.kind
+    needs, fit = spec.training.needs(settings), spec.training.fit
     config: dict[str, Any] = {
         "ranker": spec.name,
         "titles": sources.title_style,
@@ -47,13 +46,10 @@ def train_ranker(
     }
     if "encoder" in needs:
         config["encoder"] = sources.encoder_name
-    inputs = sources.fingerprints(needs)
 
-    def make() -> None:
-        with creating(
-            out, kind=kind, config=config, inputs=inputs, scratch=(CHECKPOINTS,)
-        ) as draft:
-            (draft.path / CHECKPOINTS).mkdir(exist_ok=True)
-            fit(draft, sources, settings, seed=seed, progress=progress)
+    def fill(draft: Draft) -> None:
+        (draft.path / CHECKPOINTS).mkdir(exist_ok=True)
+        fit(draft, sources, settings, seed=seed, progress=progress)
 
-    return made_once(out, kind, config, inputs, make, is_work=True)
+    recipe = Recipe(spec.training.kind, config, sources.fingerprints(needs))
+    return recipe.make(out, fill, scratch=(CHECKPOINTS,), is_work=True)
