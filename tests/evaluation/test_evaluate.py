@@ -9,6 +9,7 @@ from gloss.errors import ConfigError, InputError
 from gloss.evaluation.evaluate import (
     KIND,
     Evaluation,
+    EvaluationConfig,
     evaluate,
     figures,
     load_evaluation,
@@ -118,10 +119,21 @@ def test_no_users_have_no_figures():
     assert figures(coin().restrict([])) == {"users": 0, "metrics": {}}
 
 
+CONFIG = EvaluationConfig(
+    protocol="fair",
+    split="test",
+    cutoffs=(1, 2),
+    bounds=SegmentBounds(),
+    length=2,
+    ranker=None,
+    rankers=None,
+    index=None,
+    exclude_seen=True,
+)
+
+
 def write(path, evaluation, segments):
-    with Recipe(KIND, {"protocol": "fair", "cutoffs": [1, 2]}, {"ranking": "f"}).draft(
-        path
-    ) as draft:
+    with Recipe(KIND, CONFIG.to_json(), {"ranking": "f"}).draft(path) as draft:
         write_evaluation(draft, evaluation, segments=segments)
 
 
@@ -134,7 +146,7 @@ def test_an_evaluation_comes_back_as_it_was(tmp_path):
     assert {m: v.tolist() for m, v in found.values.items()} == {
         m: v.tolist() for m, v in evaluation.values.items()
     }
-    assert artifact.config == {"cutoffs": [1, 2], "protocol": "fair"}
+    assert EvaluationConfig.of(artifact) == CONFIG
     assert artifact.summary == {"users": 3, **evaluation.means()}
 
 

@@ -10,7 +10,8 @@ from scipy.stats import binomtest, permutation_test
 
 from gloss.artifacts import Recipe
 from gloss.errors import ArtifactError, ConfigError, InputError
-from gloss.evaluation.evaluate import KIND, Evaluation, write_evaluation
+from gloss.evaluation.evaluate import KIND, Evaluation, EvaluationConfig, write_evaluation
+from gloss.evaluation.segments import SegmentBounds
 from gloss.evaluation.significance import compare, compare_folders, sign_flip_test
 
 RESAMPLES = 20_000
@@ -114,8 +115,18 @@ def test_other_users_and_unknown_metrics_are_errors():
 
 
 def saved(path, *, dataset="d", split="test"):
-    config = {"protocol": "fair", "split": split}
-    with Recipe(KIND, config, {"dataset": dataset}).draft(path) as draft:
+    config = EvaluationConfig(
+        protocol="fair",
+        split=split,
+        cutoffs=(5,),
+        bounds=SegmentBounds(),
+        length=5,
+        ranker=None,
+        rankers=None,
+        index=None,
+        exclude_seen=True,
+    )
+    with Recipe(KIND, config.to_json(), {"dataset": dataset}).draft(path) as draft:
         write_evaluation(draft, evaluation([1, 0]), segments={})
     return path
 

@@ -6,7 +6,12 @@ import pytest
 from gloss.artifacts import Recipe
 from gloss.errors import InputError
 from gloss.evaluation import evaluate as evaluations
-from gloss.evaluation.evaluate import Evaluation, load_evaluation, write_evaluation
+from gloss.evaluation.evaluate import (
+    Evaluation,
+    EvaluationConfig,
+    load_evaluation,
+    write_evaluation,
+)
 from gloss.experiment.run_folder import OURS
 from gloss.rankings import files as rankings
 from gloss.rankings.files import load_rankings
@@ -22,8 +27,10 @@ def saved(tmp_path, run, dataset):
     def save(name: str, hits: int, *, protocol: str = "fair", **config):
         values = {"recall@5": (np.arange(len(users)) < hits).astype(float)}
         path = tmp_path / name
-        made_by = {"protocol": protocol, "split": "test", "ranker": None, **config}
-        recipe = Recipe(evaluations.KIND, made_by, {"dataset": dataset.fingerprint})
+        chosen = {"protocol": protocol, **config}
+        made = EvaluationConfig.of(load_evaluation(run.evaluation(OURS))[0])
+        made = made.model_copy(update=chosen)
+        recipe = Recipe(evaluations.KIND, made.to_json(), {"dataset": dataset.fingerprint})
         with recipe.draft(path) as draft:
             write_evaluation(draft, Evaluation(protocol, users, values), segments={})
         return path
@@ -36,8 +43,8 @@ def test_lists_without_a_language_model_are_baselines(saved, dataset):
         {
             "GLoSS": saved("a", 30),
             "last-item": saved("b", 9, ranker="last-item", index={"retriever": "bm25"}),
-            "Fused": saved("c", 40, rankers=["gloss", "sasrec"]),
-            "Rankers": saved("d", 20, rankers=["text", "sasrec"]),
+            "Fused": saved("c", 40, rankers=("gloss", "sasrec")),
+            "Rankers": saved("d", 20, rankers=("text", "sasrec")),
         },
         dataset,
         title="t",
@@ -67,7 +74,6 @@ def test_histories_are_of_every_measured_row(saved, dataset):
     [
         ("fair", True, ""),
         ("fair", False, "items bought already kept"),
-        ("fair", None, ""),
         ("paper", False, ""),
         ("paper", True, "items bought already removed"),
     ],

@@ -21,10 +21,13 @@ from gloss.artifacts.reading import (
     open_artifact,
     read_artifact,
 )
+from gloss.artifacts.records import ArtifactConfig, ArtifactSummary, typed
 
 __all__ = [
     "MANIFEST",
     "Artifact",
+    "ArtifactConfig",
+    "ArtifactSummary",
     "Draft",
     "Recipe",
     "draft_of",
@@ -36,5 +39,6 @@ __all__ = [
     "read_artifact",
     "require_deliverable",
     "set_aside",
+    "typed",
     "write_atomic",
 ]

@@ -328,6 +328,7 @@ def shop(
 
 def _prepare(settings: Any, out: Path, *, json: bool) -> None:
     from gloss.cli import output
+    from gloss.data.dataset import DatasetSummary
     from gloss.experiment import stages
 
     with output.announce("prepare") as progress:
@@ -337,5 +338,5 @@ def _prepare(settings: Any, out: Path, *, json: bool) -> None:
         return
     counts = {name: count for name, count in made.summary.items() if isinstance(count, int)}
     output.print_values(str(made.path), counts, json=False)
-    for what, how in made.summary.get("read as", {}).items():
+    for what, how in DatasetSummary.of(made).read_as.items():
         output.print_line(f"{what}: {how}")

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from pydantic import ConfigDict, Field
 
-from gloss.artifacts import Artifact, Draft, open_artifact
-from gloss.choices import SplitName, TitleStyle
+from gloss.artifacts import Artifact, ArtifactConfig, ArtifactSummary, Draft, open_artifact
+from gloss.choices import SplitName, SplitRule, TitleStyle
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.histories import Example, History
 from gloss.data.preparation import Cleaning, PreparedData, prepare
@@ -34,6 +35,8 @@ __all__ = [
     "KIND",
     "Cleaning",
     "Dataset",
+    "DatasetConfig",
+    "DatasetSummary",
     "PreparedData",
     "PurchaseLog",
     "SplitName",
@@ -43,6 +46,30 @@ __all__ = [
 
 KIND = "dataset"
 _ROW_GROUP = 1 << 17
+
+
+class DatasetConfig(ArtifactConfig):
+    """Where the purchases came from and how they were split; besides, every setting of the source,
+    which nobody reads back."""
+
+    model_config = ConfigDict(extra="allow")
+    left_out = frozenset({"name", "source"})
+
+    name: str | None = None
+    source: str | None = None
+    split: SplitRule = "paper"
+
+
+class DatasetSummary(ArtifactSummary):
+    """How many there are; how files were understood, and what to look at."""
+
+    users: int
+    purchases: int
+    catalogue: int
+    training_users: int = Field(alias="training users")
+    test_users: int = Field(alias="test users")
+    read_as: dict[str, str] = Field({}, alias="read as")
+    warnings: tuple[str, ...] = ()
 
 
 def write_dataset(draft: Draft, data: PreparedData) -> None:
@@ -70,6 +97,7 @@ class Dataset:
         self.artifact = artifact
         self.path = artifact.path
         self.fingerprint = artifact.fingerprint
+        self.config = DatasetConfig.of(artifact)
         self.summary: dict[str, Any] = artifact.summary
 
     @classmethod
@@ -80,17 +108,17 @@ class Dataset:
     @property
     def name(self) -> str:
         """What the data are called in reports: a category, or the folder's name."""
-        return str(self.artifact.config.get("name", self.path.name))
+        return self.config.name or self.path.name
 
     @property
-    def split(self) -> str:
+    def split(self) -> SplitRule:
         """The rule that the data were split by."""
-        return str(self.artifact.config.get("split", "paper"))
+        return self.config.split
 
     @property
     def is_synthetic(self) -> bool:
         """Whether the data are the built-in shop's."""
-        return self.artifact.config.get("source") == "shop"
+        return self.config.source == "shop"
 
     def catalogue(self, style: TitleStyle) -> Catalogue:
         """The items, with titles cleaned in the given style."""

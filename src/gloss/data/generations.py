@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from gloss.artifacts import Artifact, read_artifact
+from pydantic import field_serializer
+
+from gloss.artifacts import Artifact, ArtifactConfig, read_artifact
+from gloss.choices import SplitName, TitleStyle
+from gloss.config import Decoding, Loading
 from gloss.data.catalogue import ItemId
 from gloss.data.histories import UserId
 from gloss.errors import InputError
@@ -20,6 +24,7 @@ __all__ = [
     "KIND",
     "SHARDS",
     "Generation",
+    "GenerationsConfig",
     "Query",
     "read_generations",
     "read_research_file",
@@ -29,6 +34,24 @@ __all__ = [
 KIND = "generations"
 SHARDS = "part-*.jsonl"
 RESEARCH_MARKER = "Title: "
+
+
+class GenerationsConfig(Decoding, ArtifactConfig):
+    """How titles were generated: for whom, in which style, and how the model decoded.
+
+    loading: how the model was loaded, where that was not as it is.
+    """
+
+    left_out = frozenset({"loading"})
+
+    split: SplitName
+    titles: TitleStyle
+    limit_users: int | None
+    loading: Loading | None = None
+
+    @field_serializer("loading")
+    def _wherever_its_base_lies(self, loading: Loading | None) -> dict[str, Any] | None:
+        return None if loading is None else loading.model_dump(mode="json", exclude={"base"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,17 +18,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gloss.artifacts import Artifact, Draft, read_artifact
+from gloss.artifacts import Artifact, ArtifactConfig, Draft, read_artifact
+from gloss.choices import ProtocolName, SplitName
 from gloss.data.histories import Example, UserId
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation.metrics import Floats, all_metrics, target_ranks
-from gloss.evaluation.segments import Mask
+from gloss.evaluation.segments import Mask, SegmentBounds
 from gloss.rankings.ranking import Ranking
 from gloss.rankings.table import RankingTable
 
 __all__ = [
     "KIND",
     "Evaluation",
+    "EvaluationConfig",
     "evaluate",
     "examples_of",
     "figures",
@@ -86,6 +88,24 @@ class Evaluation:
         kept = np.array([user in wanted for user in self.users], dtype=bool)
         values = {metric: values[kept] for metric, values in self.values.items()}
         return Evaluation(self.protocol, tuple(compress(self.users, kept)), values)
+
+
+class EvaluationConfig(ArtifactConfig):
+    """What was measured, and how.
+
+    length: of the lists, as far as they counted. ranker, rankers, index, exclude_seen: how the
+    ranking was made (rankings/records.py).
+    """
+
+    protocol: ProtocolName
+    split: SplitName
+    cutoffs: tuple[int, ...]
+    bounds: SegmentBounds
+    length: int
+    ranker: str | None
+    rankers: tuple[str, ...] | None
+    index: dict[str, Any] | None
+    exclude_seen: bool
 
 
 def evaluate(
@@ -166,7 +186,7 @@ def load_evaluation(path: Path) -> tuple[Artifact, Evaluation]:
 def _evaluation_in(artifact: Artifact) -> Evaluation:
     frame = pl.read_parquet(artifact.file(_PER_USER), glob=False)
     values = {metric: frame[metric].to_numpy() for metric in frame.columns if metric != "user"}
-    return Evaluation(artifact.config["protocol"], tuple(frame["user"]), values)
+    return Evaluation(EvaluationConfig.of(artifact).protocol, tuple(frame["user"]), values)
 
 
 def _check_users(ranked: Sequence[UserId], examples: Sequence[Example]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gloss.choices import ProtocolName
 from gloss.config import TitleFusion
 from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError, named
@@ -33,7 +34,7 @@ class EvaluationProtocol:
     as the published system does for each retriever, see `fusion_of`.
     """
 
-    name: str
+    name: ProtocolName
     title_style: TitleStyle
     marker: bool
     exact_first: bool

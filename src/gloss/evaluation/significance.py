@@ -16,7 +16,7 @@ import numpy as np
 
 from gloss.artifacts import Artifact
 from gloss.errors import ConfigError, InputError
-from gloss.evaluation.evaluate import Evaluation, load_evaluation
+from gloss.evaluation.evaluate import Evaluation, EvaluationConfig, load_evaluation
 from gloss.evaluation.metrics import Floats
 
 __all__ = ["Comparison", "compare", "compare_folders", "sign_flip_test"]
@@ -139,7 +139,7 @@ def _in_order_of(first: Evaluation, second: Evaluation) -> Evaluation:
 
 def _require_same_questions(first: Artifact, second: Artifact) -> None:
     second.require_input("dataset", first.inputs["dataset"], f"{first.path}")
-    splits = first.config["split"], second.config["split"]
+    splits = [EvaluationConfig.of(each).split for each in (first, second)]
     if splits[0] != splits[1]:
         raise InputError(
             f"{first.path} is of the {splits[0]} split, {second.path} of the {splits[1]} split: "

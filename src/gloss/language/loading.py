@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from gloss.artifacts import MANIFEST, Artifact, Draft, listing_in, open_artifact
-from gloss.config import AS_IT_IS, Loading
+from gloss.config import AS_IT_IS, Loading, LoraTraining
 from gloss.errors import ArtifactError, InputError
 from gloss.language.bases import Base, find_base
 from gloss.language.hub import BASE_KIND
@@ -31,10 +31,10 @@ from gloss.language.lora.adapters import (
     with_adapter,
 )
 from gloss.language.quiet import quiet_transformers
+from gloss.language.records import KIND, ModelConfig
 from gloss.prompts import PAPER_TEMPLATE, PromptTemplate
 
 __all__ = [
-    "KIND",
     "LanguageModel",
     "base_of",
     "load_language_model",
@@ -46,7 +46,6 @@ __all__ = [
     "template_of",
 ]
 
-KIND = "model"
 _TEMPLATE = "prompt.json"
 
 
@@ -173,9 +172,8 @@ def _network_folder(folder: Path, number: int) -> Path:
 
 def _trained_context(artifact: Artifact | None) -> int | None:
     """The sequence length of a fine-tuned model: less than a pretrained one could take."""
-    training = artifact.config.get("training", {}) if artifact else {}
-    sequence = training.get("sequence")
-    return sequence if isinstance(sequence, int) else None
+    training = ModelConfig.of(artifact).training if artifact else None
+    return training.sequence if isinstance(training, LoraTraining) else None
 
 
 def _require_its_base(adapter: Artifact, base: Base) -> None:

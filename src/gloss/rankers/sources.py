@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from gloss.arrays import Array
-from gloss.artifacts import Artifact, open_artifact
+from gloss.artifacts import Artifact, open_artifact, typed
 from gloss.config import Settings
 from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
@@ -21,6 +21,7 @@ from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError, InputError
 from gloss.progress import Progress, silent
 from gloss.rankers.ranker import Need, RankerSpec
+from gloss.rankers.records import TrainedConfig
 from gloss.retrieval.dense.encoders import Encoder, open_encoder
 from gloss.retrieval.index import Index, build_index, index_inputs, load_index
 from gloss.retrieval.retriever import Retriever
@@ -122,7 +123,7 @@ class RankerSources:
         """The settings that a ranker is built with: what is trained brings its own."""
         if spec.training is None:
             return wanted
-        return spec.settings(**self.trained(spec).config["settings"])
+        return _trained_settings(spec, self.trained(spec))
 
     def inputs(self, spec: RankerSpec[S], settings: S) -> dict[str, str]:
         """The fingerprints of what a ranker is built from, by what a manifest calls them."""
@@ -178,12 +179,12 @@ class RankerSources:
             raise ConfigError(f"{spec.name} has to be trained first: name what was trained")
         artifact = open_artifact(path, spec.training.kind)
         self._require_same_data(artifact)
-        if artifact.config["titles"] != self.title_style:
+        titles = TrainedConfig.of(artifact).titles
+        if titles != self.title_style:
             raise InputError(
-                f"{path} was trained on {artifact.config['titles']!r} titles, not on "
-                f"{self.title_style!r} ones"
+                f"{path} was trained on {titles!r} titles, not on {self.title_style!r} ones"
             )
-        settings = spec.settings(**artifact.config["settings"])
+        settings = _trained_settings(spec, artifact)
         for role, fingerprint in self.fingerprints(spec.needs(settings)).items():
             artifact.require_input(role, fingerprint, f"the {role} given")
         return artifact
@@ -192,3 +193,7 @@ class RankerSources:
         artifact.require_input(
             "dataset", self.dataset.fingerprint, f"the data set {self.dataset.path}"
         )
+
+
+def _trained_settings(spec: RankerSpec[S], trained: Artifact) -> S:
+    return typed(spec.settings, TrainedConfig.of(trained).settings, of=trained)

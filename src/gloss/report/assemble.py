@@ -12,17 +12,24 @@ import numpy as np
 
 from gloss.artifacts import Artifact
 from gloss.data.catalogue import Catalogue
-from gloss.data.dataset import Dataset, SplitName
+from gloss.data.dataset import Dataset, DatasetSummary
 from gloss.data.histories import Example
 from gloss.errors import InputError
 from gloss.evaluation.beams import Beam
 from gloss.evaluation.beyond import TitleFigures
-from gloss.evaluation.evaluate import Evaluation, figures, load_evaluation, read_figures
+from gloss.evaluation.evaluate import (
+    Evaluation,
+    EvaluationConfig,
+    figures,
+    load_evaluation,
+    read_figures,
+)
 from gloss.evaluation.protocol import PROTOCOLS
 from gloss.evaluation.segments import history_lengths_of
 from gloss.evaluation.significance import compare
 from gloss.rankings.files import load_rankings
 from gloss.rankings.ranking import RankedItem, Ranking
+from gloss.rankings.records import OURS, config_of
 from gloss.report.content import (
     BeyondAccuracy,
     PairedTest,
@@ -50,10 +57,9 @@ class _Opened:
     row: Row
 
     @property
-    def split(self) -> SplitName:
-        """Whose next items were predicted."""
-        split: SplitName = self.artifact.config["split"]
-        return split
+    def config(self) -> EvaluationConfig:
+        """What was measured, and how."""
+        return EvaluationConfig.of(self.artifact)
 
 
 def assemble(
@@ -70,7 +76,7 @@ def assemble(
     stays. Raises InputError when the evaluations are of different protocols.
     """
     opened = _opened(evaluations)
-    protocols = {each.artifact.config["protocol"] for each in opened}
+    protocols = {each.config.protocol for each in opened}
     if len(protocols) != 1:
         raise InputError(
             f"one report needs one protocol, these have {', '.join(sorted(protocols))}"
@@ -80,7 +86,7 @@ def assemble(
     protocol = protocols.pop()
     rows = tuple(each.row for each in opened)
     metric = main_metric(rows)
-    examples = {each.split: dataset.examples(each.split) for each in opened}
+    examples = {each.config.split: dataset.examples(each.config.split) for each in opened}
     return Report(
         title=title,
         dataset=dataset.name,
@@ -92,7 +98,7 @@ def assemble(
         facts={**dataset_facts(dataset), **(facts or {})},
         synthetic=dataset.is_synthetic,
         histories=tuple(
-            _histories(each, examples[each.split], metric)
+            _histories(each, examples[each.config.split], metric)
             for each in opened
             if metric in each.row.values
         ),
@@ -102,8 +108,15 @@ def assemble(
 
 def dataset_facts(dataset: Dataset) -> dict[str, str]:
     """Facts about the data set, label to text."""
-    counts = ("users", "purchases", "catalogue", "training users", "test users")
-    return {name.capitalize(): f"{dataset.summary[name]:,}" for name in counts}
+    found = DatasetSummary.of(dataset.artifact)
+    counts = {
+        "Users": found.users,
+        "Purchases": found.purchases,
+        "Catalogue": found.catalogue,
+        "Training users": found.training_users,
+        "Test users": found.test_users,
+    }
+    return {name: f"{count:,}" for name, count in counts.items()}
 
 
 def draw_samples(
@@ -111,8 +124,7 @@ def draw_samples(
 ) -> tuple[Sample, ...]:
     """Users drawn at random (none is picked by hand), with what was recommended to them."""
     made, lists = load_rankings(ranking)
-    split: SplitName = made.config["split"]
-    examples = {example.user: example for example in dataset.examples(split)}
+    examples = {example.user: example for example in dataset.examples(config_of(made).split)}
     chosen = np.random.default_rng(seed).choice(len(lists), min(count, len(lists)), replace=False)
     rankings = [lists[row] for row in sorted(chosen.tolist())]
     return tuple(_sample(ranking, examples[ranking.user], catalogue) for ranking in rankings)
@@ -145,31 +157,30 @@ def _opened(evaluations: Mapping[str, Path]) -> list[_Opened]:
 
 def _row(label: str, artifact: Artifact) -> Row:
     document = read_figures(artifact)
-    ranker = artifact.config.get("ranker")
+    config = EvaluationConfig.of(artifact)
     everyone = _segment(document["overall"])
     return Row(
-        model=baseline_name(ranker) if ranker else label,
+        model=baseline_name(config.ranker) if config.ranker else label,
         values=everyone.values,
         intervals=everyone.intervals,
         users=everyone.users,
-        kind="ours" if _has_language_model(artifact.config) else "baseline",
-        note=_on_seen(artifact.config),
-        retriever=retriever_name(artifact.config),
+        kind="ours" if _has_language_model(config) else "baseline",
+        note=_on_seen(config),
+        retriever=retriever_name(config.index),
         beyond=_beyond(document.get("beyond", {})),
     )
 
 
-def _on_seen(config: Mapping[str, Any]) -> str:
+def _on_seen(config: EvaluationConfig) -> str:
     """What to say where bought items are treated otherwise than the protocol does."""
-    excluded = config.get("exclude_seen")
-    if excluded is None or excluded == PROTOCOLS[config["protocol"]].exclude_seen:
+    if config.exclude_seen == PROTOCOLS[config.protocol].exclude_seen:
         return ""
-    return "items bought already removed" if excluded else "items bought already kept"
+    return "items bought already " + ("removed" if config.exclude_seen else "kept")
 
 
-def _has_language_model(config: Mapping[str, Any]) -> bool:
+def _has_language_model(config: EvaluationConfig) -> bool:
     """Whether generated titles had a part in the lists, alone or among other rankers."""
-    return not config.get("ranker") and "gloss" in (config.get("rankers") or ("gloss",))
+    return not config.ranker and OURS in (config.rankers or (OURS,))
 
 
 def _segment(document: Mapping[str, Any]) -> Segment:

@@ -32,13 +32,12 @@ def baseline_name(name: str) -> str:
     return _LABELS.get(name, words[:1].upper() + words[1:])
 
 
-def retriever_name(config: Mapping[str, Any]) -> str:
-    """What an evaluation's lists were searched with; empty for one that searches nothing.
+def retriever_name(index: Mapping[str, Any] | None) -> str:
+    """What lists were searched with, by the settings of the index; empty without one.
 
-    >>> retriever_name({"index": {"retriever": "dense", "encoder": "e5-base-v2"}})
+    >>> retriever_name({"retriever": "dense", "encoder": "e5-base-v2"})
     'E5-base'
     """
-    index = config.get("index")
     if not index:
         return ""
     folder = PurePath(str(index.get("encoder", ""))).name

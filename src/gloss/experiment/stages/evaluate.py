@@ -19,6 +19,7 @@ from gloss.evaluation.beyond import catalogue_coverage, novelty, self_informatio
 from gloss.evaluation.protocol import EvaluationProtocol, require_measurable
 from gloss.evaluation.segments import SegmentBounds, default_bounds, segments_of
 from gloss.rankings import files as rankings
+from gloss.rankings.records import GroundingSummary, config_of
 from gloss.rankings.table import RankingTable
 
 __all__ = ["evaluate"]
@@ -41,27 +42,28 @@ def evaluate(
     data = Dataset.load(dataset)
     made, lists = rankings.load_rankings(ranking)
     made.require_input("dataset", data.fingerprint, f"the data set {dataset}")
-    require_measurable(protocol.cutoffs, length=made.config["length"])
+    listed = config_of(made)
+    require_measurable(protocol.cutoffs, length=listed.length)
     bounds = bounds or default_bounds(data.name)
     counted = max(protocol.length, *protocol.cutoffs)
-    config = {
-        "protocol": protocol.name,
-        "split": made.config["split"],
-        "ranker": made.config.get("ranker"),
-        "cutoffs": protocol.cutoffs,
-        "bounds": asdict(bounds),
-        "index": made.config.get("index"),
-        "rankers": made.config.get("rankers"),
-        "length": counted,
-        "exclude_seen": made.config.get("exclude_seen"),
-    }
+    config = evaluations.EvaluationConfig(
+        protocol=protocol.name,
+        split=listed.split,
+        ranker=listed.ranker,
+        cutoffs=protocol.cutoffs,
+        bounds=bounds,
+        index=listed.index,
+        rankers=listed.rankers,
+        length=counted,
+        exclude_seen=listed.exclude_seen,
+    )
     inputs = {"dataset": data.fingerprint, "ranking": made.fingerprint}
     if generations:
         inputs["generations"] = _fingerprint(generations)
         made.require_input("generations", inputs["generations"], str(generations))
 
     def fill(draft: Draft) -> None:
-        examples = data.examples(made.config["split"])
+        examples = data.examples(listed.split)
         cut = lists.first(counted)
         beyond = {"lists": _lists(cut, data, protocol)}
         if generations:
@@ -70,7 +72,7 @@ def evaluate(
         segments = segments_of(examples[: len(result.users)], bounds)
         evaluations.write_evaluation(draft, result, segments=segments, beyond=beyond)
 
-    return Recipe(evaluations.KIND, config, inputs).make(out, fill)
+    return Recipe(evaluations.KIND, config.to_json(), inputs).make(out, fill)
 
 
 def _lists(lists: RankingTable, data: Dataset, protocol: EvaluationProtocol) -> dict[str, float]:
@@ -96,7 +98,7 @@ def _written(
     catalogue = data.catalogue(_style(generations))
     titles = title_figures(written, set(catalogue.titles))
     beams = beam_figures(written, lists, examples, catalogue=catalogue)
-    found_nothing = ranking.summary["queries that found nothing"]
+    found_nothing = GroundingSummary.of(ranking).found_nothing
     return {
         "titles": {**asdict(titles), "found_nothing": found_nothing},
         "beams": [asdict(beam) for beam in beams],
@@ -107,8 +109,7 @@ def _style(generations: Path) -> TitleStyle:
     """How the titles were cleaned that the model was trained on; the research's file is PAPER."""
     if Path(generations).is_file():
         return "paper"
-    style: TitleStyle = open_artifact(generations, generated.KIND).config["titles"]
-    return style
+    return generated.GenerationsConfig.of(open_artifact(generations, generated.KIND)).titles
 
 
 def _fingerprint(generations: Path) -> str:

@@ -12,6 +12,7 @@ from gloss.data.histories import Example, History, times_bought
 from gloss.errors import ConfigError, InputError
 from gloss.fusion.rule import FusionRequest, FusionRule
 from gloss.rankings import files as rankings
+from gloss.rankings.records import FusedConfig, config_of
 
 __all__ = ["fuse"]
 
@@ -37,14 +38,15 @@ def fuse(
     tested = [_ranking_of(data, path) for path in ranked]
     fitted = [_ranking_of(fitted_on, path) for path in validation]
     _require_pairs(tested, fitted, rule)
-    config = {
-        "fusion": rule.name,
-        "rankers": [_ranker_of(each) for each in tested],
-        "features": rule.features,
-        "split": tested[0].config["split"],
-        "length": length,
-        "exclude_seen": all(each.config["exclude_seen"] for each in tested),
-    }
+    made = [config_of(each) for each in tested]
+    config = FusedConfig(
+        fusion=rule.name,
+        rankers=tuple(each.made_by for each in made),
+        features=rule.features,
+        split=made[0].split,
+        length=length,
+        exclude_seen=all(each.exclude_seen for each in made),
+    )
 
     def fill(draft: Draft) -> None:
         joined = rule.fit(*_examples(fitted, fitted_on, rule))
@@ -52,12 +54,12 @@ def fuse(
         rankings.write_rankings(
             draft,
             joined.fuse(request, length=length),
-            summary=joined.summary(config["rankers"]),
+            summary=joined.summary(config.rankers),
             beside=joined.files(),
         )
 
     inputs = _inputs(data, fitted_on, tested, fitted)
-    return Recipe(rankings.KIND, config, inputs).make(out, fill)
+    return Recipe(rankings.KIND, config.to_json(), inputs).make(out, fill)
 
 
 def _ranking_of(data: Dataset, path: Path) -> Artifact:
@@ -73,23 +75,18 @@ def _require_pairs(
         raise ConfigError("name the rankings to fuse")
     if not rule.needs_validation and not fitted:
         return
-    names = [_ranker_of(each) for each in tested], [_ranker_of(each) for each in fitted]
+    names = tuple([config_of(each).made_by for each in ranked] for ranked in (tested, fitted))
     if names[0] != names[1]:
         raise ConfigError(
             f"the validation rankings are not those of the same rankers in the same order: "
             f"{', '.join(names[0])} against {', '.join(names[1]) or 'none'}"
         )
     for each in fitted:
-        if each.config["split"] != "validation":
+        split = config_of(each).split
+        if split != "validation":
             raise InputError(
-                f"{each.path} is of the {each.config['split']} split: weights are "
-                "fitted on validation users alone"
+                f"{each.path} is of the {split} split: weights are fitted on validation users alone"
             )
-
-
-def _ranker_of(ranking: Artifact) -> str:
-    """The ranker that made a ranking; the language model's own has no other name."""
-    return str(ranking.config.get("ranker") or "gloss")
 
 
 def _inputs(
@@ -116,6 +113,6 @@ def _examples(
 def _request(ranked: Sequence[Artifact], data: Dataset) -> tuple[FusionRequest, Sequence[Example]]:
     """Rankings of one split, with what is known of their users, and the examples of the split."""
     lists = [rankings.read_table(ranking) for ranking in ranked]
-    examples = data.examples(ranked[0].config["split"], limit=len(lists[0]))
+    examples = data.examples(config_of(ranked[0]).split, limit=len(lists[0]))
     histories = [History(example.user, example.history) for example in examples]
     return FusionRequest(lists, histories, times_bought(data.train())), examples

@@ -45,17 +45,16 @@ def generate(
     require_extra("generating", "train", "torch", "transformers")
     data = Dataset.load(dataset)
     ours, titles = _model_for(data, model, titles)
-    config = {
-        "split": split,
-        "titles": titles,
-        "limit_users": limit_users,
-        **settings.model_dump(mode="json"),
-    }
-    if loading != AS_IT_IS:
-        config["loading"] = loading.model_dump(mode="json", exclude={"base"})
+    config = generated.GenerationsConfig(
+        split=split,
+        titles=titles,
+        limit_users=limit_users,
+        loading=None if loading == AS_IT_IS else loading,
+        **settings.model_dump(),
+    )
     inputs = {"dataset": data.fingerprint, **_weights_of(model, ours, loading)}
 
-    recipe = Recipe(generated.KIND, config, inputs)
+    recipe = Recipe(generated.KIND, config.to_json(), inputs)
     if found := recipe.find(out):
         return found
     generator, prompts = _generator_for(data, model, settings, titles, split, limit_users, loading)
@@ -111,12 +110,13 @@ def _model_for(
 ) -> tuple[Artifact | None, TitleStyle]:
     """Our model's manifest, if it is ours and of these data, and the titles that it speaks."""
     from gloss.language.loading import model_artifact
+    from gloss.language.records import ModelConfig
 
     ours = model_artifact(model)
     if ours is None:
         return None, titles
     ours.require_input("dataset", data.fingerprint, f"the data set {data.path}")
-    return ours, ours.config["titles"]
+    return ours, ModelConfig.of(ours).titles
 
 
 def _generator_for(

@@ -17,12 +17,12 @@ def merge(adapter: Path, out: Path, *, base: Path | None = None) -> Artifact:
     Raises InputError for a folder that holds no adapter.
     """
     from gloss.language.loading import (
-        KIND,
         base_of,
         load_language_model,
         model_artifact,
         save_language_model,
     )
+    from gloss.language.records import KIND
 
     ours, beneath = model_artifact(adapter), base_of(adapter, base)
     if beneath is None:

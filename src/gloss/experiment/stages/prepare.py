@@ -24,15 +24,17 @@ def prepare(settings: DataSettings, out: Path, *, progress: Progress = silent) -
     summary warns of is logged, so that it is said before anything is trained.
     """
     source = located(settings, progress=progress)
-    config = {"name": name_of(settings), **settings.model_dump(mode="json", exclude=_PATHS)}
+    config = datasets.DatasetConfig(
+        name=name_of(settings), **settings.model_dump(mode="json", exclude=_PATHS)
+    )
 
     def fill(draft: Draft) -> None:
         cleaning = _cleaning(settings, source.tables)
         data = datasets.prepare(source.read(), split=settings.split, cleaning=cleaning)
         datasets.write_dataset(draft, data)
 
-    made = Recipe(datasets.KIND, config, source.inputs).make(out, fill)
-    for warning in made.summary.get("warnings", ()):
+    made = Recipe(datasets.KIND, config.to_json(), source.inputs).make(out, fill)
+    for warning in datasets.DatasetSummary.of(made).warnings:
         _LOG.warning("warning: %s", warning)
     return made
 

@@ -11,9 +11,11 @@ from gloss.artifacts import MANIFEST, Artifact, Recipe, open_artifact, write_ato
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation import evaluate as evaluations
+from gloss.evaluation.evaluate import EvaluationConfig
 from gloss.experiment.loading import load_experiment
 from gloss.experiment.run_folder import FUSED, OURS, RunFolder
 from gloss.experiment.settings import Experiment
+from gloss.language.records import KIND, ModelConfig, ModelSummary
 from gloss.report.assemble import assemble, draw_samples
 from gloss.report.content import Report, Sample
 from gloss.report.names import baseline_name
@@ -39,8 +41,8 @@ class _Source:
     @property
     def group(self) -> tuple[str, str, str]:
         """Evaluations that share these stand in one report."""
-        config = self.artifact.config
-        return self.artifact.inputs["dataset"], config["protocol"], config["split"]
+        config = EvaluationConfig.of(self.artifact)
+        return self.artifact.inputs["dataset"], config.protocol, config.split
 
 
 def report_on(
@@ -141,8 +143,8 @@ def _distinct(labels: Iterable[str]) -> list[str]:
 
 
 def _samples(run: RunFolder, dataset: Dataset) -> tuple[Sample, ...]:
-    model = open_artifact(run.model, "model")
-    catalogue = dataset.catalogue(model.config["titles"])
+    model = ModelConfig.of(open_artifact(run.model, KIND))
+    catalogue = dataset.catalogue(model.titles)
     return draw_samples(run.ranking(_shown(run)), dataset, catalogue)
 
 
@@ -153,10 +155,10 @@ def _shown(run: RunFolder) -> str:
 
 def _facts(run: RunFolder, *, alone: bool) -> list[tuple[str, str]]:
     """What a run's model is, label to text."""
-    summary = open_artifact(run.model, "model").summary
+    model = ModelSummary.of(open_artifact(run.model, KIND))
     of = "" if alone else f", {_experiment(run).name}"
-    names = {"parameters": "Model parameters", "tokens": "Tokens trained on"}
-    return [(f"{names[key]}{of}", f"{summary[key]:,}") for key in names if key in summary]
+    counts = {"Model parameters": model.parameters, "Tokens trained on": model.tokens}
+    return [(f"{name}{of}", f"{count:,}") for name, count in counts.items() if count is not None]
 
 
 def _title(reports: Sequence[Report]) -> str:

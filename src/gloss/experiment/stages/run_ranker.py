@@ -6,7 +6,7 @@ Needs torch where the ranker does, and imports it there.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gloss.artifacts import Artifact, Draft, Recipe
 from gloss.config import Settings
@@ -16,6 +16,7 @@ from gloss.progress import Progress, silent
 from gloss.rankers.ranker import RankerSpec, RankRequest
 from gloss.rankers.sources import RankerSources
 from gloss.rankings import files as rankings
+from gloss.rankings.records import RankerConfig
 
 __all__ = ["run_ranker"]
 
@@ -39,17 +40,17 @@ def run_ranker(
     settings: a ranker that is trained keeps those that it was trained with.
     """
     settings = sources.settings_of(spec, settings)
-    config: dict[str, Any] = {
-        "ranker": spec.name,
-        "split": split,
-        "titles": sources.title_style,
-        "length": length,
-        "exclude_seen": exclude_seen,
-        "limit_users": limit_users,
-        "settings": settings.model_dump(mode="json"),
-    }
-    if "index" in spec.needs(settings):
-        config["index"] = sources.index_settings.model_dump(mode="json")
+    searches = "index" in spec.needs(settings)
+    config = RankerConfig(
+        ranker=spec.name,
+        split=split,
+        titles=sources.title_style,
+        length=length,
+        exclude_seen=exclude_seen,
+        limit_users=limit_users,
+        settings=settings.model_dump(mode="json"),
+        index=sources.index_settings.model_dump(mode="json") if searches else None,
+    )
 
     def fill(draft: Draft) -> None:
         examples = sources.dataset.examples(split, limit=limit_users)
@@ -57,5 +58,5 @@ def run_ranker(
         request = RankRequest(histories, length, exclude_seen, progress)
         rankings.write_rankings(draft, spec.build(sources, settings).rank(request))
 
-    recipe = Recipe(rankings.KIND, config, sources.inputs(spec, settings))
+    recipe = Recipe(rankings.KIND, config.to_json(), sources.inputs(spec, settings))
     return recipe.make(out, fill)

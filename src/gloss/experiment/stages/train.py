@@ -74,16 +74,11 @@ def train(
         raise ConfigError(_MISFIT)
     if backend != "transformers":
         raise ConfigError(f"the backend {backend} trains adapters only (model.recipe: lora)")
-    from gloss.language.loading import KIND
+    from gloss.language.records import KIND, ModelConfig
     from gloss.language.scratch.train import train_from_zero
 
     data = Dataset.load(dataset)
-    config = {
-        "titles": titles,
-        "seed": seed,
-        "model": model.model_dump(mode="json"),
-        "training": training.model_dump(mode="json"),
-    }
+    config = ModelConfig(titles=titles, seed=seed, model=model, training=training)
     trained = partial(train_from_zero, data, titles=titles, model=model, training=training)
 
     def fill(draft: Draft) -> None:
@@ -102,7 +97,7 @@ def train(
         draft.summary.update(records[0])
         draft.summary.update({name: sum(each[name] for each in records) for name in added})
 
-    recipe = Recipe(KIND, config, {"dataset": data.fingerprint})
+    recipe = Recipe(KIND, config.to_json(), {"dataset": data.fingerprint})
     return recipe.make(out, fill, scratch=(_TRAINING,), is_work=True)
 
 

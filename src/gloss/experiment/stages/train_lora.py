@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gloss.language.bases import Base
     from gloss.language.examples import Examples
     from gloss.language.lora.finetune import FinetuneRecord
+    from gloss.language.records import ModelConfig
     from gloss.prompts import PromptTemplate
 
 __all__ = ["plan_adapter", "train_adapter"]
@@ -55,11 +56,11 @@ def train_adapter(
     every process calls this; one of them writes.
     """
     from gloss.language.bases import find_base
-    from gloss.language.loading import KIND
     from gloss.language.lora.adapters import require_lora
     from gloss.language.lora.finetune import finetune
     from gloss.language.lora.processes import is_main_process, wait_for_everyone
     from gloss.language.lora.unsloth import require_unsloth
+    from gloss.language.records import KIND, ModelConfig
 
     require_lora("fine-tuning", quantization=model.quantization)
     if backend == "unsloth":
@@ -67,14 +68,8 @@ def train_adapter(
     data = Dataset.load(dataset)
     base = find_base(model.base, revision=model.revision, download=True, progress=progress)
     # The folder's place does not matter, what lies in it does.
-    named = {"base": base.name, "revision": base.revision}
-    config = {
-        "titles": titles,
-        "seed": seed,
-        "backend": backend,
-        "model": {**model.model_dump(mode="json"), **named},
-        "training": training.model_dump(mode="json", exclude={"report_to"}),
-    }
+    named = model.model_copy(update={"base": base.name, "revision": base.revision})
+    config = ModelConfig(titles=titles, seed=seed, backend=backend, model=named, training=training)
     inputs = {"dataset": data.fingerprint, "base": base.fingerprint()}
 
     def train(folder: Path, material: _Material) -> FinetuneRecord:
@@ -94,7 +89,7 @@ def train_adapter(
     def fill(draft: Draft) -> None:
         _write(draft, data, base, config, material, train(draft.path, material))
 
-    recipe = Recipe(KIND, config, inputs)
+    recipe = Recipe(KIND, config.to_json(), inputs)
     if is_main_process():
         recipe.finish(out)
     wait_for_everyone()  # so that all see the same, and all train or none
@@ -161,7 +156,7 @@ def _write(
     draft: Draft,
     data: Dataset,
     base: Base,
-    config: dict[str, Any],
+    config: ModelConfig,
     material: _Material,
     record: FinetuneRecord,
 ) -> None:
@@ -182,7 +177,8 @@ def _write(
         "parameters of the adapter": record.trainable,
     }
     losses = {name: value for name, value in last.items() if name != "step"}
-    recipe = {k: v for k, v in config["model"].items() if k not in ("recipe", "base", "revision")}
+    how = config.to_json()
+    recipe = {k: v for k, v in how["model"].items() if k not in ("recipe", "base", "revision")}
     save_tokenizer(draft, material.tokenizer, material.template)
     draft.write_lines("losses.jsonl", list(record.losses))
     facts = CardFacts(
@@ -190,10 +186,10 @@ def _write(
         revision=base.revision,
         data=data.name,
         split=data.split,
-        titles=config["titles"],
-        seed=config["seed"],
-        backend=config["backend"],
-        recipe={**recipe, **config["training"]},
+        titles=config.titles,
+        seed=config.seed,
+        backend=config.backend or "transformers",
+        recipe={**recipe, **how["training"]},
         counts=counts,
         losses=losses,
     )

@@ -6,13 +6,14 @@ Needs torch where the ranker does, and imports it there.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gloss.artifacts import Artifact, Draft, Recipe
 from gloss.config import Settings
 from gloss.errors import ConfigError
 from gloss.progress import Progress, silent
 from gloss.rankers.ranker import CHECKPOINTS, RankerSpec
+from gloss.rankers.records import TrainedConfig
 from gloss.rankers.sources import RankerSources
 
 __all__ = ["train_ranker"]
@@ -38,18 +39,17 @@ def train_ranker(
         raise ConfigError(f"{spec.name} is not trained: there is nothing to do")
     spec.require_installed()
     needs, fit = spec.training.needs(settings), spec.training.fit
-    config: dict[str, Any] = {
-        "ranker": spec.name,
-        "titles": sources.title_style,
-        "seed": seed,
-        "settings": settings.model_dump(mode="json"),
-    }
-    if "encoder" in needs:
-        config["encoder"] = sources.encoder_name
+    config = TrainedConfig(
+        ranker=spec.name,
+        titles=sources.title_style,
+        seed=seed,
+        settings=settings.model_dump(mode="json"),
+        encoder=sources.encoder_name if "encoder" in needs else None,
+    )
 
     def fill(draft: Draft) -> None:
         (draft.path / CHECKPOINTS).mkdir(exist_ok=True)
         fit(draft, sources, settings, seed=seed, progress=progress)
 
-    recipe = Recipe(spec.training.kind, config, sources.fingerprints(needs))
+    recipe = Recipe(spec.training.kind, config.to_json(), sources.fingerprints(needs))
     return recipe.make(out, fill, scratch=(CHECKPOINTS,), is_work=True)
