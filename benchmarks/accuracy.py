@@ -40,6 +40,7 @@ from gloss.fusion.rule import FusionRule
 from gloss.fusion.rules import RULES, rule_named
 from gloss.progress import Progress, silent
 from gloss.rankers.specs import RANKERS as SPECS
+from gloss.rankings.records import FusedConfig, config_of
 from gloss.report.published import published_rows
 from machine import hardware
 
@@ -242,7 +243,7 @@ def lines_of(run: RunFolder) -> list[Line]:
             Line(
                 _label(experiment.model, name),
                 experiment.data.split,
-                "yes" if _ranking(run, name).config["exclude_seen"] else "no",
+                "yes" if config_of(_ranking(run, name)).exclude_seen else "no",
                 evaluated.means(),
                 f"{len(evaluated.users):,}",
                 _parameters(run, parts),
@@ -319,7 +320,8 @@ def ablation(run: RunFolder) -> str:
     if whole is None:
         return ""
     made = open_artifact(run.ranking(whole), "ranking")
-    rule = next((rule for rule in RULES if rule.name == made.config["fusion"]), None)
+    config = config_of(made)
+    rule = rule_named(config.fusion) if isinstance(config, FusedConfig) else None
     label = f"{NAMES[whole]}, {rule.label}" if rule else NAMES[whole]
     found = {label: load_evaluation(run.evaluation(whole))[1].means()}
     for path in sorted((run.path / "ablations").glob("*-evaluation"), key=_as_told):

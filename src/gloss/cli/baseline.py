@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -19,25 +19,9 @@ from gloss.cli.options import (
     chosen_protocol,
     given,
 )
-from gloss.errors import ConfigError
-
-if TYPE_CHECKING:
-    from gloss.config import Settings
-    from gloss.evaluation.protocol import EvaluationProtocol
-    from gloss.progress import Progress
-    from gloss.rankers.ranker import RankerSpec
-    from gloss.rankers.sources import RankerSources
-    from gloss.retrieval.settings import IndexSettings
+from gloss.cli.ranker_options import is_trained, options_of, settings_of, sources_of
 
 __all__ = ["register"]
-
-_FOR_NEEDS = {
-    "items": ("index",),
-    "index": ("index", "retriever", "encoder"),
-    "title-vectors": ("index",),
-    "encoder": ("encoder",),
-}
-"""The options that say where what a ranker needs is found."""
 
 
 def _print_names(wanted: bool) -> None:
@@ -113,10 +97,10 @@ def baseline(
 
     spec = ranker_named(name)
     chosen = chosen_protocol(protocol, length=length, exclude_seen=exclude_seen)
-    settings = _settings(spec, has_index=index is not None)
+    settings = settings_of(spec, has_index=index is not None)
     typed = given(
         name,
-        _options_of(spec),
+        options_of(spec),
         index=index,
         retriever=retriever,
         encoder=encoder,
@@ -125,8 +109,8 @@ def baseline(
     )
     folder = trained or out.with_name(f"{out.name}-trained")
     with output.announce("baseline") as progress:
-        sources = _sources(spec, settings, data, chosen, typed, folder, progress)
-        if spec.training and not _is_trained(trained, seed):
+        sources = sources_of(spec, settings, data, chosen, typed, folder, progress)
+        if spec.training and not is_trained(trained, seed):
             stages.train_ranker(
                 spec, sources, folder, settings=settings, seed=seed or 0, progress=progress
             )
@@ -142,74 +126,3 @@ def baseline(
             progress=progress,
         )
     output.print_made(made, json=json)
-
-
-def _settings(spec: RankerSpec[Any], *, has_index: bool) -> Settings:
-    """The ranker's own defaults; without title vectors where there are none."""
-    settings: Settings = spec.settings()
-    if "title-vectors" in spec.all_needs(settings) and not has_index:
-        settings = spec.without_vectors or settings
-    return settings
-
-
-def _options_of(spec: RankerSpec[Any]) -> set[str]:
-    """The options that mean something to a ranker."""
-    needs = spec.all_needs(spec.settings())
-    options = {option for need in needs for option in _FOR_NEEDS[need]}
-    return options | ({"trained", "seed"} if spec.training else set())
-
-
-def _sources(
-    spec: RankerSpec[Any],
-    settings: Settings,
-    data: Path,
-    protocol: EvaluationProtocol,
-    typed: dict[str, Any],
-    trained: Path,
-    progress: Progress,
-) -> RankerSources:
-    from gloss.data.dataset import Dataset
-    from gloss.rankers.sources import RankerSources
-    from gloss.retrieval.settings import ENCODER
-
-    needs = spec.all_needs(settings)
-    index, retriever, encoder = (typed.get(key) for key in ("index", "retriever", "encoder"))
-    return RankerSources(
-        Dataset.load(data),
-        protocol.title_style,
-        index=index if needs & {"items", "index"} else None,
-        index_settings=(
-            _index_settings(protocol, index, retriever, encoder) if "index" in needs else None
-        ),
-        vectors=index,
-        encoder=(encoder if "encoder" in needs else None) or ENCODER,
-        trained={spec.name: trained},
-        progress=progress,
-    )
-
-
-def _index_settings(
-    protocol: EvaluationProtocol,
-    index: Path | None,
-    retriever: str | None,
-    encoder: str | None,
-) -> IndexSettings:
-    """How to search where no index is given."""
-    from gloss.retrieval.specs import retriever_named
-
-    if index and (retriever or encoder):
-        raise ConfigError("--index says how to search: leave out --retriever and --encoder")
-    kind = retriever or "bm25"
-    known = retriever_named(kind).settings.model_fields
-    return protocol.index_settings(kind, **given(f"--retriever {kind}", known, encoder=encoder))
-
-
-def _is_trained(folder: Path | None, seed: int | None) -> bool:
-    """Whether a folder was named that holds what was trained before, and is used as it is."""
-    from gloss.artifacts import MANIFEST
-
-    if folder is None or not (folder / MANIFEST).is_file():
-        return False
-    if seed is not None:
-        raise ConfigError(f"{folder} is trained already: leave out --seed, or name a new folder")
-    return True

@@ -1,12 +1,17 @@
-"""`gloss encoder train`: a sentence encoder that has seen what is bought after what."""
+"""`gloss encoder train`: a sentence encoder that has seen what is bought after what.
+
+The options are settings of the dual encoder, with their descriptions, bounds and defaults.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from gloss.cli.options import Data, Json, Out, ProtocolName
+from gloss.cli.options import Data, Json, Out, ProtocolName, setting
+from gloss.rankers.dual_encoder.settings import DualEncoderSettings
+from gloss.retrieval.settings import ENCODER
 
 __all__ = ["register"]
 
@@ -23,30 +28,22 @@ def _encoders() -> None:
     pass
 
 
+def _setting(name: str, *flags: str) -> Any:
+    """The option of a setting of the dual encoder; not typed, it is the usual."""
+    default = DualEncoderSettings.model_fields[name].default
+    return setting(DualEncoderSettings, name, *flags, default=default)
+
+
 def train(
     data: Data,
     out: Out,
     encoder: Annotated[
         str, typer.Option("--encoder", help="The encoder to start from, by name or folder.")
-    ] = "all-MiniLM-L6-v2",
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Passes over all histories (5).")
-    ] = None,
-    users: Annotated[
-        int | None, typer.Option("--users", min=1, help="Histories in a step (256).")
-    ] = None,
-    candidates: Annotated[
-        int | None,
-        typer.Option(
-            "--candidates",
-            min=2,
-            help="Titles in the softmax of a step (20,000); some hundreds without a GPU.",
-        ),
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option("--learning-rate", min=1e-9, help="The highest learning rate (0.001)."),
-    ] = None,
+    ] = ENCODER,
+    epochs: Annotated[int | None, _setting("epochs")] = None,
+    users: Annotated[int | None, _setting("batch_users", "--users")] = None,
+    candidates: Annotated[int | None, _setting("candidates")] = None,
+    learning_rate: Annotated[float | None, _setting("learning_rate")] = None,
     protocol: ProtocolName = "fair",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the training.")] = 0,
     json: Json = False,

@@ -11,11 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
-from pydantic import Field
-
 from gloss.arrays import Array, Bools
 from gloss.artifacts import Artifact, Draft
-from gloss.config import HistoryLength, Settings
+from gloss.config import Settings
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History
 from gloss.errors import ConfigError, nothing_to_install
@@ -35,7 +33,6 @@ __all__ = [
     "RankerParts",
     "RankerSpec",
     "RankerTraining",
-    "RecentPurchases",
 ]
 
 S = TypeVar("S", bound=Settings)
@@ -122,21 +119,6 @@ class RankerParts(Protocol):
 
 class NoSettings(Settings):
     """For rankers with nothing to set."""
-
-
-class RecentPurchases(Settings):
-    """A user as the last purchases of the history, later ones counting more."""
-
-    recent: HistoryLength = Field(
-        10, description="Purchases of a history that count: the last ones."
-    )
-    decay: float = Field(
-        0.5,
-        gt=0,
-        le=1,
-        description="The weight of a purchase relative to the one after it: the last purchase has "
-        "weight 1, the one before it `decay`, then `decay`^2, …",
-    )
 
 
 def needs_nothing(settings: Settings) -> frozenset[Need]:

@@ -15,7 +15,8 @@ import polars as pl
 from gloss.arrays import Array, top_rows
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History
-from gloss.rankers.ranker import RankRequest, RecentPurchases
+from gloss.rankers.ranker import RankRequest
+from gloss.rankers.settings import RecentPurchases
 from gloss.rankings.table import RankingTable
 
 __all__ = [

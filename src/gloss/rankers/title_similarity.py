@@ -19,7 +19,7 @@ import numpy as np
 from gloss.arrays import Array
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History
-from gloss.rankers.ranker import Need, RankerParts, RankerSpec, RankRequest, RecentPurchases
+from gloss.rankers.ranker import Need, RankerParts, RankerSpec, RankRequest
 from gloss.rankers.scoring import (
     ScoredHistory,
     dot_products,
@@ -27,6 +27,7 @@ from gloss.rankers.scoring import (
     recency_weights,
     rows_of,
 )
+from gloss.rankers.settings import RecentPurchases
 from gloss.rankings.table import RankingTable
 
 __all__ = ["SPEC", "TitleSimilarity", "TitleSimilaritySettings"]

@@ -24,7 +24,7 @@ from gloss.arrays import Array, slices_of
 from gloss.config import HistoryLength
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History
-from gloss.rankers.ranker import RankerParts, RankerSpec, RankRequest, RecentPurchases
+from gloss.rankers.ranker import RankerParts, RankerSpec, RankRequest
 from gloss.rankers.scoring import (
     Contributions,
     cached_by_row,
@@ -32,6 +32,7 @@ from gloss.rankers.scoring import (
     recency_weights,
     rows_of,
 )
+from gloss.rankers.settings import RecentPurchases
 from gloss.rankings.table import RankingTable
 
 __all__ = [

@@ -19,8 +19,9 @@ import numpy as np
 
 from gloss.arrays import Array
 from gloss.data.catalogue import Catalogue, ItemId
-from gloss.rankers.ranker import RankerParts, RankerSpec, RankRequest, RecentPurchases
+from gloss.rankers.ranker import RankerParts, RankerSpec, RankRequest
 from gloss.rankers.scoring import Contributions, cached_by_row, rank_by_recent, recency_weights
+from gloss.rankers.settings import RecentPurchases
 from gloss.rankings.table import RankingTable
 
 __all__ = ["SPEC", "TitleWords", "WordOverlap", "WordOverlapSettings"]

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from gloss.config import Epochs, LearningRate, Share, Users
-from gloss.rankers.ranker import RecentPurchases
+from gloss.rankers.settings import RecentPurchases
 
 __all__ = ["DualEncoderSettings"]
 
