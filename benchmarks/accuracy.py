@@ -40,7 +40,7 @@ from gloss.fusion.rule import FusionRule
 from gloss.fusion.rules import RULES, rule_named
 from gloss.progress import Progress, silent
 from gloss.rankers.specs import RANKERS as SPECS
-from gloss.rankings.records import FusedConfig, config_of
+from gloss.rankings.records import FusedRankingConfig, config_of
 from gloss.report.published import published_rows
 from machine import hardware
 
@@ -321,7 +321,7 @@ def ablation(run: RunFolder) -> str:
         return ""
     made = open_artifact(run.ranking(whole), "ranking")
     config = config_of(made)
-    rule = rule_named(config.fusion) if isinstance(config, FusedConfig) else None
+    rule = rule_named(config.fusion) if isinstance(config, FusedRankingConfig) else None
     label = f"{NAMES[whole]}, {rule.label}" if rule else NAMES[whole]
     found = {label: load_evaluation(run.evaluation(whole))[1].means()}
     for path in sorted((run.path / "ablations").glob("*-evaluation"), key=_as_told):

@@ -109,7 +109,7 @@ def test_a_damaged_file_is_named(tmp_path, damage, said):
     damage(file)
     with pytest.raises(ArtifactError, match=rf"{file} is {said}"):
         open_artifact(tmp_path / "model", "model")
-    assert not Recipe("model", CONFIG, INPUTS).standing_at(tmp_path / "model")
+    assert not Recipe("model", CONFIG, INPUTS).find_current(tmp_path / "model")
 
 
 def test_another_kind_is_an_error_that_names_both(tmp_path):
@@ -143,7 +143,7 @@ def test_a_manifest_that_says_nothing_is_damaged(tmp_path, content):
     manifest.write_bytes(content.encode("latin-1"))
     with pytest.raises(ArtifactError, match=rf"{manifest} is damaged"):
         open_artifact(tmp_path / "model", "model")
-    assert not Recipe("model", CONFIG, INPUTS).standing_at(tmp_path / "model")
+    assert not Recipe("model", CONFIG, INPUTS).find_current(tmp_path / "model")
 
 
 def test_no_bit_of_a_manifest_can_flip_and_raise_anything_but_our_error(tmp_path):
@@ -170,7 +170,7 @@ def test_current_means_the_same_kind_settings_and_inputs(tmp_path):
     make(tmp_path / "model")
 
     def current(kind="model", config=CONFIG, inputs=INPUTS) -> bool:
-        return Recipe(kind, config, inputs).standing_at(tmp_path / "model") is not None
+        return Recipe(kind, config, inputs).find_current(tmp_path / "model") is not None
 
     assert current()
     assert not current(kind="index")

@@ -97,7 +97,7 @@ def test_what_is_looked_for_before_the_work_leaves_a_draft_of_other_work(tmp_pat
 
     with pytest.raises(KeyboardInterrupt):
         RECIPE.make(tmp_path / "thing", cut)
-    assert Recipe("thing", {"n": 2}, {}).find(tmp_path / "thing") is None
+    assert Recipe("thing", {"n": 2}, {}).reuse(tmp_path / "thing") is None
     assert (tmp_path / ".thing.partial" / "one.json").is_file()
 
 

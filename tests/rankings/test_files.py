@@ -5,7 +5,7 @@ from gloss.artifacts import Recipe
 from gloss.errors import ArtifactError
 from gloss.rankings.files import KIND, load_rankings, write_rankings
 from gloss.rankings.ranking import RankedItem, Ranking
-from gloss.rankings.records import FusedConfig, TitlesConfig, config_of
+from gloss.rankings.records import FusedRankingConfig, TitleRankingConfig, config_of
 
 RANKINGS = (
     Ranking("u", (RankedItem("b1", 0.25, "Red kite"), RankedItem("b2", -3.5, because="b9"))),
@@ -13,7 +13,7 @@ RANKINGS = (
 )
 
 
-CONFIG = TitlesConfig(
+CONFIG = TitleRankingConfig(
     split="test",
     length=2,
     exclude_seen=True,
@@ -80,7 +80,7 @@ def test_what_is_missing_is_named_too(tmp_path):
 
 
 def test_each_way_to_a_ranking_is_told_from_the_others(tmp_path):
-    fused = FusedConfig(
+    fused = FusedRankingConfig(
         split="test",
         length=2,
         exclude_seen=True,

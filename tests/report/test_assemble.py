@@ -27,7 +27,7 @@ def saved(tmp_path, run, dataset):
     def save(name: str, hits: int, *, protocol: str = "fair", **config):
         values = {"recall@5": (np.arange(len(users)) < hits).astype(float)}
         path = tmp_path / name
-        chosen = {"protocol": protocol, **config}
+        chosen = {"protocol": protocol, "index": None, **config}
         made = EvaluationConfig.of(load_evaluation(run.evaluation(OURS))[0])
         made = made.model_copy(update=chosen)
         recipe = Recipe(evaluations.KIND, made.to_json(), {"dataset": dataset.fingerprint})

@@ -20,7 +20,7 @@ from gloss.report.names import baseline_name, retriever_name
     ],
 )
 def test_a_retriever_is_called_by_what_it_searches_with(index, name):
-    assert retriever_name({"index": index}) == name
+    assert retriever_name(index) == name
 
 
 def test_every_ranker_is_called_as_its_spec_says():

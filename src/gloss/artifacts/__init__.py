@@ -21,7 +21,7 @@ from gloss.artifacts.reading import (
     open_artifact,
     read_artifact,
 )
-from gloss.artifacts.records import ArtifactConfig, ArtifactSummary, typed
+from gloss.artifacts.records import ArtifactConfig, ArtifactSummary, read_recorded
 
 __all__ = [
     "MANIFEST",
@@ -37,8 +37,8 @@ __all__ = [
     "locked",
     "open_artifact",
     "read_artifact",
+    "read_recorded",
     "require_deliverable",
     "set_aside",
-    "typed",
     "write_atomic",
 ]

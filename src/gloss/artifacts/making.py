@@ -87,7 +87,7 @@ class Recipe:
             fill(draft)
         return open_artifact(out, self.kind)
 
-    def find(self, out: Path) -> Artifact | None:
+    def reuse(self, out: Path) -> Artifact | None:
         """What `make` would return at once; None if the artefact has to be made.
 
         For work that needs much before its draft is begun: a draft of another recipe goes when the
@@ -96,7 +96,7 @@ class Recipe:
         """
         return self._look(out)[0]
 
-    def standing_at(self, path: Path) -> Artifact | None:
+    def find_current(self, path: Path) -> Artifact | None:
         """The whole artefact at `path` if it is by this recipe; None otherwise. Changes nothing.
 
         Raises BeingReplacedError while somebody else replaces it.

@@ -15,16 +15,16 @@ from gloss.artifacts.manifest import Json
 from gloss.artifacts.reading import Artifact
 from gloss.errors import ArtifactError
 
-__all__ = ["ArtifactConfig", "ArtifactSummary", "typed"]
+__all__ = ["ArtifactConfig", "ArtifactSummary", "read_recorded"]
 
 M = TypeVar("M", bound=BaseModel)
 
 
 class ArtifactConfig(BaseModel):
-    """How artefacts of one kind are made. A manifest that says less or more was not read by us.
+    """How artefacts of one kind are made. Unknown, missing and wrongly typed keys are errors.
 
     >>> class KiteConfig(ArtifactConfig):
-    ...     left_out = frozenset({"tail"})
+    ...     omitted_if_none = frozenset({"tail"})
     ...     colours: tuple[str, ...]
     ...     tail: int | None = None
     >>> KiteConfig(colours=("red",)).to_json()
@@ -33,19 +33,19 @@ class ArtifactConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    left_out: ClassVar[frozenset[str]] = frozenset()
+    omitted_if_none: ClassVar[frozenset[str]] = frozenset()
     """Keys that a manifest does not have where they are None."""
 
     def to_json(self) -> Json:
         """As a manifest has it."""
-        found = self.model_dump(mode="json").items()
-        return {key: each for key, each in found if each is not None or key not in self.left_out}
+        config = self.model_dump(mode="json")
+        omitted = {key for key in self.omitted_if_none if config[key] is None}
+        return {key: value for key, value in config.items() if key not in omitted}
 
     @classmethod
     def of(cls, artifact: Artifact) -> Self:
-        """Read it back. Raises ArtifactError, in one line, for what is not as this version writes
-        it."""
-        return typed(cls, artifact.config, of=artifact)
+        """Read it back; ArtifactError, in one line, if it is not as this version writes it."""
+        return read_recorded(cls, artifact.config, of=artifact)
 
 
 class ArtifactSummary(BaseModel):
@@ -59,14 +59,15 @@ class ArtifactSummary(BaseModel):
 
     @classmethod
     def of(cls, artifact: Artifact) -> Self:
-        """Read it back. Raises ArtifactError, in one line, for what is missing or of another
-        type."""
-        return typed(cls, artifact.summary, of=artifact)
+        """Read it back; ArtifactError, in one line, if a key is missing or of another type."""
+        return read_recorded(cls, artifact.summary, of=artifact)
 
 
-def typed(model: type[M], values: Mapping[str, Any], *, of: Artifact) -> M:
-    """Values out of a manifest as a model; ArtifactError, naming artefact and keys, if they are not
-    ones."""
+def read_recorded(model: type[M], values: Mapping[str, Any], *, of: Artifact) -> M:
+    """Values of a manifest as an instance of a model.
+
+    Raises ArtifactError that names the artefact and every key that does not fit.
+    """
     try:
         return model.model_validate_json(json.dumps(values), strict=True)
     except ValidationError as error:

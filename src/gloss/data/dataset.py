@@ -53,7 +53,7 @@ class DatasetConfig(ArtifactConfig):
     which nobody reads back."""
 
     model_config = ConfigDict(extra="allow")
-    left_out = frozenset({"name", "source"})
+    omitted_if_none = frozenset({"name", "source"})
 
     name: str | None = None
     source: str | None = None

@@ -42,7 +42,7 @@ class GenerationsConfig(Decoding, ArtifactConfig):
     loading: how the model was loaded, where that was not as it is.
     """
 
-    left_out = frozenset({"loading"})
+    omitted_if_none = frozenset({"loading"})
 
     split: SplitName
     titles: TitleStyle

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gloss.artifacts import MANIFEST, Artifact, open_artifact
+from gloss.artifacts import MANIFEST, Artifact, open_artifact, read_recorded
 from gloss.config import Settings
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError
@@ -29,6 +29,12 @@ from gloss.rankers.ranker import NoSettings, RankerSpec
 from gloss.rankers.sources import RankerSources
 from gloss.rankers.specs import ranker_named
 from gloss.rankings import files as rankings
+from gloss.rankings.records import (
+    FusedRankingConfig,
+    RankerRankingConfig,
+    TitleRankingConfig,
+    config_of,
+)
 from gloss.recommender.bundle import (
     KIND,
     BundleSettings,
@@ -136,33 +142,33 @@ def _ranking_of(folder: RunFolder, experiment: Experiment, model: bool | None) -
 
 def _served(folder: RunFolder, ranking: Artifact) -> _Served:
     """What a ranking was made by."""
-    exclude_seen, length = ranking.config["exclude_seen"], ranking.config["length"]
-    if "rankers" not in ranking.config:
+    made = config_of(ranking)
+    if not isinstance(made, FusedRankingConfig):
         model = _model_part(folder, ranking)
-        return _Served(model, (), None, None, exclude_seen, length)
+        return _Served(model, (), None, None, made.exclude_seen, made.length)
     model_part, parts = None, []
-    for number, name in enumerate(ranking.config["rankers"], 1):
+    for number, name in enumerate(made.rankers, 1):
         part = open_artifact(folder.ranker("test", name), rankings.KIND)
         ranking.require_input(f"ranking {number}", part.fingerprint, f"the ranking {part.path}")
         if name == OURS:
             model_part = _model_part(folder, part)
         else:
-            spec = ranker_named(part.config["ranker"])
-            settings = spec.settings(**part.config["settings"])
-            parts.append(_Part(spec, settings, part.config["length"], part))
-    rule = ranking.config["fusion"]
+            ranked = RankerRankingConfig.of(part)
+            spec = ranker_named(ranked.ranker)
+            settings = read_recorded(spec.settings, ranked.settings, of=part)
+            parts.append(_Part(spec, settings, ranked.length, part))
     with ranking.reading(), ranking.folder() as files:
-        fusion = rule_named(rule).load(files)
-    return _Served(model_part, tuple(parts), rule, fusion, exclude_seen, length)
+        fusion = rule_named(made.fusion).load(files)
+    return _Served(model_part, tuple(parts), made.fusion, fusion, made.exclude_seen, made.length)
 
 
 def _model_part(folder: RunFolder, ranking: Artifact) -> ModelPart:
-    config = ranking.config
+    made = TitleRankingConfig.of(ranking)
     return ModelPart(
         decoding=load_experiment(folder.config).decoding,
-        fusion=config["fusion"],
-        per_query=config["per_query"],
-        length=config["length"],
+        fusion=made.fusion,
+        per_query=made.per_query,
+        length=made.length,
     )
 
 

@@ -19,7 +19,7 @@ KIND = "model"
 class ModelConfig(ArtifactConfig):
     """How a model was trained. backend: who trained an adapter; None for one from zero."""
 
-    left_out = frozenset({"backend"})
+    omitted_if_none = frozenset({"backend"})
 
     titles: TitleStyle
     seed: Seed

@@ -14,7 +14,7 @@ __all__ = ["TrainedConfig"]
 class TrainedConfig(ArtifactConfig):
     """How a ranker was trained. settings: as its spec has them; encoder: that it began with."""
 
-    left_out = frozenset({"encoder"})
+    omitted_if_none = frozenset({"encoder"})
 
     ranker: str
     titles: TitleStyle

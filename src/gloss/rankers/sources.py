@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from gloss.arrays import Array
-from gloss.artifacts import Artifact, open_artifact, typed
+from gloss.artifacts import Artifact, open_artifact, read_recorded
 from gloss.config import Settings
 from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset
@@ -196,4 +196,4 @@ class RankerSources:
 
 
 def _trained_settings(spec: RankerSpec[S], trained: Artifact) -> S:
-    return typed(spec.settings, TrainedConfig.of(trained).settings, of=trained)
+    return read_recorded(spec.settings, TrainedConfig.of(trained).settings, of=trained)

@@ -35,16 +35,16 @@ def write_rankings(
     rankings: Sequence[Ranking],
     *,
     summary: Mapping[str, Any] = MappingProxyType({}),
-    beside: Mapping[str, str] = MappingProxyType({}),
+    extra_files: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Fill the draft of a ranking; users with an empty list are kept.
 
-    The summary holds "users" and "users without a list" besides what is passed in. beside: further
+    The summary holds "users" and "users without a list" besides what is passed in. extra_files:
     text files of the artefact, name -> content.
     """
     table = RankingTable.of(rankings)
     _one_row_a_user(table).write_parquet(draft.path / _FILE)
-    for name, text in beside.items():
+    for name, text in extra_files.items():
         write_atomic(draft.path / name, text.encode())
     empty = int((table.lengths == 0).sum())
     draft.summary.update({"users": len(table), "users without a list": empty, **summary})

@@ -1,8 +1,8 @@
 """How rankings are made, by what made them, as their manifests say it.
 
-TitlesConfig    from titles that a language model wrote
-RankerConfig    by a ranker that needs none
-FusedConfig     out of several rankings
+TitleRankingConfig    from titles that a language model wrote
+RankerRankingConfig    by a ranker that needs none
+FusedRankingConfig     out of several rankings
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from gloss.config import TitleFusion
 
 __all__ = [
     "OURS",
-    "FusedConfig",
+    "FusedRankingConfig",
     "GroundingSummary",
-    "RankerConfig",
+    "RankerRankingConfig",
     "RankingConfig",
-    "TitlesConfig",
+    "TitleRankingConfig",
     "config_of",
 ]
 
@@ -36,7 +36,7 @@ class RankingConfig(ArtifactConfig):
     that was searched.
     """
 
-    left_out = frozenset({"ranker", "rankers", "index"})
+    omitted_if_none = frozenset({"ranker", "rankers", "index"})
 
     split: SplitName
     length: int
@@ -51,7 +51,7 @@ class RankingConfig(ArtifactConfig):
         return self.ranker or OURS
 
 
-class TitlesConfig(RankingConfig):
+class TitleRankingConfig(RankingConfig):
     """A ranking of the items that generated titles mean. fusion: of one user's titles."""
 
     per_query: int
@@ -59,7 +59,7 @@ class TitlesConfig(RankingConfig):
     index: dict[str, Any]
 
 
-class RankerConfig(RankingConfig):
+class RankerRankingConfig(RankingConfig):
     """A ranking by a ranker that needs no language model; settings: as its spec has them."""
 
     ranker: str
@@ -68,7 +68,7 @@ class RankerConfig(RankingConfig):
     settings: dict[str, Any]
 
 
-class FusedConfig(RankingConfig):
+class FusedRankingConfig(RankingConfig):
     """A ranking out of several. fusion: the rule; features: what it saw of each item."""
 
     fusion: str
@@ -86,5 +86,5 @@ class GroundingSummary(ArtifactSummary):
 def config_of(ranking: Artifact) -> RankingConfig:
     """How a ranking was made; ArtifactError if it does not say it as this version does."""
     if "ranker" in ranking.config:
-        return RankerConfig.of(ranking)
-    return (FusedConfig if "rankers" in ranking.config else TitlesConfig).of(ranking)
+        return RankerRankingConfig.of(ranking)
+    return (FusedRankingConfig if "rankers" in ranking.config else TitleRankingConfig).of(ranking)

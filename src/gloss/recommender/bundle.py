@@ -26,7 +26,7 @@ import polars as pl
 from pydantic import Field, ValidationError
 
 from gloss.arrays import Array, Ints
-from gloss.artifacts import MANIFEST, Artifact, Draft, creating, open_artifact, write_atomic
+from gloss.artifacts import MANIFEST, Artifact, Draft, Recipe, open_artifact, write_atomic
 from gloss.choices import TitleStyle
 from gloss.config import Decoding, ListLength, Settings, TitleFusion
 from gloss.data.catalogue import Catalogue, Item
@@ -114,7 +114,7 @@ def write_bundle(
 ) -> None:
     """Write a bundle as the artefact `out`. inputs: fingerprints of what it was made from."""
     config = settings.model_dump(mode="json")
-    with creating(out, kind=KIND, config=config, inputs=inputs) as draft:
+    with Recipe(KIND, config, inputs).draft(out) as draft:
         _write_catalogue(draft, contents.catalogue)
         _save_array(draft.path / _TIMES_BOUGHT, contents.times_bought)
         if contents.title_vectors is not None:

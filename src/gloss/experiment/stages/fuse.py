@@ -12,7 +12,7 @@ from gloss.data.histories import Example, History, times_bought
 from gloss.errors import ConfigError, InputError
 from gloss.fusion.rule import FusionRequest, FusionRule
 from gloss.rankings import files as rankings
-from gloss.rankings.records import FusedConfig, config_of
+from gloss.rankings.records import FusedRankingConfig, config_of
 
 __all__ = ["fuse"]
 
@@ -39,7 +39,7 @@ def fuse(
     fitted = [_ranking_of(fitted_on, path) for path in validation]
     _require_pairs(tested, fitted, rule)
     made = [config_of(each) for each in tested]
-    config = FusedConfig(
+    config = FusedRankingConfig(
         fusion=rule.name,
         rankers=tuple(each.made_by for each in made),
         features=rule.features,
@@ -55,7 +55,7 @@ def fuse(
             draft,
             joined.fuse(request, length=length),
             summary=joined.summary(config.rankers),
-            beside=joined.files(),
+            extra_files=joined.files(),
         )
 
     inputs = _inputs(data, fitted_on, tested, fitted)

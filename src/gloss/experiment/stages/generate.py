@@ -55,7 +55,7 @@ def generate(
     inputs = {"dataset": data.fingerprint, **_weights_of(model, ours, loading)}
 
     recipe = Recipe(generated.KIND, config.to_json(), inputs)
-    if found := recipe.find(out):
+    if found := recipe.reuse(out):
         return found
     generator, prompts = _generator_for(data, model, settings, titles, split, limit_users, loading)
 

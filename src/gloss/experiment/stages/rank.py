@@ -10,7 +10,7 @@ from gloss.data import generations as generated
 from gloss.data.generations import read_generations
 from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.rankings import files as rankings
-from gloss.rankings.records import GroundingSummary, TitlesConfig
+from gloss.rankings.records import GroundingSummary, TitleRankingConfig
 from gloss.retrieval.grounding import fuse_all, ground, ungrounded
 from gloss.retrieval.index import load_index
 
@@ -25,7 +25,7 @@ def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProto
     found = load_index(index)
     source, split = _generations_source(generations, found.artifact)
     rule = protocol.fusion_of(found.settings.retriever)
-    config = TitlesConfig(
+    config = TitleRankingConfig(
         split=split,
         per_query=protocol.per_query,
         fusion=rule,

@@ -16,7 +16,7 @@ from gloss.progress import Progress, silent
 from gloss.rankers.ranker import RankerSpec, RankRequest
 from gloss.rankers.sources import RankerSources
 from gloss.rankings import files as rankings
-from gloss.rankings.records import RankerConfig
+from gloss.rankings.records import RankerRankingConfig
 
 __all__ = ["run_ranker"]
 
@@ -41,7 +41,7 @@ def run_ranker(
     """
     settings = sources.settings_of(spec, settings)
     searches = "index" in spec.needs(settings)
-    config = RankerConfig(
+    config = RankerRankingConfig(
         ranker=spec.name,
         split=split,
         titles=sources.title_style,

@@ -93,7 +93,7 @@ def train_adapter(
     if is_main_process():
         recipe.finish(out)
     wait_for_everyone()  # so that all see the same, and all train or none
-    if found := recipe.find(out) if is_main_process() else recipe.standing_at(out):
+    if found := recipe.reuse(out) if is_main_process() else recipe.find_current(out):
         return found
     material = _material(data, base, training, titles)
     if not is_main_process():
