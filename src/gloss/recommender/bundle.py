@@ -292,6 +292,6 @@ def _copy_artifact(artifact: Artifact, out: Path) -> None:
 
 
 def _copy_folder(folder: Path, out: Path) -> None:
-    from gloss.language.loading import KIND as MODEL_KIND
+    from gloss.language.records import KIND as MODEL_KIND
 
     _copy_artifact(open_artifact(folder, MODEL_KIND), out)
