@@ -153,7 +153,7 @@ def _row(label: str, artifact: Artifact) -> Row:
         intervals=everyone.intervals,
         users=everyone.users,
         kind="ours" if _has_language_model(artifact.config) else "baseline",
-        note=_on_seen(artifact.config),
+        note=", ".join(filter(None, (_on_seen(artifact.config), _on_users(artifact.summary)))),
         retriever=retriever_name(artifact.config),
         beyond=_beyond(document.get("beyond", {})),
     )
@@ -165,6 +165,12 @@ def _on_seen(config: Mapping[str, Any]) -> str:
     if excluded is None or excluded == PROTOCOLS[config["protocol"]].exclude_seen:
         return ""
     return "items bought already removed" if excluded else "items bought already kept"
+
+
+def _on_users(summary: Mapping[str, Any]) -> str:
+    """What to say where only some of the split's users were measured."""
+    asked, measured = summary.get("users of the split"), summary["users"]
+    return "" if asked in (None, measured) else f"{measured:,} of {asked:,} users"
 
 
 def _has_language_model(config: Mapping[str, Any]) -> bool:
@@ -203,6 +209,8 @@ def _segments(opened: _Opened) -> SegmentTable:
 def _histories(opened: _Opened, examples: Sequence[Example], metric: str) -> SegmentTable:
     """A metric, and NDCG beside Recall, by the length of the history."""
     whole = opened.evaluation
+    users = frozenset(whole.users)
+    asked = [example for example in examples if example.user in users]
     wanted = {metric, metric.replace("recall", "ndcg")}
     few = {name: values for name, values in whole.values.items() if name in wanted}
     alone = Evaluation(whole.protocol, whole.users, few)
@@ -210,7 +218,7 @@ def _histories(opened: _Opened, examples: Sequence[Example], metric: str) -> Seg
         opened.row.label,
         {
             name: _segment(figures(alone.restrict(tuple(compress(whole.users, mask)))))
-            for name, mask in history_lengths_of(examples[: len(whole.users)]).items()
+            for name, mask in history_lengths_of(asked).items()
         },
     )
 

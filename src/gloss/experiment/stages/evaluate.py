@@ -12,6 +12,7 @@ from gloss.data import generations as generated
 from gloss.data.dataset import Dataset
 from gloss.data.generations import read_generations
 from gloss.data.histories import Example
+from gloss.data.questions import QUESTIONS, questions_in, require_split
 from gloss.data.titles import TitleStyle
 from gloss.evaluation import evaluate as evaluations
 from gloss.evaluation.beams import beam_figures
@@ -43,6 +44,7 @@ def evaluate(
     data = Dataset.load(dataset)
     made, lists = rankings.load_rankings(ranking)
     made.require_input("dataset", data.fingerprint, f"the data set {dataset}")
+    _require_questions(made, data)
     require_measurable(protocol.cutoffs, length=made.config["length"])
     bounds = bounds or default_bounds(data.name)
     counted = max(protocol.length, *protocol.cutoffs)
@@ -63,7 +65,8 @@ def evaluate(
         made.require_input("generations", inputs["generations"], str(generations))
 
     def make() -> None:
-        examples = data.examples(made.config["split"])
+        everybody = data.examples(made.config["split"])
+        examples = evaluations.examples_of(lists, everybody)
         cut = lists.first(counted)
         beyond = {"lists": _lists(cut, data, protocol)}
         if generations:
@@ -72,14 +75,22 @@ def evaluate(
         save_evaluation(
             out,
             result,
-            segments=segments_of(examples[: len(result.users)], bounds),
+            segments=segments_of(examples, bounds),
             config=config,
             inputs=inputs,
-            summary={},
+            summary={"users of the split": len(everybody)},
             beyond=beyond,
         )
 
     return made_once(out, evaluations.KIND, config, inputs, make)
+
+
+def _require_questions(ranking: Artifact, data: Dataset) -> None:
+    """Raise InputError if the ranking is of a research file, and that is of another split."""
+    if QUESTIONS in ranking.files:
+        with ranking.reading():
+            asked = questions_in(ranking.file(QUESTIONS).read_text("utf-8"))
+        require_split(asked, data, ranking.config["split"], what=f"the file behind {ranking.path}")
 
 
 def _lists(lists: RankingTable, data: Dataset, protocol: EvaluationProtocol) -> dict[str, float]:

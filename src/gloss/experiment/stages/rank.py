@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gloss.artifacts import Artifact, fingerprint_of_file, open_artifact
 from gloss.data import generations as generated
-from gloss.data.generations import read_generations
+from gloss.data.dataset import Dataset, SplitName
+from gloss.data.generations import Generation, read_generations, read_research_file
+from gloss.data.questions import QUESTIONS, question_lines, require_split
+from gloss.errors import ConfigError
 from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.experiment.stages.making import made_once
 from gloss.rankings import files as rankings
@@ -16,13 +20,25 @@ from gloss.retrieval.index import load_index
 __all__ = ["rank"]
 
 
-def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProtocol) -> Artifact:
+def rank(
+    generations: Path,
+    index: Path,
+    out: Path,
+    *,
+    protocol: EvaluationProtocol,
+    split: SplitName | None = None,
+    dataset: Path | None = None,
+) -> Artifact:
     """Find the items that generated titles mean: the ranking at `out`.
 
-    `generations` is our artefact or the research repository's JSON.
+    `generations` is our artefact, which knows its split, or the research repository's JSON, which
+    is of the test split unless another is said. dataset: what the JSON is held against at once;
+    without it, when the ranking is evaluated.
     """
     found = load_index(index)
-    source, split = _generations_source(generations, found.artifact)
+    source, split = _generations_source(generations, found.artifact, split)
+    if dataset:
+        _require_questions(generations, dataset, found.artifact, split)
     rule = protocol.fusion_of(found.settings.retriever)
     config = {
         "split": split,
@@ -50,17 +66,42 @@ def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProto
         )
         queries = sum(len(each.queries) for each in written)
         summary = {"queries": queries, "queries that found nothing": ungrounded(written, hits)}
-        rankings.save_rankings(out, lists, config=config, inputs=inputs, summary=summary)
+        rankings.save_rankings(
+            out,
+            lists,
+            config=config,
+            inputs=inputs,
+            summary=summary,
+            beside=_questions(generations, written),
+        )
 
     return made_once(out, rankings.KIND, config, inputs, make)
 
 
-def _generations_source(path: Path, index: Artifact) -> tuple[str, str]:
+def _generations_source(
+    path: Path, index: Artifact, split: SplitName | None
+) -> tuple[str, SplitName]:
     """The fingerprint of generations and the split they are for; they must fit the index."""
     if Path(path).is_file():
-        return fingerprint_of_file(path), "test"
+        return fingerprint_of_file(path), split or "test"
     artifact = open_artifact(path, generated.KIND)
     artifact.require_input(
         "dataset", index.inputs["dataset"], f"the index {index.path}, whose data set is another"
     )
-    return artifact.fingerprint, artifact.config["split"]
+    own: SplitName = artifact.config["split"]
+    if split not in (None, own):
+        raise ConfigError(f"{path} was generated for the {own} split: leave out --split {split}")
+    return artifact.fingerprint, own
+
+
+def _require_questions(path: Path, dataset: Path, index: Artifact, split: SplitName) -> None:
+    """Raise unless index and research file are of the data set, and the file of the split."""
+    data = Dataset.load(dataset)
+    index.require_input("dataset", data.fingerprint, f"the data set {dataset}")
+    if Path(path).is_file():
+        require_split(read_research_file(path), data, split, what=str(path))
+
+
+def _questions(path: Path, generations: Sequence[Generation]) -> dict[str, str]:
+    """What a research file says about its users, to be kept in the ranking."""
+    return {QUESTIONS: question_lines(generations)} if Path(path).is_file() else {}
