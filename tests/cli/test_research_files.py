@@ -13,6 +13,7 @@ from gloss.data.generations import Query, read_research_file
 from gloss.errors import InputError
 from gloss.evaluation.protocol import PAPER
 from gloss.experiment import stages
+from gloss.experiment.stages.report import report_on
 from preparing import csv_items, csv_log, prepared, purchases, write
 
 USERS = 40
@@ -106,6 +107,21 @@ def test_some_of_the_users_are_measured_and_it_is_said(done, data, index):
     said = done(*evaluate(data))
     assert "measured on 3 of the split's 40 users" in said.err
     assert recall(done(*evaluate(data, "--json"))) == 1.0
+
+
+def test_purchases_that_the_file_does_not_know_are_not_said_to_be_removed(done, data, index):
+    unknowing = oracle(data, "test", seen_asins=[], generated_sequences=["Title: Red kite"])
+    for name, entries in (("knowing", oracle(data, "test")), ("unknowing", unknowing)):
+        done(*rank(saved(entries), index, "--exclude-seen", "-o", name))
+        done("evaluate", "-r", name, "-d", data.path, "--protocol", "paper", "-o", f"{name}-e")
+    config = {
+        name: json.loads(Path(f"{name}-e/manifest.json").read_bytes())["config"]
+        for name in ("knowing", "unknowing")
+    }
+    assert config["knowing"]["exclude_seen"] is True
+    assert config["unknowing"]["exclude_seen"] is False
+    (report,) = report_on([Path("knowing-e"), Path("unknowing-e")], [data.path])
+    assert [row.note for row in report.rows] == ["items bought already removed", ""]
 
 
 def test_a_split_may_be_said_of_our_generations_only_if_it_is_theirs(gloss, done, run):

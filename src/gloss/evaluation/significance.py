@@ -81,7 +81,7 @@ def compare_folders(
 ) -> tuple[Comparison, ...]:
     """The same for two folders that `gloss evaluate` made, metric by metric.
 
-    Raises InputError also where the folders are of different data sets or splits.
+    Raises InputError also where the folders are of different data sets, splits or protocols.
     """
     made, mine = load_evaluation(first)
     other, theirs = load_evaluation(second)
@@ -128,8 +128,9 @@ def _in_order_of(first: Evaluation, second: Evaluation) -> Evaluation:
     odd = set(first.users) ^ set(second.users)
     if odd:
         raise InputError(
-            f"not the same users were evaluated: {len(odd):,} are in one of the two only "
-            f"({min(odd)}, say)"
+            f"not the same users were evaluated: {len(first.users):,} in A, {len(second.users):,} "
+            f"in B, and {len(odd):,} in one of the two only ({min(odd)}, say). Rank and evaluate "
+            "both for the same users, without --limit-users or with the same"
         )
     row = {user: number for number, user in enumerate(second.users)}
     order = [row[user] for user in first.users]
@@ -139,9 +140,13 @@ def _in_order_of(first: Evaluation, second: Evaluation) -> Evaluation:
 
 def _require_same_questions(first: Artifact, second: Artifact) -> None:
     second.require_input("dataset", first.inputs["dataset"], f"{first.path}")
-    splits = first.config["split"], second.config["split"]
-    if splits[0] != splits[1]:
-        raise InputError(
-            f"{first.path} is of the {splits[0]} split, {second.path} of the {splits[1]} split: "
-            "their users were asked for different purchases"
-        )
+    for what, cure in (
+        ("split", "rank both with the same --split, and evaluate them"),
+        ("protocol", "evaluate both with the same --protocol"),
+    ):
+        mine, theirs = first.config[what], second.config[what]
+        if mine != theirs:
+            raise InputError(
+                f"{first.path} is of the {what} {mine!r}, {second.path} of the {what} {theirs!r}: "
+                f"they are not the same quantity. To compare them, {cure}"
+            )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gloss.artifacts import Artifact
-from gloss.data.catalogue import Catalogue
+from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.dataset import Dataset, SplitName
 from gloss.data.histories import Example
 from gloss.errors import InputError
@@ -127,11 +127,16 @@ def _sample(ranking: Ranking, example: Example, catalogue: Catalogue, shown: int
 def _suggestion(entry: RankedItem, example: Example, catalogue: Catalogue) -> Suggestion:
     because = entry.because
     return Suggestion(
-        title=catalogue.title(entry.item),
+        title=_title(entry.item, catalogue),
         why=entry.query,
         is_target=entry.item == example.target,
-        because=catalogue.title(because) if because is not None else None,
+        because=_title(because, catalogue) if because is not None else None,
     )
+
+
+def _title(item: ItemId, catalogue: Catalogue) -> str:
+    """An item's title; of one that was added to an index and the data set lacks, its id."""
+    return catalogue.title(item) if item in catalogue else item
 
 
 def _opened(evaluations: Mapping[str, Path]) -> list[_Opened]:

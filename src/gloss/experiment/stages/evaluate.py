@@ -16,7 +16,13 @@ from gloss.data.questions import QUESTIONS, questions_in, require_split
 from gloss.data.titles import TitleStyle
 from gloss.evaluation import evaluate as evaluations
 from gloss.evaluation.beams import beam_figures
-from gloss.evaluation.beyond import catalogue_coverage, novelty, self_information, title_figures
+from gloss.evaluation.beyond import (
+    catalogue_coverage,
+    holds_purchases,
+    novelty,
+    self_information,
+    title_figures,
+)
 from gloss.evaluation.evaluate import save_evaluation
 from gloss.evaluation.protocol import EvaluationProtocol, require_measurable
 from gloss.evaluation.segments import SegmentBounds, default_bounds, segments_of
@@ -39,7 +45,9 @@ def evaluate(
     """Measure a ranking against what was bought next: the evaluation at `out`.
 
     With the generations that the ranking was made from, titles and beams are measured too. Of
-    longer lists than the protocol's, made to be fused, only as much counts.
+    longer lists than the protocol's, made to be fused, only as much counts. Lists that hold a
+    purchase of their user are not said to be without them, whatever the ranking was asked for (a
+    research file may know less of a history than the data set).
     """
     data = Dataset.load(dataset)
     made, lists = rankings.load_rankings(ranking)
@@ -48,6 +56,9 @@ def evaluate(
     require_measurable(protocol.cutoffs, length=made.config["length"])
     bounds = bounds or default_bounds(data.name)
     counted = max(protocol.length, *protocol.cutoffs)
+    everybody = data.examples(made.config["split"])
+    examples = evaluations.examples_of(lists, everybody)
+    cut = lists.first(counted)
     config = {
         "protocol": protocol.name,
         "split": made.config["split"],
@@ -57,7 +68,7 @@ def evaluate(
         "index": made.config.get("index"),
         "rankers": made.config.get("rankers"),
         "length": counted,
-        "exclude_seen": made.config.get("exclude_seen"),
+        "exclude_seen": made.config.get("exclude_seen") and not holds_purchases(cut, examples),
     }
     inputs = {"dataset": data.fingerprint, "ranking": made.fingerprint}
     if generations:
@@ -65,9 +76,6 @@ def evaluate(
         made.require_input("generations", inputs["generations"], str(generations))
 
     def make() -> None:
-        everybody = data.examples(made.config["split"])
-        examples = evaluations.examples_of(lists, everybody)
-        cut = lists.first(counted)
         beyond = {"lists": _lists(cut, data, protocol)}
         if generations:
             beyond |= _written(generations, made, cut, data, examples)
@@ -98,7 +106,7 @@ def _lists(lists: RankingTable, data: Dataset, protocol: EvaluationProtocol) -> 
     catalogue = data.catalogue(protocol.title_style)
     information = self_information(data.train(), catalogue)
     return {
-        **catalogue_coverage(lists, protocol.cutoffs, items=len(catalogue)),
+        **catalogue_coverage(lists, protocol.cutoffs, catalogue=catalogue),
         **novelty(lists, protocol.cutoffs, information=information, catalogue=catalogue),
         "users without a list": int((lists.lengths == 0).sum()),
     }
