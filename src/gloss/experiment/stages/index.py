@@ -2,26 +2,72 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from gloss.artifacts import Artifact
+from gloss.artifacts import Artifact, open_artifact
 from gloss.data.dataset import Dataset
+from gloss.errors import ArtifactError
 from gloss.experiment.stages.making import made_once
 from gloss.progress import Progress, silent
 from gloss.retrieval import index as indexing
+from gloss.retrieval.changes import was_changed
 from gloss.retrieval.settings import IndexSettings
 
 __all__ = ["index"]
 
+_LOG = logging.getLogger(__name__)
+
 
 def index(
-    dataset: Path, out: Path, *, settings: IndexSettings, progress: Progress = silent
+    dataset: Path,
+    out: Path,
+    *,
+    settings: IndexSettings,
+    keep_changes: bool = False,
+    progress: Progress = silent,
 ) -> Artifact:
-    """Index the catalogue of a data set: the index at `out`."""
+    """Index the catalogue of a data set: the index at `out`.
+
+    keep_changes: whether an index stays that `gloss items` has made of this one; the log says so,
+    and it says so too where such an index is replaced.
+    """
     data = Dataset.load(dataset)
+    config = settings.model_dump(mode="json")
     inputs = indexing.index_inputs(data.fingerprint, settings)
+    changed = _changed(out)
+    if changed and keep_changes and _is_of(changed, config, inputs):
+        _LOG.warning(
+            "%s was changed by gloss items add or remove: it stays, with %s items, and lists are "
+            "made with it. To have the data set's items again, delete the folder",
+            out,
+            changed.summary["items"],
+        )
+        return changed
 
     def make() -> None:
+        if changed:
+            _LOG.warning(
+                "%s was changed by gloss items add or remove, and is made anew from the data set: "
+                "repeat these commands",
+                out,
+            )
         indexing.save_index(data, out, settings, progress=progress)
 
-    return made_once(out, indexing.KIND, settings.model_dump(mode="json"), inputs, make)
+    return made_once(out, indexing.KIND, config, inputs, make)
+
+
+def _changed(out: Path) -> Artifact | None:
+    """The index that stands at `out`, if `gloss items` has changed it."""
+    try:
+        standing = open_artifact(out, indexing.KIND)
+    except ArtifactError:
+        return None
+    return standing if was_changed(standing) else None
+
+
+def _is_of(changed: Artifact, config: Mapping[str, Any], inputs: Mapping[str, str]) -> bool:
+    """Whether it is the index of these settings and inputs but for its items."""
+    return changed.is_of(config, {**inputs, "index": changed.inputs["index"]})
