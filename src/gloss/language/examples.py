@@ -169,5 +169,8 @@ def _plain_tokens(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
 
 def _end_of_text(tokenizer: Any) -> int:
     if tokenizer.eos_token_id is None:
-        raise InputError("the base model's tokenizer has no end-of-text token")
+        raise InputError(
+            "the base model's tokenizer has no end-of-text token: set eos_token in its "
+            "tokenizer_config.json"
+        )
     return int(tokenizer.eos_token_id)
