@@ -9,6 +9,7 @@ import pytest
 
 from gloss.data.dataset import Dataset
 from gloss.data.generations import read_generations
+from gloss.experiment.stages.report import report_on
 from gloss.rankings.files import load_rankings
 from preparing import csv_log, purchases, write
 
@@ -44,6 +45,24 @@ def test_a_title_too_long_for_the_model_stops_nobody(done, config, caplog):
     assert [each.user for each in written] == [example.user for example in examples]
     assert LONG not in {query.text for each in written for query in each.queries}
     assert load_rankings(Path("run/rankings/gloss"))[1].lengths.min() > 0
+
+
+def test_a_run_and_its_report_show_what_prepare_left_out(done, config, tmp_path):
+    with (tmp_path / "items.csv").open("a") as items:
+        items.write("i9,\ni0,Red kite again\n")
+    with (tmp_path / "log.csv").open("a") as log:
+        log.write("u0,i9,1600000000\nu0,i77,1600000001\n")
+    said = done("run", config, "-o", "run")
+    assert "items without a title: 1; duplicate items: 1;" in said.err
+    assert (
+        "purchases of items without a title: 2; of them of items that the catalogue lacks: 1"
+        in (said.err)
+    )
+    (report,) = report_on([Path("run")])
+    assert report.facts["Items without a title"] == "1"
+    assert report.facts["Of them of items that the catalogue lacks"] == "1"
+    assert "Bad lines" not in report.facts
+    assert "Duplicate items with different titles" in Path("run/report.html").read_text()
 
 
 def test_one_long_title_among_many_histories_stops_no_other(done, config):

@@ -14,6 +14,7 @@ from gloss.artifacts import Artifact
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.dataset import Dataset, SplitName
 from gloss.data.histories import Example
+from gloss.data.preparation import LEFT_OUT
 from gloss.errors import InputError
 from gloss.evaluation.beams import Beam
 from gloss.evaluation.beyond import TitleFigures
@@ -101,9 +102,13 @@ def assemble(
 
 
 def dataset_facts(dataset: Dataset) -> dict[str, str]:
-    """Facts about the data set, label to text."""
+    """Facts about the data set, label to text: its size, what was left out of it, and warnings."""
+    summary = dataset.summary
     counts = ("users", "purchases", "catalogue", "training users", "test users")
-    return {name.capitalize(): f"{dataset.summary[name]:,}" for name in counts}
+    facts = {name.capitalize(): f"{summary[name]:,}" for name in counts}
+    facts |= {name.capitalize(): f"{summary[name]:,}" for name in LEFT_OUT if summary.get(name)}
+    warnings = summary.get("warnings", ())
+    return facts | ({"Warnings": " ".join(warnings)} if warnings else {})
 
 
 def draw_samples(
