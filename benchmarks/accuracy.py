@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -84,22 +85,33 @@ class Line:
     decoding: str = "–"
 
 
-def main() -> None:
-    """Parse the call and do it."""
+def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The call: its command, and what it was given.
+
+    Settings may stand anywhere, also behind options, which a parser with subparsers refuses
+    (argparse of Python 3.12 gives the first run of positionals to all that could take them).
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="run an experiment and note the time of its stages")
+    parser.add_argument("command", choices=["run", "table"], help="what to do")
+    command, *rest = sys.argv[1:] if arguments is None else arguments or [""]
+    told = parser.parse_args([command])
+    run = argparse.ArgumentParser(description="run an experiment and note the time of its stages")
     run.add_argument("config", type=Path)
     run.add_argument("overrides", nargs="*", help="section.key=value")
     run.add_argument("-o", "--out", type=Path, required=True)
     run.add_argument("--without-model", action="store_true", help="rankers alone")
     run.add_argument("--without-ablation", action="store_true", help="the run alone")
-    table = commands.add_parser("table", help="write the page from run folders")
+    table = argparse.ArgumentParser(description="write the page from run folders")
     table.add_argument("runs", nargs="+", type=Path)
     table.add_argument("-o", "--out", type=Path, default=Path("benchmarks/accuracy.md"))
-    told = parser.parse_args()
+    return {"run": run, "table": table}[told.command].parse_intermixed_args(rest, told)
+
+
+def main() -> None:
+    """Parse the call and do it."""
+    told = parsed()
     if told.command == "run":
         experiment, model = load_experiment(told.config, told.overrides), not told.without_model
         _run(experiment, told.out, model=model)

@@ -83,8 +83,8 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-def main() -> None:
-    """Parse, measure, print, write."""
+def call_parser() -> argparse.ArgumentParser:
+    """How the script is called."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--shape", choices=SHAPES, default="llama-3.2-1b")
@@ -95,7 +95,12 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=None, help="cache entries of ours")
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each on a CPU")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Parse, measure, print, write."""
+    args = call_parser().parse_args()
     model = _model(args.shape, args.device)
     prompts = _prompts(args.data, args.users)
     if args.device == "cpu":

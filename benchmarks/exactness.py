@@ -37,8 +37,8 @@ ROUNDING = 1e-4
 BEAMS = 5
 
 
-def main() -> None:
-    """Train, compare, print, write."""
+def call_parser() -> argparse.ArgumentParser:
+    """How the script is called."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--prompts", type=int, default=10_000)
     parser.add_argument("--users", type=int, default=3000, help="of the shop that is trained on")
@@ -47,7 +47,12 @@ def main() -> None:
     parser.add_argument("--exact-users", type=int, default=100)
     parser.add_argument("--work", type=Path, default=None, help="keeps the model between runs")
     parser.add_argument("--out", type=Path, default=None)
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Train, compare, print, write."""
+    args = call_parser().parse_args()
     work = args.work or Path(tempfile.mkdtemp())
     language, dataset = _trained(work, users=args.users, epochs=args.epochs)
     prompts = _prompts(language, dataset, args.prompts)

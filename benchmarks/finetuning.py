@@ -63,8 +63,8 @@ A_STEP = 16
 VALIDATED = 256
 
 
-def main() -> None:
-    """Parse, measure, print, write."""
+def call_parser() -> argparse.ArgumentParser:
+    """How the script is called."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--shape", choices=LLAMAS, default="llama-3.2-1b")
@@ -75,6 +75,12 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="*", default=None, help="names, for fewer than all")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="ours, changed")
     parser.add_argument("--out", type=Path, default=None)
+    return parser
+
+
+def main() -> None:
+    """Parse, measure, print, write."""
+    parser = call_parser()
     args = parser.parse_args()
     if args.samples <= args.warm_up * A_STEP:
         parser.error(f"--samples: {args.warm_up} steps of {A_STEP} are not timed; take more")

@@ -34,15 +34,20 @@ _ROWS_AT_ONCE = 5_000_000
 _COMMAND = "from gloss.cli.main import main; main()"
 
 
-def main() -> None:
-    """Make the logs, prepare them, print, write."""
+def call_parser() -> argparse.ArgumentParser:
+    """How the script is called."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--purchases", type=int, nargs="+", default=[10_000_000])
     parser.add_argument("--kind", choices=["csv", "parquet"], default="csv")
     parser.add_argument("--before", type=Path, default=None, help="src of an earlier version")
     parser.add_argument("--folder", type=Path, default=None, help="where the logs are made")
     parser.add_argument("--out", type=Path, default=None)
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Make the logs, prepare them, print, write."""
+    args = call_parser().parse_args()
     report: dict[str, Any] = {
         "machine": processor(),
         "cores used": CORES,

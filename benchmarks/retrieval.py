@@ -62,14 +62,19 @@ Run = Callable[[], Any]
 Times = dict[str, float]
 
 
-def main() -> None:
-    """Parse, measure, print, write."""
+def call_parser() -> argparse.ArgumentParser:
+    """How the script is called."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--distinct", action="store_true", help="also the worst case for words")
     parser.add_argument("--out", type=Path, default=None)
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Parse, measure, print, write."""
+    args = call_parser().parse_args()
     data = Dataset.load(args.data)
     gc.set_threshold(200_000, 20, 100)  # as the command line does
     report: dict[str, Any] = {"machine": _machine(), "rounds": args.rounds}

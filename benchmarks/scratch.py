@@ -33,8 +33,8 @@ _WARM_UP = 5
 """Steps that are not timed: layers are compiled in them."""
 
 
-def main() -> None:
-    """Parse, measure, print and write a line for each variant."""
+def call_parser() -> argparse.ArgumentParser:
+    """How the script is called."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -43,7 +43,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--users", type=int, default=None, help="validation users, the first")
     parser.add_argument("--out", type=Path, required=True, help="a folder")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Parse, measure, print and write a line for each variant."""
+    args = call_parser().parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for variant in args.variants:
         folder = args.out / (re.sub(r"[^\w.=-]+", "_", variant) if variant != AS_IT_IS else "as-is")

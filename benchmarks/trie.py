@@ -32,14 +32,19 @@ from gloss.prompts import TITLES_ONLY
 from machine import processor
 
 
-def main() -> None:
-    """Build, decode, print, write."""
+def call_parser() -> argparse.ArgumentParser:
+    """How the script is called."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--titles", type=int, nargs="+", default=[12_000, 1_000_000])
     parser.add_argument("--users", type=int, default=32)
     parser.add_argument("--out", type=Path, default=None)
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Build, decode, print, write."""
+    args = call_parser().parse_args()
     model = _model("small", "cpu")
     prompts = _prompts(args.data, args.users)
     own = Dataset.load(args.data).catalogue("fair").titles

@@ -66,17 +66,28 @@ def test_the_oldest_items_are_dropped_whole_and_counted():
     assert len(short.history) == 3
 
 
-@given(st.lists(TITLES, min_size=1, max_size=8), st.integers(1, 120))
-def test_a_prompt_is_the_longest_end_of_the_history_that_fits(titles, most):
-    whole = [PLAIN.render(titles[dropped:]) for dropped in range(len(titles) + 1)]
-    fitting = [text for text in whole[:-1] if len(text) <= most]
-    if not fitting:
-        with pytest.raises(ConfigError, match="take a model with a larger one"):
-            builder(most).build("u", items(titles), titles)
-    else:
-        prompt = builder(most).build("u", items(titles), titles)
-        assert prompt.text == fitting[0]
-        assert prompt.dropped == whole.index(fitting[0])
+@given(st.lists(TITLES, min_size=1, max_size=8), st.integers(len("Bought:\nNext:"), 120))
+def test_a_prompt_is_the_longest_end_of_the_titles_that_fit_alone(titles, most):
+    alone = [title for title in titles if len(PLAIN.render([title])) <= most]
+    whole = [PLAIN.render(alone[dropped:]) for dropped in range(len(alone) + 1)]
+    prompt = builder(most).build("u", items(titles), titles)
+    assert prompt.text == next(text for text in whole if len(text) <= most)
+    assert prompt.dropped == len(titles) - len(alone) + whole.index(prompt.text)
+
+
+def test_a_title_that_is_too_long_alone_stops_nobody():
+    prompt = builder(30).build("u", items("abc"), ["Kite", "x" * 100, "Ball"])
+    assert prompt.text == "Bought:\n- Kite\n- Ball\nNext:"
+    assert prompt.dropped == 1
+    assert builder(30).build("u", items("a"), ["x" * 100]).text == "Bought:\nNext:"
+
+
+def test_a_context_that_holds_no_title_of_anybody_is_an_error():
+    catalogue = Catalogue([Item("b0", "Kite"), Item("b1", "x" * 100)])
+    examples = [Example("v", ("b0",), "b1"), Example("u", ("b1",), "b0")]
+    assert [prompt.dropped for prompt in builder(30).build_all(examples, catalogue)] == [0, 1]
+    with pytest.raises(ConfigError, match="take a model with a larger one"):
+        builder(14).build_all(examples, catalogue)
 
 
 def test_no_history_is_the_instruction_alone():

@@ -18,11 +18,16 @@ from gloss.errors import ConfigError
 __all__ = ["PAPER_TEMPLATE", "TITLES_ONLY", "Prompt", "PromptBuilder", "PromptTemplate"]
 
 _SLOT = "{title}"
+_NO_ROOM = (
+    "the model's context cannot hold the instruction, a title and the answer: take a model with a "
+    "larger one"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model reads for a user; `dropped` counts the oldest purchases that did not fit."""
+    """What the model reads for a user; `dropped` counts the purchases that it does not read: those
+    whose title alone is too long, and the oldest that did not fit."""
 
     user: UserId
     history: tuple[ItemId, ...]
@@ -115,23 +120,30 @@ class PromptBuilder:
     def build(self, user: UserId, history: Sequence[ItemId], titles: Sequence[str]) -> Prompt:
         """The prompt for a user; titles[i] is that of history[i], earliest first.
 
-        Raises ConfigError if the instruction and the latest title alone are too long.
+        A title that is too long alone is left out, wherever it stands: it takes nobody's place, and
+        if there is no other, the prompt is the instruction. Raises ConfigError if the instruction
+        is too long.
         """
-        kept = _latest_that_fit([self._length_of(title) for title in titles], self._budget)
-        if self._budget < 0 or (titles and not kept):
-            raise ConfigError(
-                f"the model's context cannot hold the instruction, the latest title of user {user} "
-                "and the answer: take a model with a larger one"
-            )
-        dropped = len(titles) - kept
-        return Prompt(user, tuple(history), self.template.render(titles[dropped:]), dropped)
+        if self._budget < 0:
+            raise ConfigError(_NO_ROOM)
+        fitting = [title for title in titles if self._length_of(title) <= self._budget]
+        kept = _latest_that_fit([self._length_of(title) for title in fitting], self._budget)
+        text = self.template.render(fitting[len(fitting) - kept :])
+        return Prompt(user, tuple(history), text, len(titles) - kept)
 
     def build_all(self, examples: Sequence[Example], catalogue: Catalogue) -> list[Prompt]:
-        """One prompt an example, in their order."""
-        return [
+        """One prompt an example, in their order.
+
+        Raises ConfigError also if no title of anybody fits.
+        """
+        prompts = [
             self.build(example.user, example.history, [*map(catalogue.title, example.history)])
             for example in examples
         ]
+        with_history = [prompt for prompt in prompts if prompt.history]
+        if with_history and all(prompt.dropped == len(prompt.history) for prompt in with_history):
+            raise ConfigError(_NO_ROOM)
+        return prompts
 
 
 def _latest_that_fit(lengths: Sequence[int], budget: int) -> int:

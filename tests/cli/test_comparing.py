@@ -36,6 +36,25 @@ def test_a_limited_evaluation_is_not_compared_with_a_whole_one(gloss, done, run)
     failed = gloss("compare", run.path, "few-evaluation")
     assert failed.code == 1
     assert "not the same users were evaluated" in failed.error
+    assert "with the same" in failed.error
+
+
+def test_evaluations_of_two_protocols_are_not_compared(gloss, done, run):
+    ranked = ("-r", run.ranking(OURS), "-d", run.data)
+    done("evaluate", *ranked, "--protocol", "paper", "-o", "paper")
+    failed = gloss("compare", run.path, "paper")
+    assert "is of the protocol 'fair'" in failed.error
+    assert "of the protocol 'paper'" in failed.error
+    assert "evaluate both with the same --protocol" in failed.error
+
+
+def test_evaluations_of_two_splits_are_not_compared(gloss, done, run):
+    for split in ("test", "validation"):
+        done("baseline", "popularity", "-d", run.data, "--split", split, "-o", split)
+        done("evaluate", "-r", split, "-d", run.data, "-o", f"{split}-evaluation")
+    failed = gloss("compare", "test-evaluation", "validation-evaluation")
+    assert "of the split 'validation'" in failed.error
+    assert "with the same --split" in failed.error
 
 
 def test_an_unknown_metric_is_a_wrong_call(gloss, run):

@@ -27,7 +27,7 @@ def generation(user: str, written: str) -> Generation:
 
 def test_coverage_counts_items_once_and_within_the_cutoff():
     lists = [ranking("u", "abc"), ranking("v", "ba"), ranking("w", "")]
-    assert catalogue_coverage(lists, (1, 2, 3), items=4) == {
+    assert catalogue_coverage(lists, (1, 2, 3), catalogue=CATALOGUE) == {
         "coverage@1": 2 / 4,
         "coverage@2": 2 / 4,
         "coverage@3": 3 / 4,
@@ -46,10 +46,21 @@ def test_novelty_is_averaged_over_items_then_over_users_with_a_list():
     assert found["novelty@2"] == pytest.approx(((log2(4 / 3) + log2(4)) / 2 + log2(4)) / 2)
 
 
+def test_items_that_the_catalogue_lacks_count_for_neither():
+    lists = [ranking("u", "zb"), ranking("v", "z")]
+    information = self_information(TRAIN, CATALOGUE)
+    found = novelty(lists, (1, 2), information=information, catalogue=CATALOGUE)
+    assert found == {"novelty@1": 0.0, "novelty@2": log2(4)}
+    assert catalogue_coverage(lists, (1, 2), catalogue=CATALOGUE) == {
+        "coverage@1": 0.0,
+        "coverage@2": 1 / 4,
+    }
+
+
 def test_without_lists_there_is_no_novelty_and_no_coverage():
     information = self_information([], CATALOGUE)
     assert novelty([], (5,), information=information, catalogue=CATALOGUE) == {"novelty@5": 0.0}
-    assert catalogue_coverage([], (5,), items=4) == {"coverage@5": 0.0}
+    assert catalogue_coverage([], (5,), catalogue=CATALOGUE) == {"coverage@5": 0.0}
 
 
 def test_titles_that_exist_and_titles_that_repeat():

@@ -52,9 +52,9 @@ def test_a_ranking_of_the_first_users_is_measured_on_those():
     assert measured(RANKINGS[:2]).users == ("u", "v")
 
 
-def test_a_user_who_is_missing_in_the_middle_is_named():
-    with pytest.raises(InputError, match="user v of the split is not in the ranking"):
-        measured([RANKINGS[0], RANKINGS[2]])
+def test_a_ranking_of_some_users_is_measured_on_those():
+    assert measured([RANKINGS[2], RANKINGS[0]]).users == ("u", "w")
+    assert measured([RANKINGS[2], RANKINGS[0]]).means()["mrr"] == pytest.approx((1 + 0) / 2)
 
 
 def test_a_user_who_was_never_asked_is_named():

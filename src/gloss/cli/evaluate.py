@@ -64,3 +64,8 @@ def evaluate(
         output.print_json(figures)
     else:
         output.print_figures(str(ranking), figures)
+    asked, measured = made.summary["users of the split"], made.summary["users"]
+    if measured < asked:
+        output.note(
+            f"measured on {measured:,} of the split's {asked:,} users: the others have no list"
+        )

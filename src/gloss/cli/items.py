@@ -11,7 +11,7 @@ from gloss.cli.options import Json, Out
 from gloss.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gloss.data.catalogue import Item
+    from gloss.data.catalogue import Item, ItemId
 
 __all__ = ["register"]
 
@@ -65,11 +65,11 @@ def remove(
     Example: gloss items remove -i indexes/toys --item b99 -o indexes/toys
     """
     from gloss.cli import output
-    from gloss.data.catalogue import ItemId
     from gloss.experiment import stages
 
+    removed = [_item_id(each) for each in item]
     with output.announce("items"):
-        made = stages.remove_items(index, [ItemId(each) for each in item], out)
+        made = stages.remove_items(index, removed, out)
     output.print_made(made, json=json)
 
 
@@ -81,7 +81,32 @@ def _items(table: Path | None, ids: list[str], titles: list[str]) -> list[Item]:
         raise ConfigError(f"{len(ids)} --item and {len(titles)} --title: give one for each")
     if not ids and table is None:
         raise ConfigError("nothing to add: give --items FILE, or --item and --title")
-    rows = [*zip(ids, titles, strict=True)]
+    new = [
+        Item(_item_id(item), _title(item, title)) for item, title in zip(ids, titles, strict=True)
+    ]
     if table is not None:
-        rows += read_item_table(table).iter_rows()
-    return [Item(ItemId(item), title) for item, title in rows]
+        new += [Item(ItemId(item), title) for item, title in read_item_table(table).iter_rows()]
+    return new
+
+
+def _item_id(text: str) -> ItemId:
+    """An id as tables are read: a value, without what cannot be seen around it."""
+    from gloss.data.catalogue import ItemId
+    from gloss.data.readers.ids import canonical_id
+    from gloss.data.readers.lines import BadLine
+
+    try:
+        return ItemId(canonical_id(text, "--item"))
+    except BadLine as reason:
+        raise ConfigError(f"{text!r}: {reason}") from None
+
+
+def _title(item: str, text: str) -> str:
+    """A title as tables are read: repaired, and with a word in it."""
+    from gloss.data.readers.lines import repair_text
+    from gloss.data.titles import has_words
+
+    title = repair_text(text)
+    if not has_words(title):
+        raise ConfigError(f"--title {text!r} of {item} has no word, and nothing to be found by")
+    return title

@@ -116,6 +116,13 @@ def print_report(report: Report) -> None:
     out.print(table)
 
 
+def note_left_out(summary: Mapping[str, Any], names: Sequence[str]) -> None:
+    """What a data set lacks of the log that it was made from, in one line beside the results."""
+    left_out = [f"{name}: {summary[name]:,}" for name in names if summary.get(name)]
+    if left_out:
+        note(f"left out or changed by prepare: {'; '.join(left_out)}")
+
+
 def print_samples(report: Report) -> None:
     """The sampled users of a report: what they bought, what is recommended, and why."""
     for sample in report.samples:

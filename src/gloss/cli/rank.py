@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gloss import choices
 from gloss.cli.options import ExcludeSeen, Json, Length, Out, ProtocolName, chosen_protocol
 from gloss.config import TitleFusion
 
@@ -33,6 +34,16 @@ def rank(
     ],
     index: Annotated[Path, typer.Option("-i", "--index", help="Made by `gloss index`.")],
     out: Out,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "-d", "--data", help="The data set that research JSON is held against at once."
+        ),
+    ] = None,
+    split: Annotated[
+        choices.SplitName | None,
+        typer.Option("--split", help="Whom research JSON is for (default: test)."),
+    ] = None,
     protocol: ProtocolName = "fair",
     per_query: PerQuery = None,
     fusion: Fusion = None,
@@ -51,5 +62,5 @@ def rank(
         protocol, per_query=per_query, fusion=fusion, length=length, exclude_seen=exclude_seen
     )
     with output.announce("rank"):
-        made = stages.rank(generations, index, out, protocol=chosen)
+        made = stages.rank(generations, index, out, protocol=chosen, split=split, dataset=data)
     output.print_made(made, json=json)

@@ -65,10 +65,14 @@ def run(
 
 def _run(experiment: Experiment, out: Path | None, *, json: bool, people: bool) -> None:
     from gloss.cli import output
+    from gloss.data.dataset import Dataset
+    from gloss.data.preparation import LEFT_OUT
     from gloss.experiment import pipeline
+    from gloss.experiment.run_folder import RunFolder
 
     folder = out or Path("runs") / experiment.name
     made = pipeline.run(experiment, folder, announce=output.announce)
+    output.note_left_out(Dataset.load(RunFolder(folder).data).summary, LEFT_OUT)
     if json:
         output.print_json({row.label: {"users": row.users, **row.values} for row in made.rows})
         return

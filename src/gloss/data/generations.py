@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from pydantic import field_serializer
 
@@ -18,6 +18,8 @@ from gloss.choices import SplitName, TitleStyle
 from gloss.config import Decoding, Loading
 from gloss.data.catalogue import ItemId
 from gloss.data.histories import UserId
+from gloss.data.readers.ids import canonical_id
+from gloss.data.readers.lines import BadLine, input_errors, repair_text
 from gloss.errors import InputError
 
 __all__ = [
@@ -65,11 +67,15 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What was written for a user whose purchases were `history`; queries in beam order."""
+    """What was written for a user whose purchases were `history`; queries in beam order.
+
+    target: what was bought next, where the file says so (the research repository's does).
+    """
 
     user: UserId
     history: tuple[ItemId, ...]
     queries: tuple[Query, ...]
+    target: ItemId | None = None
 
 
 def read_generations(path: Path) -> tuple[Generation, ...]:
@@ -86,11 +92,26 @@ def read_generations(path: Path) -> tuple[Generation, ...]:
 def read_research_file(path: Path) -> tuple[Generation, ...]:
     """Read what the GLoSS research repository writes: a JSON list, or `.jsonl`, one user a line.
 
-    Each entry has `reviewer_id`, `asin` (the target), `seen_asins` and `generated_sequences`, each
-    sequence reading "Title: …"; the marker is removed and beams carry no probability. Whatever else
-    an entry holds (metrics, say) is left alone.
+    Each entry has `reviewer_id`, `asin` (the target, which may be missing), `seen_asins` and
+    `generated_sequences`, each sequence reading "Title: …"; the marker is removed and beams carry
+    no probability. Ids are values, as in tables: 7 is "7". Half a character in a text becomes
+    U+FFFD; null counts as nothing written. Whatever else an entry holds (metrics, say) is left
+    alone.
+
+    Raises InputError naming the entry that is malformed, or whose user stands in the file before.
     """
-    return tuple(_from_research(entry, f"{path}, {place}") for place, entry in _entries(path))
+    first: dict[UserId, str] = {}
+    generations = []
+    for place, entry in _entries(path):
+        generation = _from_research(entry, f"{path}, {place}")
+        if generation.user in first:
+            raise InputError(
+                f"{path}, {place}: user {generation.user} stands in {first[generation.user]} "
+                "already: keep one of the two"
+            )
+        first[generation.user] = place
+        generations.append(generation)
+    return tuple(generations)
 
 
 def to_row(generation: Generation) -> dict[str, Any]:
@@ -125,12 +146,11 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
     """Each entry of a research file, and where it stands."""
     if path.suffix == ".jsonl":
         # Not str.splitlines: titles may hold U+2028, which JSON does not escape.
-        lines = path.read_bytes().split(b"\n")
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(_content(path).split(b"\n"), 1):
             if line.strip():
                 yield f"line {number}", _parsed(line, f"{path}, line {number}")
         return
-    entries = _parsed(path.read_bytes(), str(path))
+    entries = _parsed(_content(path), str(path))
     if not isinstance(entries, list):
         raise InputError(
             f"{path} is not the research repository's list of generations; one object a line is "
@@ -139,28 +159,42 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
     yield from ((f"entry {number}", entry) for number, entry in enumerate(entries, 1))
 
 
+def _content(path: Path) -> bytes:
+    with input_errors(path):
+        return path.read_bytes()
+
+
 def _parsed(text: bytes, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON: {error}") from None
 
 
 def _from_research(entry: Any, where: str) -> Generation:
     fields = entry if isinstance(entry, dict) else {}
-    user = fields.get("reviewer_id")
     seen, texts = fields.get("seen_asins"), fields.get("generated_sequences")
-    if not (isinstance(user, str) and _are_texts(seen) and _are_texts(texts)):
+    if not (isinstance(seen, list) and isinstance(texts, list | None) and _are_texts(texts or [])):
         raise InputError(
-            f"{where}: expected reviewer_id (a text), seen_asins and generated_sequences (lists "
-            "of texts)"
+            f"{where}: expected reviewer_id (an id), seen_asins (a list of ids) and "
+            "generated_sequences (a list of texts)"
         )
-    queries = tuple(Query(_without_marker(text), beam) for beam, text in enumerate(texts))
-    return Generation(UserId(user), tuple(map(ItemId, seen)), queries)
+    queries = tuple(
+        Query(_without_marker(repair_text(text or "")), beam)
+        for beam, text in enumerate(texts or [])
+    )
+    try:
+        user = UserId(canonical_id(fields.get("reviewer_id"), "reviewer_id"))
+        history = tuple(ItemId(canonical_id(item, "seen_asins")) for item in seen)
+        target = fields.get("asin")
+        bought = None if target is None else ItemId(canonical_id(target, "asin"))
+    except BadLine as reason:
+        raise InputError(f"{where}: {reason}") from None
+    return Generation(user, history, queries, bought)
 
 
-def _are_texts(found: Any) -> TypeGuard[list[str]]:
-    return isinstance(found, list) and all(isinstance(each, str) for each in found)
+def _are_texts(found: list[Any]) -> bool:
+    return all(text is None or isinstance(text, str) for text in found)
 
 
 def _without_marker(text: str) -> str:

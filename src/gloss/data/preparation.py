@@ -19,7 +19,23 @@ from gloss.data.purchases import PurchaseLog, Workspace
 from gloss.data.splits import MIN_ITEMS, SplitRule, Splits, held_out, split_histories
 from gloss.errors import InputError
 
-__all__ = ["Cleaning", "PreparedData", "prepare"]
+__all__ = ["LEFT_OUT", "Cleaning", "PreparedData", "prepare"]
+
+LEFT_OUT = (
+    "bad lines",
+    "rows left out by the condition",
+    "titles with half characters",
+    "items without a title",
+    "duplicate items",
+    "duplicate items with different titles",
+    "purchases of items without a title",
+    "of them of items that the catalogue lacks",
+    "users left without a purchase",
+    "repeats dropped",
+    "purchases outside the k-core",
+    "users with too few items",
+)
+"""What a summary counts of the log that is not in the data set, or not as it was."""
 
 _PURCHASES_AT_ONCE = 5_000_000
 _MOST_REPEATS = 0.5

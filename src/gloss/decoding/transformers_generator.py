@@ -26,7 +26,7 @@ from gloss.decoding.search import Search, steps_of
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import ConfigError
 from gloss.language.examples import encode_prompts
-from gloss.language.loading import LanguageModel, load_language_model
+from gloss.language.loading import LanguageModel, context_of, load_language_model
 from gloss.progress import Progress, silent
 from gloss.prompts import Prompt, PromptBuilder
 
@@ -180,8 +180,7 @@ class TransformersGenerator:
         return self._context() - self.steps
 
     def _context(self) -> int:
-        most = int(self.language.model.config.get_text_config().max_position_embeddings)
-        return min(most, self.language.context or most)
+        return context_of(self.language)
 
 
 def _with_rate(progress: Progress, prompt_tokens: float) -> Progress:

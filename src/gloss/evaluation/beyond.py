@@ -10,12 +10,19 @@ import polars as pl
 
 from gloss.data.catalogue import Catalogue
 from gloss.data.generations import Generation
-from gloss.data.histories import History
+from gloss.data.histories import Example, History
 from gloss.evaluation.metrics import Floats
 from gloss.rankings.ranking import Ranking
 from gloss.rankings.table import RankingTable, distinct
 
-__all__ = ["TitleFigures", "catalogue_coverage", "novelty", "self_information", "title_figures"]
+__all__ = [
+    "TitleFigures",
+    "catalogue_coverage",
+    "holds_purchases",
+    "novelty",
+    "self_information",
+    "title_figures",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +41,23 @@ class TitleFigures:
 
 
 def catalogue_coverage(
-    rankings: Sequence[Ranking], cutoffs: Sequence[int], *, items: int
+    rankings: Sequence[Ranking], cutoffs: Sequence[int], *, catalogue: Catalogue
 ) -> dict[str, float]:
     """The share of the catalogue that is among anybody's first k items, "coverage@k".
 
-        coverage@k = |∪_u first k of u's list| / items
+        coverage@k = |∪_u first k of u's list| / |catalogue|
+
+    Items that the catalogue lacks do not count.
 
     Herlocker, Konstan, Terveen and Riedl, TOIS 2004, section 4.1; "catalog coverage" of Ge,
     Delgado-Battenfeld and Jannach, RecSys 2010.
     """
     lists = RankingTable.of(rankings)
     listed = pl.DataFrame({"item": lists.entries["items"], "place": lists.ranks + 1})
-    places = listed.group_by("item").agg(pl.col("place").min())["place"].to_numpy()
-    return {f"coverage@{k}": float((places <= k).sum()) / items for k in cutoffs}
+    first = listed.group_by("item").agg(pl.col("place").min())
+    known = [item in catalogue for item in first["item"].to_list()]
+    places = first["place"].to_numpy()[known]
+    return {f"coverage@{k}": float((places <= k).sum()) / len(catalogue) for k in cutoffs}
 
 
 def self_information(train: Sequence[History], catalogue: Catalogue) -> Floats:
@@ -76,21 +87,34 @@ def novelty(
 
         novelty@k = mean_u mean_{i in first k of u's list} information(i)
 
-    Users without a list do not count; 0 where nobody has one. information: float64 (items,).
+    Users without a list do not count, nor do items that the catalogue lacks; 0 where nothing is
+    left. information: float64 (items,).
     """
     lists = RankingTable.of(rankings).first(max(cutoffs))
-    filled = lists.lengths > 0
-    if not filled.any():
-        return {f"novelty@{k}": 0.0 for k in cutoffs}
     names, (codes,) = distinct([lists.entries["items"]])
-    bits = information[[catalogue.row(item) for item in names.to_list()]][codes]
+    rows = [catalogue.row(item) if item in catalogue else -1 for item in names.to_list()]
+    row = np.array(rows, np.int64)[codes]  # (entries,), -1 for an unknown item
 
     def mean(k: int) -> float:
-        counted = lists.ranks < k
-        sums = np.bincount(lists.rows[counted], bits[counted], minlength=len(lists))
-        return float((sums[filled] / np.minimum(lists.lengths[filled], k)).mean())
+        counted = (lists.ranks < k) & (row >= 0)
+        of_user = lists.rows[counted]
+        sums = np.bincount(of_user, information[row[counted]], minlength=len(lists))
+        counts = np.bincount(of_user, minlength=len(lists))
+        return float((sums[counts > 0] / counts[counts > 0]).mean()) if counted.any() else 0.0
 
     return {f"novelty@{k}": mean(k) for k in cutoffs}
+
+
+def holds_purchases(rankings: Sequence[Ranking], examples: Sequence[Example]) -> bool:
+    """Whether any list holds an item that its user had bought before."""
+    lists = RankingTable.of(rankings)
+    users = pl.Series("user", lists.users, pl.String)
+    listed = pl.DataFrame({"user": users.gather(lists.rows), "item": lists.entries["items"]})
+    bought = pl.DataFrame(
+        {"user": [e.user for e in examples], "item": [list(e.history) for e in examples]},
+        schema={"user": pl.String, "item": pl.List(pl.String)},
+    ).explode("item")
+    return not listed.join(bought, on=["user", "item"], how="semi").is_empty()
 
 
 def title_figures(

@@ -117,9 +117,9 @@ def evaluate(
 ) -> Evaluation:
     """Measure each user's list against the target, the item that the user bought next.
 
-    The rankings must be those of all examples, or of the first N (a run with a limit), in any
-    order; `len(evaluation.users)` says how many were covered. The users of the result stand in the
-    order of the examples. Raises InputError naming a user who is missing, unknown or ranked twice.
+    The rankings may be those of some of the examples, in any order: `evaluation.users`, in the
+    order of the examples, says whom. Raises InputError naming a user who is unknown or ranked
+    twice.
     """
     lists = RankingTable.of(rankings)
     covered = examples_of(lists, examples)
@@ -131,9 +131,11 @@ def evaluate(
 
 
 def examples_of(rankings: Sequence[Ranking], examples: Sequence[Example]) -> Sequence[Example]:
-    """The examples of the rankings' users: all, or the first N. Raises what `evaluate` raises."""
-    _check_users(RankingTable.of(rankings).users, examples)
-    return examples[: len(rankings)]
+    """The examples of the rankings' users, in their order. Raises what `evaluate` raises."""
+    ranked = RankingTable.of(rankings).users
+    _check_users(ranked, examples)
+    users = frozenset(ranked)
+    return [example for example in examples if example.user in users]
 
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
@@ -156,7 +158,7 @@ def write_evaluation(
 ) -> None:
     """Fill the draft of an evaluation.
 
-    segments: masks over `evaluation.users` (`segments_of(examples[:covered], bounds)`). beyond:
+    segments: masks over `evaluation.users` (`segments_of(examples_of(…), bounds)`). beyond:
     figures beyond accuracy, as JSON. The summary holds the number of users and the means.
     """
     report = {
@@ -201,12 +203,6 @@ def _check_users(ranked: Sequence[UserId], examples: Sequence[Example]) -> None:
             f"user {min(unknown)} and {len(unknown) - 1} more of the ranking are not in the split; "
             "evaluate on the split and data set that the ranking was made for"
         )
-    for example in examples[: len(ranked)]:
-        if example.user not in users:
-            raise InputError(
-                f"user {example.user} of the split is not in the ranking, which must hold all "
-                f"users of the split or its first {len(ranked)}"
-            )
 
 
 def _segment(evaluation: Evaluation, mask: Mask) -> Evaluation:

@@ -81,7 +81,7 @@ def compare_folders(
 ) -> tuple[Comparison, ...]:
     """The same for two folders that `gloss evaluate` made, metric by metric.
 
-    Raises InputError also where the folders are of different data sets or splits.
+    Raises InputError also where the folders are of different data sets, splits or protocols.
     """
     made, mine = load_evaluation(first)
     other, theirs = load_evaluation(second)
@@ -128,8 +128,9 @@ def _in_order_of(first: Evaluation, second: Evaluation) -> Evaluation:
     odd = set(first.users) ^ set(second.users)
     if odd:
         raise InputError(
-            f"not the same users were evaluated: {len(odd):,} are in one of the two only "
-            f"({min(odd)}, say)"
+            f"not the same users were evaluated: {len(first.users):,} in A, {len(second.users):,} "
+            f"in B, and {len(odd):,} in one of the two only ({min(odd)}, say). Rank and evaluate "
+            "both for the same users, without --limit-users or with the same"
         )
     row = {user: number for number, user in enumerate(second.users)}
     order = [row[user] for user in first.users]
@@ -139,9 +140,13 @@ def _in_order_of(first: Evaluation, second: Evaluation) -> Evaluation:
 
 def _require_same_questions(first: Artifact, second: Artifact) -> None:
     second.require_input("dataset", first.inputs["dataset"], f"{first.path}")
-    splits = [EvaluationConfig.of(each).split for each in (first, second)]
-    if splits[0] != splits[1]:
-        raise InputError(
-            f"{first.path} is of the {splits[0]} split, {second.path} of the {splits[1]} split: "
-            "their users were asked for different purchases"
-        )
+    mine, theirs = (EvaluationConfig.of(each) for each in (first, second))
+    for what, of_first, of_second, cure in (
+        ("split", mine.split, theirs.split, "rank both with the same --split, and evaluate them"),
+        ("protocol", mine.protocol, theirs.protocol, "evaluate both with the same --protocol"),
+    ):
+        if of_first != of_second:
+            raise InputError(
+                f"{first.path} is of the {what} {of_first!r}, {second.path} of the {what} "
+                f"{of_second!r}: they are not the same quantity. To compare them, {cure}"
+            )

@@ -263,7 +263,13 @@ class _Work:
     def index(self) -> None:
         settings = index_of(self.experiment, self.protocol)
         with self.announce("index") as progress:
-            stages.index(self.folder.data, self.folder.index, settings=settings, progress=progress)
+            stages.index(
+                self.folder.data,
+                self.folder.index,
+                settings=settings,
+                keep_changes=True,
+                progress=progress,
+            )
 
     def rank(self) -> None:
         """The language model's list, and those that every run is compared with."""

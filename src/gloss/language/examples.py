@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gloss.data.catalogue import Catalogue
-from gloss.data.histories import Example, History
+from gloss.data.histories import Example, History, UserId
 from gloss.errors import ConfigError, InputError
 from gloss.prompts import Prompt, PromptBuilder, PromptTemplate
 
@@ -34,10 +34,12 @@ class EncodedExample:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Encoded examples, one a user; dropped: purchases that did not fit, of all users."""
+    """Encoded examples, one a user; dropped: purchases that did not fit, of all users; left_out:
+    users whose answer did not fit, or none of whose purchases did."""
 
     rows: tuple[EncodedExample, ...]
     dropped: int
+    left_out: tuple[UserId, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -68,17 +70,28 @@ def encode(
 ) -> Examples:
     """Examples as tokens, each of `sequence` tokens at most, in their order.
 
-    Raises ConfigError if the instruction, one title and the answer do not fit.
+    One whose answer does not fit, or no title of whose history, is left out. Raises ConfigError if
+    that is everybody's.
     """
     if not examples:
         return Examples((), 0)
     titles = [template.render_answer(catalogue.title(example.target)) for example in examples]
     answers = [[*ids, _end_of_text(tokenizer)] for ids in _plain_tokens(tokenizer, titles)]
     prompts = _prompts(examples, catalogue, tokenizer, template, answers, sequence)
-    encoded = encode_prompts(tokenizer, template, [prompt.text for prompt in prompts])
+    fitting = [
+        (prompt, answer)
+        for prompt, answer in zip(prompts, answers, strict=True)
+        if prompt is not None
+    ]
+    if not fitting:
+        raise ConfigError(
+            f"training.sequence ({sequence} tokens) cannot hold the instruction, a title and an "
+            "answer of anybody: take a longer one"
+        )
+    encoded = encode_prompts(tokenizer, template, [prompt.text for prompt, _ in fitting])
     rows = tuple(
         EncodedExample(np.array([*prompt, *answer], np.int32), len(answer))
-        for prompt, answer in zip(encoded, answers, strict=True)
+        for prompt, (_, answer) in zip(encoded, fitting, strict=True)
     )
     longest = max(len(row.tokens) for row in rows)
     if longest > sequence:
@@ -86,7 +99,8 @@ def encode(
             f"an example has {longest} tokens, more than training.sequence ({sequence}): this "
             "tokenizer splits a text otherwise than its lines; take a longer sequence"
         )
-    return Examples(rows, sum(prompt.dropped for prompt in prompts))
+    left_out = tuple(e.user for e, p in zip(examples, prompts, strict=True) if p is None)
+    return Examples(rows, sum(prompt.dropped for prompt, _ in fitting), left_out)
 
 
 def encode_prompts(
@@ -117,8 +131,9 @@ def _prompts(
     template: PromptTemplate,
     answers: Sequence[Sequence[int]],
     sequence: int,
-) -> list[Prompt]:
-    """One prompt an example, with as many of its latest purchases as its answer leaves room for."""
+) -> list[Prompt | None]:
+    """One prompt an example, with as many of its latest purchases as its answer leaves room for;
+    None where that is none."""
     prefix = len(tokenizer("")["input_ids"])  # what it puts before a text
 
     @cache
@@ -129,10 +144,17 @@ def _prompts(
     def builder(room: int) -> PromptBuilder:
         return PromptBuilder(template, count_tokens=count, max_tokens=room)
 
+    frame = count(template.header) + count(template.footer)
+
+    def prompt(example: Example, room: int) -> Prompt | None:
+        if room < frame:
+            return None
+        titles = [catalogue.title(item) for item in example.history]
+        built = builder(room).build(example.user, example.history, titles)
+        return built if built.dropped < len(titles) or not titles else None
+
     return [
-        builder(sequence - prefix - len(answer)).build(
-            example.user, example.history, [*map(catalogue.title, example.history)]
-        )
+        prompt(example, sequence - prefix - len(answer))
         for example, answer in zip(examples, answers, strict=True)
     ]
 
@@ -147,5 +169,8 @@ def _plain_tokens(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
 
 def _end_of_text(tokenizer: Any) -> int:
     if tokenizer.eos_token_id is None:
-        raise InputError("the base model's tokenizer has no end-of-text token")
+        raise InputError(
+            "the base model's tokenizer has no end-of-text token: set eos_token in its "
+            "tokenizer_config.json"
+        )
     return int(tokenizer.eos_token_id)

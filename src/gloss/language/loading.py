@@ -8,6 +8,7 @@ lie in `network-1/`, `network-2/`, …, weights and config.json only.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ from gloss.prompts import PAPER_TEMPLATE, PromptTemplate
 __all__ = [
     "LanguageModel",
     "base_of",
+    "context_of",
     "load_language_model",
     "load_networks",
     "model_artifact",
@@ -47,6 +49,12 @@ __all__ = [
 ]
 
 _TEMPLATE = "prompt.json"
+_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+_USUAL_CONTEXT = 1024
+"""Tokens of an example in the published fine-tuning."""
+
+_UNLIMITED = 10**9
+"""Lengths from here on stand for none (transformers writes 10^30)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +150,72 @@ def _loaded(
     tokenizer_folder = path if base is None or _has_tokenizer(path) else base.folder
     context = loading.context or _trained_context(artifact)
     tokenizer = load_tokenizer(tokenizer_folder)
+    _require_positions(model, path)
+    _require_rows(model, tokenizer, path)
+    _find_end(tokenizer, model, path)
     return LanguageModel(model.eval(), tokenizer, template_of(path), artifact, context)
+
+
+def context_of(language: LanguageModel) -> int:
+    """Tokens that a model is given at most.
+
+    Models without a table of positions may name no limit: then it is the tokenizer's, or the
+    published system's.
+    """
+    config = language.model.config.get_text_config()
+    named = (getattr(config, name, None) for name in _LENGTHS)
+    most = next((length for length in named if isinstance(length, int) and length > 0), None)
+    if most is None:
+        most = language.tokenizer.model_max_length
+    most = most if most < _UNLIMITED else _USUAL_CONTEXT
+    return min(most, language.context or most)
+
+
+def _require_positions(model: Any, path: Path) -> None:
+    """Raise InputError for a model that cannot be told the position of each token.
+
+    Beams of one prompt share its keys and values, and stand beside each other behind it. A model
+    that counts positions by itself (BLOOM, and others with ALiBi) would count them in a row, and
+    one that keeps a state (Mamba, RWKV) has nothing to share.
+    """
+    takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+    if not takes_positions or getattr(model.config, "alibi", False):
+        raise InputError(
+            f"{path} is a model of the type {model.config.model_type!r}, which takes no positions "
+            "(position_ids): the beams of one prompt cannot share it. Take a model that does, such "
+            "as Llama, Qwen or GPT-2"
+        )
+
+
+def _require_rows(model: Any, tokenizer: Any, path: Path) -> None:
+    """Raise InputError if the tokenizer has tokens for which the model has no embedding."""
+    rows = model.get_input_embeddings().num_embeddings
+    highest = max(tokenizer.get_vocab().values(), default=-1)
+    if highest >= rows:
+        raise InputError(
+            f"{path}: its tokenizer has {highest + 1:,} tokens and its model embeddings of "
+            f"{rows:,}: they are not of one model, or the model was not saved with its added tokens"
+        )
+
+
+def _find_end(tokenizer: Any, model: Any, path: Path) -> None:
+    """Give a tokenizer without an end of text the one that its model names.
+
+    Raises InputError if neither names one: a title would have no end.
+    """
+    if tokenizer.eos_token_id is None:
+        named = (
+            getattr(each, "eos_token_id", None) for each in (model.generation_config, model.config)
+        )
+        ends = [end[0] if isinstance(end, list) and end else end for end in named]
+        end = next((end for end in ends if isinstance(end, int)), None)
+        if end is None or tokenizer.convert_ids_to_tokens(end) is None:
+            raise InputError(
+                f"{path} names no end-of-text token: set eos_token in its tokenizer_config.json"
+            )
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
 
 
 def load_networks(

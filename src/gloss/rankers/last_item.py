@@ -20,7 +20,10 @@ __all__ = ["SPEC", "LastItemSearch"]
 
 @dataclass(frozen=True, slots=True)
 class LastItemSearch:
-    """The items that the title of the last purchase finds."""
+    """The items that the title of the last purchase finds.
+
+    catalogue: for titles, of everything that may have been bought.
+    """
 
     catalogue: Catalogue
     retriever: Retriever
@@ -70,7 +73,14 @@ def _entries(hits: Iterable[Hit], title: str, last: ItemId) -> Iterator[RankedIt
 
 
 def _build(parts: RankerParts, settings: NoSettings) -> LastItemSearch:
-    return LastItemSearch(parts.items, parts.retriever)
+    return LastItemSearch(_whatever_was_bought(parts), parts.retriever)
+
+
+def _whatever_was_bought(parts: RankerParts) -> Catalogue:
+    """The items of the index, and those of the data set that were removed from it."""
+    items = parts.items
+    removed = [item for item in parts.catalogue if item.id not in items]
+    return Catalogue([*items, *removed]) if removed else items
 
 
 def _needs(settings: NoSettings) -> frozenset[Need]:

@@ -99,6 +99,13 @@ class RankerSources:
         of_titles = self._vectors.title_vectors  # (titles, width)
         assert of_titles is not None
         row_of = {title: row for row, title in enumerate(self._vectors.catalogue.titles)}
+        removed = [item.id for item in self.catalogue if item.title not in row_of]
+        if removed:
+            raise InputError(
+                f"{self._vectors_path} has no vectors of {len(removed):,} items of the data set "
+                f"({removed[0]}, say), which were removed from it: name an index that is made of "
+                "the data set with gloss index"
+            )
         vectors: Array = of_titles[[row_of[item.title] for item in self.catalogue]]
         return vectors
 

@@ -1,8 +1,9 @@
 """How rankings are made, by what made them, as their manifests say it.
 
-TitleRankingConfig    from titles that a language model wrote
-RankerRankingConfig    by a ranker that needs none
-FusedRankingConfig     out of several rankings
+TitleRankingConfig       from titles that a language model wrote
+RankerRankingConfig      by a ranker that needs none
+ImportedRankingConfig    by another program
+FusedRankingConfig       out of several rankings
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = [
     "OURS",
     "FusedRankingConfig",
     "GroundingSummary",
+    "ImportedRankingConfig",
     "RankerRankingConfig",
     "RankingConfig",
     "TitleRankingConfig",
@@ -68,6 +70,13 @@ class RankerRankingConfig(RankingConfig):
     settings: dict[str, Any]
 
 
+class ImportedRankingConfig(RankingConfig):
+    """A ranking that another program has made. columns: of its user, item, score and rank."""
+
+    ranker: str
+    columns: tuple[str | None, ...]
+
+
 class FusedRankingConfig(RankingConfig):
     """A ranking out of several. fusion: the rule; features: what it saw of each item."""
 
@@ -85,6 +94,8 @@ class GroundingSummary(ArtifactSummary):
 
 def config_of(ranking: Artifact) -> RankingConfig:
     """How a ranking was made; ArtifactError if it does not say it as this version does."""
+    if "columns" in ranking.config:
+        return ImportedRankingConfig.of(ranking)
     if "ranker" in ranking.config:
         return RankerRankingConfig.of(ranking)
     return (FusedRankingConfig if "rankers" in ranking.config else TitleRankingConfig).of(ranking)

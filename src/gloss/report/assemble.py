@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from gloss.artifacts import Artifact
-from gloss.data.catalogue import Catalogue
+from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.dataset import Dataset, DatasetSummary
 from gloss.data.histories import Example
+from gloss.data.preparation import LEFT_OUT
 from gloss.errors import InputError
 from gloss.evaluation.beams import Beam
 from gloss.evaluation.beyond import TitleFigures
@@ -107,8 +108,8 @@ def assemble(
 
 
 def dataset_facts(dataset: Dataset) -> dict[str, str]:
-    """Facts about the data set, label to text."""
-    found = DatasetSummary.of(dataset.artifact)
+    """Facts about the data set, label to text: its size, what was left out of it, and warnings."""
+    found, summary = DatasetSummary.of(dataset.artifact), dataset.summary
     counts = {
         "Users": found.users,
         "Purchases": found.purchases,
@@ -116,7 +117,10 @@ def dataset_facts(dataset: Dataset) -> dict[str, str]:
         "Training users": found.training_users,
         "Test users": found.test_users,
     }
-    return {name: f"{count:,}" for name, count in counts.items()}
+    counts |= {name.capitalize(): summary[name] for name in LEFT_OUT if summary.get(name)}
+    facts = {name: f"{count:,}" for name, count in counts.items()}
+    warnings = summary.get("warnings", ())
+    return facts | ({"Warnings": " ".join(warnings)} if warnings else {})
 
 
 def draw_samples(
@@ -139,11 +143,16 @@ def _sample(ranking: Ranking, example: Example, catalogue: Catalogue, shown: int
 def _suggestion(entry: RankedItem, example: Example, catalogue: Catalogue) -> Suggestion:
     because = entry.because
     return Suggestion(
-        title=catalogue.title(entry.item),
+        title=_title(entry.item, catalogue),
         why=entry.query,
         is_target=entry.item == example.target,
-        because=catalogue.title(because) if because is not None else None,
+        because=_title(because, catalogue) if because is not None else None,
     )
+
+
+def _title(item: ItemId, catalogue: Catalogue) -> str:
+    """An item's title; of one that was added to an index and the data set lacks, its id."""
+    return catalogue.title(item) if item in catalogue else item
 
 
 def _opened(evaluations: Mapping[str, Path]) -> list[_Opened]:
@@ -165,7 +174,7 @@ def _row(label: str, artifact: Artifact) -> Row:
         intervals=everyone.intervals,
         users=everyone.users,
         kind="ours" if _has_language_model(config) else "baseline",
-        note=_on_seen(config),
+        note=", ".join(filter(None, (_on_seen(config), _on_users(artifact.summary)))),
         retriever=retriever_name(config.index),
         beyond=_beyond(document.get("beyond", {})),
     )
@@ -176,6 +185,12 @@ def _on_seen(config: EvaluationConfig) -> str:
     if config.exclude_seen == PROTOCOLS[config.protocol].exclude_seen:
         return ""
     return "items bought already " + ("removed" if config.exclude_seen else "kept")
+
+
+def _on_users(summary: Mapping[str, Any]) -> str:
+    """What to say where only some of the split's users were measured."""
+    asked, measured = summary.get("users of the split"), summary["users"]
+    return "" if asked in (None, measured) else f"{measured:,} of {asked:,} users"
 
 
 def _has_language_model(config: EvaluationConfig) -> bool:
@@ -214,6 +229,8 @@ def _segments(opened: _Opened) -> SegmentTable:
 def _histories(opened: _Opened, examples: Sequence[Example], metric: str) -> SegmentTable:
     """A metric, and NDCG beside Recall, by the length of the history."""
     whole = opened.evaluation
+    users = frozenset(whole.users)
+    asked = [example for example in examples if example.user in users]
     wanted = {metric, metric.replace("recall", "ndcg")}
     few = {name: values for name, values in whole.values.items() if name in wanted}
     alone = Evaluation(whole.protocol, whole.users, few)
@@ -221,7 +238,7 @@ def _histories(opened: _Opened, examples: Sequence[Example], metric: str) -> Seg
         opened.row.label,
         {
             name: _segment(figures(alone.restrict(tuple(compress(whole.users, mask)))))
-            for name, mask in history_lengths_of(examples[: len(whole.users)]).items()
+            for name, mask in history_lengths_of(asked).items()
         },
     )
 

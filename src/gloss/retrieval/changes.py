@@ -7,16 +7,18 @@ titles. The new index replaces the old one when it is whole, and finds a new ite
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from gloss.artifacts import Artifact
 from gloss.data.catalogue import Catalogue, Item, ItemId
 from gloss.data.titles import clean_title
 from gloss.errors import ConfigError, InputError
 from gloss.progress import Progress, silent
 from gloss.retrieval.index import Index, index_recipe, load_index, write_index
 
-__all__ = ["add_items", "remove_items"]
+__all__ = ["add_items", "remove_items", "was_changed"]
 
 _MAX_NAMED_ITEMS = 5
 
@@ -34,6 +36,9 @@ def add_items(
     duplicates = [item.id for item in items if item.id in old.catalogue]
     if duplicates:
         raise InputError(f"already in {index}: {_named(duplicates)}")
+    twice = [item for item, count in Counter(item.id for item in items).items() if count > 1]
+    if twice:
+        raise InputError(f"given twice: {_named(twice)}")
     style = old.settings.title_style
     new = [Item(item.id, clean_title(item.title, style)) for item in items]
     _write(old, Catalogue([*old.catalogue, *new]), out, progress)
@@ -52,6 +57,11 @@ def remove_items(index: Path, items: Collection[ItemId], out: Path) -> None:
     removed = frozenset(items)
     remaining = Catalogue(item for item in old.catalogue if item.id not in removed)
     _write(old, remaining, out, silent)
+
+
+def was_changed(index: Artifact) -> bool:
+    """Whether an index was made from another one by adding or removing items."""
+    return "index" in index.inputs
 
 
 def _opened(index: Path, out: Path) -> Index:

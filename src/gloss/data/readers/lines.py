@@ -59,6 +59,11 @@ class BadLines:
         if len(self._first) < _NAMED:
             self._first.append(f"{path}:{line}: {on_one_line(reason)}")
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The first bad lines, each with what is wrong with it."""
+        return tuple(self._first)
+
     def check(self) -> None:
         """Raise InputError that names the first bad lines, if there are more than allowed."""
         if self.count <= self.allowed:

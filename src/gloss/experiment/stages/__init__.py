@@ -11,6 +11,7 @@ from gloss.experiment.stages.evaluate import evaluate
 from gloss.experiment.stages.export import export
 from gloss.experiment.stages.fuse import fuse
 from gloss.experiment.stages.generate import estimate, generate
+from gloss.experiment.stages.import_ranking import import_ranking
 from gloss.experiment.stages.index import index
 from gloss.experiment.stages.items import add_items, remove_items
 from gloss.experiment.stages.merge import merge
@@ -27,6 +28,7 @@ __all__ = [
     "export",
     "fuse",
     "generate",
+    "import_ranking",
     "index",
     "merge",
     "plan",

@@ -12,10 +12,17 @@ from gloss.data import generations as generated
 from gloss.data.dataset import Dataset
 from gloss.data.generations import read_generations
 from gloss.data.histories import Example
+from gloss.data.questions import QUESTIONS, questions_in, require_split
 from gloss.data.titles import TitleStyle
 from gloss.evaluation import evaluate as evaluations
 from gloss.evaluation.beams import beam_figures
-from gloss.evaluation.beyond import catalogue_coverage, novelty, self_information, title_figures
+from gloss.evaluation.beyond import (
+    catalogue_coverage,
+    holds_purchases,
+    novelty,
+    self_information,
+    title_figures,
+)
 from gloss.evaluation.protocol import EvaluationProtocol, require_measurable
 from gloss.evaluation.segments import SegmentBounds, default_bounds, segments_of
 from gloss.rankings import files as rankings
@@ -37,15 +44,21 @@ def evaluate(
     """Measure a ranking against what was bought next: the evaluation at `out`.
 
     With the generations that the ranking was made from, titles and beams are measured too. Of
-    longer lists than the protocol's, made to be fused, only as much counts.
+    longer lists than the protocol's, made to be fused, only as much counts. Lists that hold a
+    purchase of their user are not said to be without them, whatever the ranking was asked for (a
+    research file may know less of a history than the data set).
     """
     data = Dataset.load(dataset)
     made, lists = rankings.load_rankings(ranking)
     made.require_input("dataset", data.fingerprint, f"the data set {dataset}")
+    _require_questions(made, data)
     listed = config_of(made)
     require_measurable(protocol.cutoffs, length=listed.length)
     bounds = bounds or default_bounds(data.name)
     counted = max(protocol.length, *protocol.cutoffs)
+    everybody = data.examples(listed.split)
+    examples = evaluations.examples_of(lists, everybody)
+    cut = lists.first(counted)
     config = evaluations.EvaluationConfig(
         protocol=protocol.name,
         split=listed.split,
@@ -55,7 +68,7 @@ def evaluate(
         index=listed.index,
         rankers=listed.rankers,
         length=counted,
-        exclude_seen=listed.exclude_seen,
+        exclude_seen=listed.exclude_seen and not holds_purchases(cut, examples),
     )
     inputs = {"dataset": data.fingerprint, "ranking": made.fingerprint}
     if generations:
@@ -63,16 +76,23 @@ def evaluate(
         made.require_input("generations", inputs["generations"], str(generations))
 
     def fill(draft: Draft) -> None:
-        examples = data.examples(listed.split)
-        cut = lists.first(counted)
         beyond = {"lists": _lists(cut, data, protocol)}
         if generations:
             beyond |= _written(generations, made, cut, data, examples)
         result = evaluations.evaluate(cut, examples, protocol.cutoffs, protocol=protocol.name)
-        segments = segments_of(examples[: len(result.users)], bounds)
+        segments = segments_of(examples, bounds)
         evaluations.write_evaluation(draft, result, segments=segments, beyond=beyond)
+        draft.summary["users of the split"] = len(everybody)
 
     return Recipe(evaluations.KIND, config.to_json(), inputs).make(out, fill)
+
+
+def _require_questions(ranking: Artifact, data: Dataset) -> None:
+    """Raise InputError if the ranking is of a research file, and that is of another split."""
+    if QUESTIONS in ranking.files:
+        with ranking.reading():
+            asked = questions_in(ranking.file(QUESTIONS).read_text("utf-8"))
+        require_split(asked, data, ranking.config["split"], what=f"the file behind {ranking.path}")
 
 
 def _lists(lists: RankingTable, data: Dataset, protocol: EvaluationProtocol) -> dict[str, float]:
@@ -80,7 +100,7 @@ def _lists(lists: RankingTable, data: Dataset, protocol: EvaluationProtocol) -> 
     catalogue = data.catalogue(protocol.title_style)
     information = self_information(data.train(), catalogue)
     return {
-        **catalogue_coverage(lists, protocol.cutoffs, items=len(catalogue)),
+        **catalogue_coverage(lists, protocol.cutoffs, catalogue=catalogue),
         **novelty(lists, protocol.cutoffs, information=information, catalogue=catalogue),
         "users without a list": int((lists.lengths == 0).sum()),
     }

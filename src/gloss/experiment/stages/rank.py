@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gloss.artifacts import Artifact, Draft, Recipe, fingerprint_of_file, open_artifact
 from gloss.choices import SplitName
 from gloss.data import generations as generated
-from gloss.data.generations import read_generations
+from gloss.data.dataset import Dataset
+from gloss.data.generations import Generation, read_generations, read_research_file
+from gloss.data.questions import QUESTIONS, question_lines, require_split
+from gloss.errors import ConfigError
 from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.rankings import files as rankings
 from gloss.rankings.records import GroundingSummary, TitleRankingConfig
@@ -17,13 +21,25 @@ from gloss.retrieval.index import load_index
 __all__ = ["rank"]
 
 
-def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProtocol) -> Artifact:
+def rank(
+    generations: Path,
+    index: Path,
+    out: Path,
+    *,
+    protocol: EvaluationProtocol,
+    split: SplitName | None = None,
+    dataset: Path | None = None,
+) -> Artifact:
     """Find the items that generated titles mean: the ranking at `out`.
 
-    `generations` is our artefact or the research repository's JSON.
+    `generations` is our artefact, which knows its split, or the research repository's JSON, which
+    is of the test split unless another is said. dataset: what the JSON is held against at once;
+    without it, when the ranking is evaluated.
     """
     found = load_index(index)
-    source, split = _generations_source(generations, found.artifact)
+    source, split = _generations_source(generations, found.artifact, split)
+    if dataset:
+        _require_questions(generations, dataset, found.artifact, split)
     rule = protocol.fusion_of(found.settings.retriever)
     config = TitleRankingConfig(
         split=split,
@@ -53,17 +69,37 @@ def rank(generations: Path, index: Path, out: Path, *, protocol: EvaluationProto
             queries=sum(len(each.queries) for each in written),
             found_nothing=ungrounded(written, hits),
         )
-        rankings.write_rankings(draft, lists, summary=summary.to_json())
+        rankings.write_rankings(
+            draft, lists, summary=summary.to_json(), extra_files=_questions(generations, written)
+        )
 
     return Recipe(rankings.KIND, config.to_json(), inputs).make(out, fill)
 
 
-def _generations_source(path: Path, index: Artifact) -> tuple[str, SplitName]:
+def _generations_source(
+    path: Path, index: Artifact, split: SplitName | None
+) -> tuple[str, SplitName]:
     """The fingerprint of generations and the split they are for; they must fit the index."""
     if Path(path).is_file():
-        return fingerprint_of_file(path), "test"
+        return fingerprint_of_file(path), split or "test"
     artifact = open_artifact(path, generated.KIND)
     artifact.require_input(
         "dataset", index.inputs["dataset"], f"the index {index.path}, whose data set is another"
     )
-    return artifact.fingerprint, generated.GenerationsConfig.of(artifact).split
+    own = generated.GenerationsConfig.of(artifact).split
+    if split not in (None, own):
+        raise ConfigError(f"{path} was generated for the {own} split: leave out --split {split}")
+    return artifact.fingerprint, own
+
+
+def _require_questions(path: Path, dataset: Path, index: Artifact, split: SplitName) -> None:
+    """Raise unless index and research file are of the data set, and the file of the split."""
+    data = Dataset.load(dataset)
+    index.require_input("dataset", data.fingerprint, f"the data set {dataset}")
+    if Path(path).is_file():
+        require_split(read_research_file(path), data, split, what=str(path))
+
+
+def _questions(path: Path, generations: Sequence[Generation]) -> dict[str, str]:
+    """What a research file says about its users, to be kept in the ranking."""
+    return {QUESTIONS: question_lines(generations)} if Path(path).is_file() else {}

@@ -8,6 +8,7 @@ losses.jsonl                                     the curve
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from gloss.prompts import PromptTemplate
 
 __all__ = ["plan_adapter", "train_adapter"]
+
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +148,18 @@ def _material(data: Dataset, base: Base, training: LoraTraining, titles: TitleSt
         raise InputError("there is nothing to train on: no user has two purchases or more")
     asked = data.examples("validation", limit=training.validation_users)
     room = {"sequence": training.sequence}
+    train = encode(questions, catalogue, tokenizer, template, **room)
+    if train.left_out:
+        _LOG.warning(
+            "warning: %s of %s training users are left out (%s, say): their next title, or all "
+            "that they bought before, is longer than training.sequence (%s tokens)",
+            f"{len(train.left_out):,}",
+            f"{len(questions):,}",
+            train.left_out[0],
+            training.sequence,
+        )
     return _Material(
-        tokenizer,
-        template,
-        encode(questions, catalogue, tokenizer, template, **room),
-        encode(asked, catalogue, tokenizer, template, **room),
+        tokenizer, template, train, encode(asked, catalogue, tokenizer, template, **room)
     )
 
 

@@ -39,6 +39,20 @@ __all__ = [
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_BEFORE_THE_PROMPT = (
+    "PROMPT_TUNING",
+    "MULTITASK_PROMPT_TUNING",
+    "P_TUNING",
+    "PREFIX_TUNING",
+    "ADAPTION_PROMPT",
+    "CPT",
+)
+"""The names that PEFT has for adapters that are no layers."""
+
+_EMBEDDINGS = tuple(
+    f"{name}.weight"
+    for name in ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out", "word_embeddings")
+)
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -145,9 +159,11 @@ def with_adapter(model: Any, folder: Path, *, merge: bool) -> Any:
     """
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise InputError(f"{folder} has no {ADAPTER_WEIGHTS}; other formats are not loaded")
+    _require_layers(folder)
     from peft import PeftModel
 
     try:
+        _fit_vocabulary(model, folder)
         with quiet_transformers(), _without_peft_warning(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is missing is found below
             adapted = PeftModel.from_pretrained(model, folder, is_trainable=False)
@@ -157,6 +173,33 @@ def with_adapter(model: Any, folder: Path, *, merge: bool) -> Any:
         raise InputError(
             f"{folder} is no adapter of this base model: {_first_line(error)}"
         ) from error
+
+
+def _require_layers(folder: Path) -> None:
+    """Raise InputError for an adapter that puts something before the prompt: the search reads and
+    forks prompts as they are, and could not merge it."""
+    kind = str(json.loads((folder / ADAPTER_CONFIG).read_bytes()).get("peft_type"))
+    if kind in _BEFORE_THE_PROMPT:
+        raise InputError(
+            f"{folder} is an adapter of the kind {kind}, which works by virtual tokens: only "
+            "adapters of layers (LoRA and its like) are loaded"
+        )
+
+
+def _fit_vocabulary(model: Any, folder: Path) -> None:
+    """Give the base model as many rows of embeddings as the adapter brings, if it brings any."""
+    from safetensors import safe_open
+
+    with safe_open(folder / ADAPTER_WEIGHTS, "pt") as file:
+        rows = [file.get_slice(name).get_shape()[0] for name in file.keys() if _is_embedding(name)]  # noqa: SIM118
+    if rows and rows[0] != model.get_input_embeddings().num_embeddings:
+        with quiet_transformers():
+            model.resize_token_embeddings(rows[0], mean_resizing=False)
+
+
+def _is_embedding(name: str) -> bool:
+    """Whether a tensor of an adapter is a whole embedding: it was trained with added tokens."""
+    return name.endswith(_EMBEDDINGS)
 
 
 def trainable_parameters(model: Any) -> int:
@@ -179,7 +222,8 @@ def _require_all_weights(adapted: Any, folder: Path) -> None:
 
     with safe_open(folder / ADAPTER_WEIGHTS, "pt") as file:
         stored = set(file.keys())
-    expected = set(get_peft_model_state_dict(adapted))
+    expected = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    stored = {name for name in stored if name in expected or not _is_embedding(name)}
     if expected != stored:
         raise ValueError(f"{len(expected ^ stored)} of its tensors are missing or too many")
 

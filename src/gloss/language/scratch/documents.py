@@ -59,6 +59,11 @@ class Documents:
                 f"a context of {self.context} tokens holds no title: the shortest takes {shortest}"
             )
 
+    def too_long(self) -> list[ItemId]:
+        """The items whose title no document holds, nor leaves room to be written."""
+        long = self._lengths >= self.context // 2
+        return [item for item, row in self._rows.items() if long[row]]
+
     def epochs(
         self, histories: Sequence[History], settings: Training, *, seed: int
     ) -> DocumentsOfEpoch:
@@ -82,14 +87,12 @@ class Documents:
 
         Those whose target is longer than the context are left out.
         """
-        pairs = [
-            (
-                self.of((*example.history, example.target)),
-                int(self._lengths[self._rows[example.target]]),
-            )
-            for example in examples
+        tokens = [int(self._lengths[self._rows[example.target]]) for example in examples]
+        return [
+            (self.of((*example.history, example.target)), count)
+            for example, count in zip(examples, tokens, strict=True)
+            if count < self.context
         ]
-        return [(document, tokens) for document, tokens in pairs if _holds_a_title(document)]
 
     def _rows_of(self, items: Sequence[ItemId]) -> Ints:
         return np.array([self._rows[item] for item in items], np.int64)
@@ -112,11 +115,15 @@ class Documents:
         return np.split(tokens, document_lengths.cumsum()[:-1])
 
     def _cut_to_context(self, rows: Ints, counts: Ints) -> tuple[Ints, Ints]:
-        """Without the oldest purchases of users whose documents would be too long.
+        """Without titles too long for any document, and without the oldest purchases of users whose
+        documents would be too long.
 
         With lengths 3 2 2 and a context of 6, the tokens from a purchase to the end, 7 4 2, leave
         room for the newline at the beginning where they are below 6: the last two stay.
         """
+        alone = self._lengths[rows] < self.context  # with the newline at the beginning
+        counts = np.bincount(owners_of(counts)[alone], minlength=len(counts))
+        rows = rows[alone]
         lengths = self._lengths[rows]
         totals = reduced_by_list(np.add, lengths, counts)  # (users,)
         before = starts_of(lengths) - np.repeat(starts_of(totals), counts)  # of the same user
@@ -125,7 +132,7 @@ class Documents:
 
 
 def _holds_a_title(document: Array) -> bool:
-    """Not where the latest title alone is longer than the context."""
+    """Not where every title alone is longer than the context."""
     return len(document) > 1
 
 

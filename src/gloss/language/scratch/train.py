@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -20,6 +21,9 @@ from gloss.prompts import TITLES_ONLY
 from gloss.training.loop import TrainingRecord
 
 __all__ = ["train_from_zero"]
+
+
+_LOG = logging.getLogger(__name__)
 
 
 def train_from_zero(
@@ -44,6 +48,15 @@ def train_from_zero(
     tokenizer = train_tokenizer(catalogue.titles, vocabulary=model.vocabulary)
     documents = Documents(catalogue, tokenizer, context=model.context)
     documents.require_room()
+    if long := documents.too_long():
+        _LOG.warning(
+            "warning: %s of %s items have titles too long for a context of %s tokens (%s, say): "
+            "they are not written; a larger model.context holds them",
+            f"{len(long):,}",
+            f"{len(catalogue):,}",
+            model.context,
+            long[0],
+        )
     llama = new_model(
         model,
         vocabulary=len(tokenizer),
