@@ -16,6 +16,7 @@ test: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/python docs/make_cli_page.py --check
 	$(BIN)/python docs/make_configuration_page.py --check
+	$(BIN)/python docs/make_pictures.py --check
 	$(BIN)/pytest --numprocesses 2 --dist loadscope
 
 lint: .venv/.dev
@@ -26,6 +27,8 @@ lint: .venv/.dev
 docs: .venv/.dev
 	$(BIN)/python docs/make_cli_page.py
 	$(BIN)/python docs/make_configuration_page.py
+	$(BIN)/python docs/make_pictures.py
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -q docs docs/_build/html
 
 # Everything but torch is installed by hash. torch is pinned by version only, so that a CPU build
 # from another index, or one that lies on disk, serves as well.

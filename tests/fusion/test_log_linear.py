@@ -138,6 +138,13 @@ def test_users_whose_answer_is_in_no_list_say_nothing():
         fit([each[25:] for each in rankers], lost)
 
 
+def test_lists_without_a_candidate_are_nothing_to_fit_on():
+    empty = [Ranking("u", ()), Ranking("v", ())]
+    examples = [Example("u", ("a",), "b"), Example("v", ("b",), "a")]
+    with pytest.raises(InputError, match="nothing to fit on"):
+        fit([empty, empty], examples)
+
+
 def test_weights_for_other_rankers_are_refused():
     one = [listed("a", user="u")]
     with pytest.raises(ConfigError, match="1 rankers cannot fuse 2"):

@@ -111,7 +111,8 @@ def _list_features(batch: Candidates) -> Array:
 
 def _cases(batch: Candidates, bought: Array) -> Iterator[Case]:
     """A case for each user who bought a candidate. bought: bool (candidates,)."""
-    features = _list_features(batch).reshape(len(bought), -1)  # (candidates, rankers * features)
+    columns = len(batch.lists) * len(LIST_FEATURES)  # not -1: there may be no candidate at all
+    features = _list_features(batch).reshape(len(bought), columns)
     starts = np.searchsorted(batch.users, np.arange(len(batch.lists[0]) + 1))
     for row in np.flatnonzero(bought).tolist():
         first, end = starts[batch.users[row] : batch.users[row] + 2].tolist()

@@ -33,7 +33,7 @@ COLUMNS = {"items": pl.String, "scores": pl.Float64, "queries": pl.String, "beca
 
 @dataclass(frozen=True, eq=False)
 class RankingTable(Sequence[Ranking]):
-    """The ranked lists of many users: a sequence of `Ranking`s, equal to any other of the same.
+    """The ranked lists of many users: a sequence of `Ranking`, equal to any other of the same.
 
     lengths: int64 (users,), how many entries each list has; entries: the columns `COLUMNS`, each
     (entries,), user after user and best first.
