@@ -85,9 +85,11 @@ def fit(
 
 def _print(made: Artifact, *, json: bool) -> None:
     from gloss.cli import output
+    from gloss.recommender.bundle import BundleConfig
 
-    parts = [each["name"] for each in made.config["rankers"]]
-    parts = ["language model", *parts] if made.config["model"] else parts
+    config = BundleConfig.of(made)
+    parts = [part.name for part in config.rankers]
+    parts = ["language model", *parts] if config.model else parts
     facts = {**made.summary, "parts": parts, "fingerprint": made.fingerprint}
     if json:
         output.print_json({"bundle": str(made.path), **facts})

@@ -137,7 +137,9 @@ def _asked(
     if users:
         raise ConfigError("--user names a user of a data set: say which (--data)")
     if histories is None:
-        return ["history 1"], [history or []]
+        from gloss.data.readers.lines import repair_text
+
+        return ["history 1"], [[*map(repair_text, history or ())]]
     read = _read(histories)
     return [f"history {number}" for number in range(1, len(read) + 1)], [*read]
 
