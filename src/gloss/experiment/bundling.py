@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gloss.artifacts import MANIFEST, Artifact, open_artifact, read_recorded
+from gloss.artifacts import MANIFEST, Artifact, Recipe, open_artifact, read_recorded
 from gloss.config import Settings
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError
@@ -24,6 +25,7 @@ from gloss.experiment.settings import Experiment
 from gloss.fusion.reciprocal_rank import RULE as RECIPROCAL_RANK
 from gloss.fusion.rule import FittedFusion
 from gloss.fusion.rules import rule_named
+from gloss.language.records import KIND as MODEL_KIND
 from gloss.rankers.popularity import count_purchases
 from gloss.rankers.ranker import NoSettings, RankerSpec
 from gloss.rankers.sources import RankerSources
@@ -37,7 +39,7 @@ from gloss.rankings.records import (
 )
 from gloss.recommender.bundle import (
     KIND,
-    BundleSettings,
+    BundleConfig,
     Contents,
     ModelPart,
     RankerPart,
@@ -81,6 +83,16 @@ class _Served:
     exclude_seen: bool
     length: int
 
+    @property
+    def trained(self) -> tuple[_Part, ...]:
+        """The rankers that were trained."""
+        return tuple(part for part in self.rankers if part.spec.training)
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether a ranker reads vectors of titles."""
+        return any("title-vectors" in part.spec.all_needs(part.settings) for part in self.rankers)
+
 
 def bundle(run: Path, out: Path, *, model: bool | None = None) -> Artifact:
     """Write what a run would serve as the bundle `out`.
@@ -115,18 +127,21 @@ def fit(
     """
     data = experiment.data.model_copy(update={"split": _EVERYTHING})
     of_all = experiment.model_copy(update={"data": data, "limit_users": None})
+    inputs: dict[str, str] = {}
     if measured is None:
         served = _unmeasured(of_all, model=model)
     else:
         run = RunFolder.open(Path(measured))
         known = load_experiment(run.config)
         _require_same(experiment, known, run)
-        measured_as = _served(run, _ranking_of(run, known, model))
+        ranking = _ranking_of(run, known, model)
+        inputs["measured ranking"] = ranking.fingerprint
+        measured_as = _served(run, ranking)
         rankers = tuple(replace(part, ranking=None) for part in measured_as.rankers)
         served = replace(measured_as, rankers=rankers)
     folder = train_parts(of_all, parts, model=served.model is not None, announce=announce)
     with announce("bundle"):
-        return _bundled(of_all, folder, served, out, inputs={})
+        return _bundled(of_all, folder, served, out, inputs=inputs)
 
 
 def _ranking_of(folder: RunFolder, experiment: Experiment, model: bool | None) -> Artifact:
@@ -218,25 +233,38 @@ def _bundled(
     *,
     inputs: dict[str, str],
 ) -> Artifact:
-    data, style = Dataset.load(folder.data), protocol_of(experiment).title_style
+    """The bundle of parts that lie in a run folder. inputs: of what joins them."""
     index_settings = index_of(experiment, protocol_of(experiment))
-    needs = frozenset().union(*(part.spec.all_needs(part.settings) for part in served.rankers))
-    sources = RankerSources(
-        data,
-        style,
+    _require_portable(index_settings)
+    sources = _sources(experiment, folder, served, index_settings)
+    for part in served.rankers:
+        part.require_same(sources)
+    config = _config(experiment, served)
+    with _whole_model(folder, served) as model, _index_of(folder, index_settings) as index:
+        contents = _contents(sources, served, model, index)
+        bound = {**inputs, **_fingerprints(sources, served, contents, folder)}
+        recipe = Recipe(KIND, config.to_json(), bound)
+        return recipe.make(out, partial(write_bundle, contents=contents))
+
+
+def _sources(
+    experiment: Experiment, folder: RunFolder, served: _Served, index_settings: IndexSettings
+) -> RankerSources:
+    return RankerSources(
+        Dataset.load(folder.data),
+        protocol_of(experiment).title_style,
         index_settings=index_settings,
         vectors=folder.vectors,
         encoder=experiment.rankers.encoder,
         trained={part.spec.name: folder.trained(part.spec.name) for part in served.rankers},
     )
-    for part in served.rankers:
-        part.require_same(sources)
-    has_vectors = "title-vectors" in needs
-    encoder = experiment.rankers.encoder if has_vectors else None
-    _require_portable(index_settings)
-    settings = BundleSettings(
+
+
+def _config(experiment: Experiment, served: _Served) -> BundleConfig:
+    encoder = experiment.rankers.encoder if served.reads_vectors else None
+    return BundleConfig(
         name=experiment.name,
-        titles=style,
+        titles=protocol_of(experiment).title_style,
         encoder=encoder if encoder in PRESETS else None,
         exclude_seen=served.exclude_seen,
         length=served.length,
@@ -251,26 +279,37 @@ def _bundled(
             for part in served.rankers
         ),
     )
-    bound = {**inputs, **sources.fingerprints(needs & {"title-vectors"})}
-    if has_vectors:
-        bound["encoder"] = open_artifact(folder.vectors, INDEX_KIND).inputs["encoder"]
-    with _whole_model(folder, served) as model, _index_of(folder, index_settings) as index:
-        counting = [part for part in served.rankers if part.spec.count]
-        trained = [part for part in served.rankers if part.spec.training]
-        contents = Contents(
-            catalogue=sources.catalogue,
-            times_bought=count_purchases(data.train(), sources.catalogue, NoSettings())[
-                "times_bought"
-            ],
-            index=index,
-            model=model,
-            fusion=served.fusion,
-            title_vectors=sources.title_vectors if has_vectors else None,
-            counts={p.spec.name: sources.counts(p.spec, p.settings) for p in counting},
-            trained={p.spec.name: sources.trained(p.spec) for p in trained},
-        )
-        write_bundle(out, settings, contents, inputs=bound)
-    return open_artifact(out, KIND)
+
+
+def _contents(
+    sources: RankerSources, served: _Served, model: Path | None, index: Artifact
+) -> Contents:
+    counting = [part for part in served.rankers if part.spec.count]
+    counts = count_purchases(sources.dataset.train(), sources.catalogue, NoSettings())
+    return Contents(
+        catalogue=sources.catalogue,
+        times_bought=counts["times_bought"],
+        index=index,
+        model=model,
+        fusion=served.fusion,
+        title_vectors=sources.title_vectors if served.reads_vectors else None,
+        counts={part.spec.name: sources.counts(part.spec, part.settings) for part in counting},
+        trained={part.spec.name: sources.trained(part.spec) for part in served.trained},
+    )
+
+
+def _fingerprints(
+    sources: RankerSources, served: _Served, contents: Contents, folder: RunFolder
+) -> dict[str, str]:
+    """Of everything that the bundle is made of; where any of it is another, so is the bundle."""
+    found = sources.fingerprints({"title-vectors"} if served.reads_vectors else ())
+    found |= {name: trained.fingerprint for name, trained in contents.trained.items()}
+    found["index"] = contents.index.fingerprint
+    if contents.model:
+        found["model"] = open_artifact(contents.model, MODEL_KIND).fingerprint
+    if served.reads_vectors:
+        found["encoder"] = open_artifact(folder.vectors, INDEX_KIND).inputs["encoder"]
+    return found
 
 
 def _require_portable(index: IndexSettings) -> None:

@@ -23,10 +23,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from gloss.arrays import Array, Ints
-from gloss.artifacts import MANIFEST, Artifact, Draft, Recipe, open_artifact, write_atomic
+from gloss.artifacts import (
+    MANIFEST,
+    Artifact,
+    ArtifactConfig,
+    Draft,
+    open_artifact,
+    write_atomic,
+)
 from gloss.choices import TitleStyle
 from gloss.config import Decoding, ListLength, Settings, TitleFusion
 from gloss.data.catalogue import Catalogue, Item
@@ -41,7 +48,7 @@ from gloss.retrieval.retriever import Retriever
 __all__ = [
     "KIND",
     "Bundle",
-    "BundleSettings",
+    "BundleConfig",
     "Contents",
     "ModelPart",
     "RankerPart",
@@ -60,7 +67,7 @@ _COUNTS = "counts.npz"
 _INDEX, _MODEL, _FUSION = "index", "model", "fusion"
 
 
-class ModelPart(Settings):
+class ModelPart(ArtifactConfig):
     """How the language model's titles become a list."""
 
     decoding: Decoding = Field(description="How it writes titles.")
@@ -69,7 +76,7 @@ class ModelPart(Settings):
     length: ListLength = Field(description="Items that it brings to the fusion.")
 
 
-class RankerPart(Settings):
+class RankerPart(ArtifactConfig):
     """A ranker of a bundle."""
 
     name: str = Field(description="The ranker.")
@@ -77,7 +84,7 @@ class RankerPart(Settings):
     length: ListLength = Field(description="Items that it brings to the fusion.")
 
 
-class BundleSettings(Settings):
+class BundleConfig(ArtifactConfig):
     """What a bundle is, as its manifest records it."""
 
     name: str = Field(description="Of the experiment that it was made by.")
@@ -109,42 +116,31 @@ class Contents:
     trained: Mapping[str, Artifact] = field(default_factory=dict)
 
 
-def write_bundle(
-    out: Path, settings: BundleSettings, contents: Contents, *, inputs: Mapping[str, str]
-) -> None:
-    """Write a bundle as the artefact `out`. inputs: fingerprints of what it was made from."""
-    config = settings.model_dump(mode="json")
-    with Recipe(KIND, config, inputs).draft(out) as draft:
-        _write_catalogue(draft, contents.catalogue)
-        _save_array(draft.path / _TIMES_BOUGHT, contents.times_bought)
-        if contents.title_vectors is not None:
-            _save_array(draft.path / _TITLE_VECTORS, contents.title_vectors)
-        _copy_artifact(contents.index, draft.path / _INDEX)
-        if contents.model is not None:
-            _copy_folder(contents.model, draft.path / _MODEL)
-        for name, arrays in contents.counts.items():
-            _save_arrays(draft.path / "rankers" / name / _COUNTS, arrays)
-        for name, artifact in contents.trained.items():
-            _copy_artifact(artifact, draft.path / "rankers" / name)
-        files = contents.fusion.files() if contents.fusion else {}
-        (draft.path / _FUSION).mkdir(exist_ok=True)
-        for name, text in files.items():
-            write_atomic(draft.path / _FUSION / name, text.encode())
-        draft.summary["items"] = len(contents.catalogue)
-        draft.summary["purchases"] = int(contents.times_bought.sum())
+def write_bundle(draft: Draft, contents: Contents) -> None:
+    """Fill the draft of a bundle."""
+    _write_catalogue(draft, contents.catalogue)
+    _save_array(draft.path / _TIMES_BOUGHT, contents.times_bought)
+    if contents.title_vectors is not None:
+        _save_array(draft.path / _TITLE_VECTORS, contents.title_vectors)
+    _copy_artifact(contents.index, draft.path / _INDEX)
+    if contents.model is not None:
+        _copy_folder(contents.model, draft.path / _MODEL)
+    for name, arrays in contents.counts.items():
+        _save_arrays(draft.path / "rankers" / name / _COUNTS, arrays)
+    for name, artifact in contents.trained.items():
+        _copy_artifact(artifact, draft.path / "rankers" / name)
+    files = contents.fusion.files() if contents.fusion else {}
+    (draft.path / _FUSION).mkdir(exist_ok=True)
+    for name, text in files.items():
+        write_atomic(draft.path / _FUSION / name, text.encode())
+    draft.summary["items"] = len(contents.catalogue)
+    draft.summary["purchases"] = int(contents.times_bought.sum())
 
 
 def open_bundle(path: Path) -> Bundle:
     """Open a bundle; ArtifactError if it is not whole, or of a version with other settings."""
     artifact = open_artifact(path, KIND)
-    try:
-        settings = BundleSettings.model_validate(artifact.config)
-    except ValidationError as error:
-        names = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
-        raise ArtifactError(
-            f"{path} has settings of another version of GLoSS ({names}): make the bundle again"
-        ) from None
-    return Bundle(artifact, settings)
+    return Bundle(artifact, BundleConfig.of(artifact))
 
 
 class Bundle:
@@ -153,7 +149,7 @@ class Bundle:
     Each part is read when it is first needed, and once.
     """
 
-    def __init__(self, artifact: Artifact, settings: BundleSettings) -> None:
+    def __init__(self, artifact: Artifact, settings: BundleConfig) -> None:
         self.artifact = artifact
         self.settings = settings
 
