@@ -11,6 +11,7 @@ import typer
 
 from gloss.cli.options import Data, Encoder, Json, Out, ProtocolName, RetrieverOf, given, setting
 from gloss.data.titles import TitleStyle
+from gloss.retrieval.lexical.words import WordRule
 from gloss.retrieval.settings import (
     PROTOCOL_SETTINGS,
     HybridFusion,
@@ -44,6 +45,7 @@ def index(
     exact_first: Annotated[bool | None, _setting("exact_first", "--exact-first/--by-score")] = None,
     k1: Annotated[float | None, _setting("k1")] = None,
     b: Annotated[float | None, _setting("b")] = None,
+    words: Annotated[WordRule | None, _setting("words")] = None,
     stopwords: Annotated[str | None, _setting("stopwords")] = None,
     encoder: Encoder = None,
     prefixes: Annotated[bool | None, _setting("prefixes", "--prefixes/--no-prefixes")] = None,
@@ -71,6 +73,7 @@ def index(
         exact_first=exact_first,
         k1=k1,
         b=b,
+        words=words,
         stopwords=stopwords,
         encoder=encoder,
         prefixes=prefixes,

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from gloss.config import Settings
 from gloss.data.titles import TitleStyle
+from gloss.retrieval.lexical.words import WordRule
 
 __all__ = [
     "ENCODER",
@@ -63,6 +64,11 @@ class BM25Settings(_WithMarker):
     retriever: str = "bm25"
     k1: float = Field(1.5, ge=0, description="BM25: saturation of repeated words.")
     b: float = Field(0.75, ge=0, le=1, description="BM25: share of the length normalisation.")
+    words: WordRule = Field(
+        "any-script",
+        description="BM25: what counts as a word: any-script: also in Hindi, Chinese, Japanese, "
+        "Thai …; published: runs of two letters or digits and more.",
+    )
     stopwords: str = Field(
         "en", description="BM25: language of the words that are left out, as bm25s names it."
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gloss.data.catalogue import Catalogue, Item
 from gloss.errors import ConfigError, InputError
 from gloss.retrieval.lexical.bm25 import BM25, known_words
+from gloss.retrieval.lexical.words import words_of
 from gloss.retrieval.settings import BM25Settings
 
 TITLES = ("Red kite", "Blue kite with a long tail", "Red ball", "The Of And", "Red kite")
@@ -96,10 +97,38 @@ def test_unknown_stop_words_are_an_error_that_names_them():
 
 
 @given(st.text(alphabet=st.one_of(st.characters(), st.sampled_from("aAİıßé_0  the'-\u0301\u200d"))))
-def test_words_are_those_of_bm25s_in_any_script(text):
+def test_published_words_are_those_of_bm25s(text):
     words = bm25s.tokenize([text], stopwords="en", return_ids=False, show_progress=False)[0]
     vocabulary = {word: number for number, word in enumerate(dict.fromkeys(words))}
-    assert known_words(text, vocabulary) == [vocabulary[word] for word in words]
+    assert known_words(text, vocabulary, "published") == [vocabulary[word] for word in words]
+
+
+@given(st.text(alphabet="aBzéßñЖж αΩ0_9  '-,.½²🙂"))
+def test_words_of_any_script_are_the_published_ones_where_spaces_divide_them(text):
+    assert words_of("any-script")(text) == words_of("published")(text)
+
+
+@pytest.mark.parametrize(
+    ("titles", "text", "row"),
+    [
+        (("हिन्दी की किताब", "हिंदू धर्म", "हाथी का खिलौना"), "हिन्दी किताब", 0),
+        (("红色风筝 大号", "红色茶壶", "蓝色风筝"), "风筝 红色", 0),
+        (("红色风筝 大号", "红色茶壶", "蓝色足球"), "壶", 1),
+        (("กระเป๋าเดินทางสีแดง", "กระเป๋าสตางค์", "รองเท้าเดินป่า"), "เดินป่า", 2),
+        (("日本語の本", "日本のお茶", "英語の辞書"), "英語辞書", 2),
+        (("한국어 책", "한국 차", "영어 사전"), "책", 0),
+    ],
+)
+def test_the_title_that_is_meant_is_found_in_any_script(titles, text, row):
+    best, *_ = BM25.build(catalogue(titles), FAIR).search([text], 3)[0]
+    assert best.row == row
+
+
+def test_published_words_miss_what_any_script_finds():
+    titles = ("红色风筝 大号", "红色茶壶", "蓝色风筝")
+    published = FAIR.model_copy(update={"words": "published"})
+    assert BM25.build(catalogue(titles), published).search(["风筝"], 3) == [()]
+    assert [hit.row for hit in BM25.build(catalogue(titles), FAIR).search(["风筝"], 3)[0]] == [2, 0]
 
 
 def as_bm25s(titles, texts, settings, k):

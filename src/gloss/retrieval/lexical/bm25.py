@@ -19,7 +19,6 @@ once.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +33,7 @@ from gloss.data.catalogue import Catalogue
 from gloss.errors import ConfigError, InputError
 from gloss.progress import Progress
 from gloss.retrieval.lexical.bm25s_import import import_bm25s
+from gloss.retrieval.lexical.words import WordRule, words_of
 from gloss.retrieval.retriever import Hit, RetrieverSpec, StoredRetriever
 from gloss.retrieval.settings import BM25Settings
 from gloss.retrieval.top_k import best_rows, group_count, round_up
@@ -48,9 +48,6 @@ MARKER = "Title: "
 _ARRAYS = ("data", "indices", "indptr")
 _VOCABULARY = "vocabulary.json"
 
-
-_words_of = re.compile(r"(?u)\b\w\w+\b").findall
-"""How bm25s finds the words of a text, after making it lower case."""
 
 _BATCH_TEXTS = 64
 """Texts scored at a time: 3 MB of scores for 12,000 items, which are still in cache when the best
@@ -113,6 +110,7 @@ class BM25:
     def __init__(self, catalogue: Catalogue, matrix: _Matrix, settings: BM25Settings) -> None:
         self._matrix = matrix
         self._items = np.array([item.id for item in catalogue], dtype=object)
+        self._rule = settings.words
         self._marker = known_words(MARKER, matrix.vocabulary) if settings.marker else []
         # What the scores of every text begin with, and room for a whole number of groups.
         self._initial = np.zeros(round_up(len(catalogue)), dtype=np.float32)
@@ -127,8 +125,8 @@ class BM25:
         bm25s knows no stop words of that name.
         """
         marker = MARKER if settings.marker else ""
-        tokens = _tokenize([marker + item.title for item in catalogue], settings.stopwords)
-        if not set(tokens.vocab).difference(_tokenize([marker], settings.stopwords).vocab):
+        tokens = _tokenize([marker + item.title for item in catalogue], settings)
+        if not set(tokens.vocab).difference(_tokenize([marker], settings).vocab):
             raise InputError("no title of the catalogue holds a word to search for")
         library = bm25s.BM25(method="lucene", k1=settings.k1, b=settings.b)
         # From ids, not words: bm25s would number words in the order of a set, which differs by run.
@@ -165,7 +163,7 @@ class BM25:
 
     def _columns(self, text: str) -> list[int]:
         """The columns of a text's words; none for a text that has no known word but the marker."""
-        columns = known_words(text, self._matrix.vocabulary)
+        columns = known_words(text, self._matrix.vocabulary, self._rule)
         return columns if not self._marker or set(columns).difference(self._marker) else []
 
     def _hits(self, columns: Sequence[Sequence[int]], k: int) -> Iterator[tuple[Hit, ...]]:
@@ -234,22 +232,26 @@ def _candidates(scores: Array, k: int) -> tuple[Array, Array]:
     return text[pair], place * groups.shape[2] + group[pair]
 
 
-def known_words(text: str, vocabulary: Mapping[str, int]) -> list[int]:
-    """The columns of a text's known words, in order, repeats kept.
-
-    Words are those of `bm25s.tokenize`. Stop words are in no vocabulary.
+def known_words(
+    text: str, vocabulary: Mapping[str, int], rule: WordRule = "any-script"
+) -> list[int]:
+    """The columns of a text's known words, in order, repeats kept. Stop words are in no vocabulary.
 
     >>> known_words("The red KITE, a red one", {"kite": 0, "red": 1})
     [1, 0, 1]
     """
-    return [vocabulary[word] for word in _words_of(text.lower()) if word in vocabulary]
+    return [vocabulary[word] for word in words_of(rule)(text) if word in vocabulary]
 
 
-def _tokenize(texts: list[str], stopwords: str) -> Any:
+def _tokenize(texts: list[str], settings: BM25Settings) -> Any:
+    """bm25s's own numbers for our words, which are handed over with spaces between them."""
+    spaced = [" ".join(words_of(settings.words)(text)) for text in texts]
     try:
-        return bm25s.tokenize(texts, stopwords=stopwords, show_progress=False)
+        return bm25s.tokenize(
+            spaced, stopwords=settings.stopwords, token_pattern=r"\S+", show_progress=False
+        )
     except ValueError as error:
-        raise ConfigError(f"stopwords={stopwords!r}: {error}") from None
+        raise ConfigError(f"stopwords={settings.stopwords!r}: {error}") from None
 
 
 def _build(
