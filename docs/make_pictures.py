@@ -247,6 +247,19 @@ def fusion() -> Canvas:
     return c
 
 
+def bundle() -> Canvas:
+    c = Canvas(720, 190, "A run measures; a bundle holds its parts and answers")
+    c.box(20, 56, 150, 56, "run", "held back, measured")
+    c.arrow(178, 84, 238, 84)
+    c.text(208, 74, "gloss bundle", size=11, fill=GREY, anchor="middle")
+    c.box(246, 28, 220, 112, "bundle", "language model · index", "rankers · fusion", "catalogue",
+          "no purchases", fill=BLUE, ink="#ffffff")  # fmt: skip
+    c.arrow(474, 84, 524, 84)
+    c.box(532, 56, 168, 56, "answer", "items, reasons, way")
+    c.text(246, 168, "in: histories, and if you like rules and a wish", size=12, fill=GREY)
+    return c
+
+
 def architecture() -> Canvas:
     c = Canvas(1000, 620, "From purchases to a measured recommender: the parts of GLoSS")
     c.text(40, 50, "GLoSS", size=30, bold=True)
@@ -278,7 +291,9 @@ def architecture() -> Canvas:
     c.box(280, 90, 190, 70, "report/", "one page, CSV, LaTeX", size=14)
     c.box(40, 420, 920, 56, "experiment/", "a YAML file: stages in order, each skipped if its "
           "artefact stands", size=14)  # fmt: skip
-    c.box(40, 486, 455, 56, "recommender/", "titles in, items and reasons out", size=14)
+    c.box(
+        40, 486, 455, 56, "recommender/", "the bundle: histories in, items and reasons out", size=14
+    )
     c.box(505, 486, 455, 56, "cli/", "gloss prepare · train · generate · rank · fuse · …", size=14)
     c.box(40, 552, 920, 46, "arrays · artifacts · config · errors · progress: under everything",
           stroke=GREY, size=13)  # fmt: skip
@@ -294,6 +309,7 @@ PICTURES: dict[str, Callable[[], Canvas]] = {
     "retrieval": retrieval,
     "rankers": rankers,
     "fusion": fusion,
+    "bundle": bundle,
     "architecture": architecture,
 }
 
