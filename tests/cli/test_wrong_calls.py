@@ -337,14 +337,14 @@ def test_histories_that_cannot_be_read_are_named_by_line(gloss, bundled, content
     assert "does not exist" in gloss("recommend", "-b", bundled, "--histories", "b.jsonl").error
 
 
-def test_without_torch_the_extra_is_named(run):
+def test_without_torch_the_extra_is_named(bundled):
     code = (
         "import sys; sys.modules['torch'] = None; "
-        f"sys.argv = ['gloss', 'recommend', '-m', {str(run.path)!r}, '--history', 'Kite']; "
+        f"sys.argv = ['gloss', 'recommend', '-b', {str(bundled)!r}, '--history', 'Kite']; "
         "from gloss.cli.main import main; main()"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    needed = 'recommending needs an extra: pip install ".[train]" in the checkout of GLoSS'
+    needed = 'a language model needs an extra: pip install ".[train]" in the checkout of GLoSS'
     assert said.stderr == f"error: {needed}\n"
     assert said.returncode == WRONG_CALL
 
@@ -361,7 +361,7 @@ def test_a_run_that_was_only_begun_says_what_to_do(gloss, run, tmp_path):
     shutil.copy(run.config, tmp_path / run.config.name)
     failed = gloss("report", tmp_path, "-o", tmp_path / "report.html")
     assert "has no evaluation yet: finish it with `gloss run`" in failed.error
-    assert "does not exist" in gloss("recommend", "-m", tmp_path, "--history", "Kite").error
+    assert "has no ranking to serve yet" in gloss("bundle", tmp_path, "-o", "bundle").error
 
 
 def test_a_damaged_artefact_is_named(gloss, run, tmp_path):
@@ -388,12 +388,16 @@ ENTRY = {"reviewer_id": "ann", "asin": "a", "seen_asins": [], "generated_sequenc
         b"[null]",
         *(
             json.dumps([{k: v for k, v in ENTRY.items() if k != name}]).encode()
-            for name in ("reviewer_id", "seen_asins", "generated_sequences")
+            for name in ("reviewer_id", "seen_asins")
         ),
         *(
             json.dumps([{**ENTRY, name: value}]).encode()
-            for name in ("reviewer_id", "seen_asins", "generated_sequences")
-            for value in (None, 1, [1], {"a": 1}, [None])
+            for name, values in (
+                ("reviewer_id", (None, [1], {"a": 1}, [None])),
+                ("seen_asins", (None, 1, {"a": 1}, [None])),
+                ("generated_sequences", (1, [1], {"a": 1})),
+            )
+            for value in values
         ),
         json.dumps([{**ENTRY, "generated_sequences": "Title: x"}]).encode(),
     ],
@@ -416,13 +420,18 @@ def test_a_wrong_line_of_a_research_file_is_named(gloss, run, tmp_path, second):
 
 def test_a_research_file_of_other_users_cannot_be_measured(gloss, done, run, tmp_path):
     for entries, said in (
-        ([ENTRY], "user ann and 0 more of the ranking are not in the split"),
-        ([ENTRY, ENTRY], "holds a user twice"),
+        ([ENTRY], "1 of its 1 users are not in it (ann)"),
         ([], "holds no users"),
     ):
         (tmp_path / "g.json").write_text(json.dumps(entries))
         done("rank", "-g", tmp_path / "g.json", "-i", run.index, "-o", tmp_path / "ranking")
         assert said in gloss("evaluate", "-r", tmp_path / "ranking", "-d", run.data).error
+
+
+def test_a_research_file_with_a_user_twice_is_named_by_entry(gloss, run, tmp_path):
+    (tmp_path / "g.json").write_text(json.dumps([ENTRY, ENTRY]))
+    failed = gloss("rank", "-g", tmp_path / "g.json", "-i", run.index, "-o", tmp_path / "ranking")
+    assert "entry 2: user ann stands in entry 1 already" in failed.error
 
 
 # What the command line itself refuses

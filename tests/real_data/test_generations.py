@@ -21,7 +21,7 @@ USERS = 2500
 
 pytestmark = pytest.mark.skipif(not SOURCE.is_dir(), reason=f"{SOURCE} is absent")
 
-BEAMS_AND_REMOVAL = replace(PAPER, name="beams", fusion="beam-order", exclude_seen=True)
+BEAMS_AND_REMOVAL = replace(PAPER, name="fair", fusion="beam-order", exclude_seen=True)
 
 
 @pytest.fixture(scope="module")
