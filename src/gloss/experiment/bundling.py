@@ -52,12 +52,16 @@ from gloss.retrieval.settings import IndexSettings
 __all__ = ["bundle", "fit"]
 
 _EVERYTHING = "none"
-"""The split that holds nothing back."""
+"""The name of the split that holds nothing back: every purchase is in training."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A ranker, as it was fused. ranking: what it had made, where it must be the same one still."""
+    """A ranker, its settings, and how many items it brings to the fusion.
+
+    ranking: its ranking in the measured run, which the ranker of the bundle has to match; None
+    where the ranker is trained anew.
+    """
 
     spec: RankerSpec[Any]
     settings: Settings
@@ -146,6 +150,8 @@ def fit(
 
 def _ranking_of(folder: RunFolder, experiment: Experiment, model: bool | None) -> Artifact:
     """The ranking that a bundle of this run answers with."""
+    if model is False and not experiment.rankers.use:
+        raise ConfigError("without a language model, rankers.use has to name a ranker")
     names = [FUSED, RANKERS] if experiment.rankers.use else [OURS]
     if model is not None and experiment.rankers.use:
         names = [FUSED] if model else [RANKERS]
@@ -212,7 +218,7 @@ def _unmeasured(experiment: Experiment, *, model: bool) -> _Served:
 
 
 def _require_same(experiment: Experiment, measured: Experiment, run: RunFolder) -> None:
-    """The figures of a run are those of a bundle only if all but the held back purchases agree."""
+    """Raise ConfigError if settings differ in more than name, split and number of users."""
     left_out = {"name", "limit_users"}
     ours, theirs = (each.model_dump(exclude=left_out) for each in (experiment, measured))
     for each in (ours, theirs):

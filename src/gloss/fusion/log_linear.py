@@ -4,7 +4,7 @@ An item has two features in each list l: x_score, its score there (or the list's
 x_listed, 1 if the list holds it. With C_u the candidates of user u and t_u what u bought next:
 
     s(item)  = Σ_l  a_l · x_score(l, item) + b_l · x_listed(l, item)
-    L(a, b)  = Σ_u  log softmax_{C_u}(s)(t_u)  -  1/2 |weights|²     (features standardised)
+    L(a, b)  = Σ_u  log softmax_{C_u}(s)(t_u)  -  1/2 |weights|²     (features / their spread)
 
 The weights maximise L: a conditional logit (McFadden, 1974). Knows rankings and what was bought
 next; knows nothing of what made the lists.
@@ -36,11 +36,12 @@ gained nothing on users that the weights were not fitted on."""
 _FILE = "weights.json"
 
 _RIDGE = 1.0
-"""The weight of the penalty, in users: as much as what one of them bought next."""
+"""The factor of the penalty 1/2 |weights|² in L, where each user counts 1."""
 
 _MAX_STEPS = 50
 _MIN_GAIN = 1e-9
-"""Newton's method stops below this gain of likelihood a user, or this fraction of a step."""
+"""Newton's method stops when a step raises L by less than this for each user, or when a step
+halved down to this fraction still does not raise it; and after `_MAX_STEPS` at the latest."""
 
 Case = tuple[Array, int]
 """A user's candidates, float64 (candidates, features), and the row of what was bought next."""

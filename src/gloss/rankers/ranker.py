@@ -78,7 +78,7 @@ class RankRequest:
 
 
 class Ranker(Protocol):
-    """Ranks the catalogue for anybody; what is slow was done before, when it was built."""
+    """Ranks the catalogue for any history; the slow work is done when the ranker is built."""
 
     def rank(self, request: RankRequest) -> RankingTable:
         """Everybody's list, best first, in the order of the histories.

@@ -209,7 +209,7 @@ def _contributions(reach: Array, weights: Array, rows: Array) -> Array:
 def _count(
     train: Sequence[History], catalogue: Catalogue, settings: TransitionsSettings
 ) -> Mapping[str, Array]:
-    """The graph's arrays, by the names of its fields."""
+    """What a bundle keeps of the purchases: the graph's arrays, by the names of its fields."""
     graph = build_graph(train, catalogue, settings)
     return {"starts": graph.starts, "neighbours": graph.neighbours, "weights": graph.weights}
 

@@ -87,13 +87,15 @@ class RankerPart(ArtifactConfig):
 class BundleConfig(ArtifactConfig):
     """What a bundle is, as its manifest records it."""
 
-    name: str = Field(description="Of the experiment that it was made by.")
+    name: str = Field(description="The name of the experiment.")
     titles: TitleStyle = Field(description="How titles are cleaned.")
     exclude_seen: bool = Field(description="Whether what somebody has bought is left out.")
-    length: ListLength = Field(description="Items of a list that was measured.")
+    length: ListLength = Field(description="Items in a list, as it was measured.")
     encoder: str | None = Field(description="The encoder that made the vectors of titles, by name.")
     fusion: str | None = Field(description="The rule by which lists become one; null for one list.")
-    model: ModelPart | None = Field(description="The language model, which is fused first.")
+    model: ModelPart | None = Field(
+        description="The language model; its list is the fusion's first."
+    )
     rankers: tuple[RankerPart, ...] = Field(description="The other rankers, in their order.")
 
 
@@ -274,8 +276,9 @@ def _save_array(file: Path, array: Array) -> None:
 
 def _save_arrays(file: Path, arrays: Mapping[str, Array]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
+    by_name: dict[str, Any] = dict(arrays)
     with file.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **arrays)
+        np.savez(stream, **by_name)
 
 
 def _copy_artifact(artifact: Artifact, out: Path) -> None:

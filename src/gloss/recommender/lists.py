@@ -1,4 +1,7 @@
-"""Everybody's one list, from all parts of a bundle. Knows bundles and masks; knows no rules."""
+"""One list for each person, from all parts of a bundle.
+
+Knows bundles, and masks of the rows that may be shown; does not know the rules behind a mask.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "Lists"]
 
 _KEPT_GENERATORS = 4
-"""Masks for which a generator is kept: rules repeat."""
+"""How many generators for masks are kept: the same rules tend to be asked for again."""
 
 _WISH_HITS = 200
+"""Items that a wish finds, by its words and by its vector each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Asked:
 
 
 class Lists:
-    """The parts of a bundle, opened: graphs are built, vectors and networks loaded here, once."""
+    """The opened parts of a bundle: rankers are built and the model is loaded here, once."""
 
     def __init__(self, bundle: Bundle, decoding: Decoding | None = None) -> None:
         self.bundle = bundle
@@ -123,7 +127,7 @@ class Lists:
         return list(rankings)
 
     def of_texts(self, histories: Sequence[ReadHistory], asked: Asked) -> list[Ranking]:
-        """By the items whose titles are like what was bought, the latest first."""
+        """By titles like those of purchases that the catalogue lacks; the latest count most."""
         retriever = self._within(asked.allowed)
         found = []
         for each in histories:

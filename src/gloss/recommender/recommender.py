@@ -38,14 +38,14 @@ popular items, whose reason says so.
 """
 
 _POOL = 1000
-"""Entries from which a list is made that has rules to keep."""
+"""Entries from which rules that reorder a list choose its items."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
     """An item to show.
 
-    score: of the list; those of two lists do not compare. reason, why: see `Reason`. words: those
+    score: comparable within one list only. reason, why: see `Reason`. words: those
     that the item's title shares with the text in `why`.
     """
 
@@ -118,8 +118,8 @@ class Recommender:
         wished = self._lists.of_wish(clean_title(wish, "fair"), asked) if wish else ()
         ranked = self._ranked(read, asked)
         return [
-            self._answer(each, ways[0], ways[1], wished, rules, asked, k)
-            for each, ways in zip(read, ranked, strict=True)
+            self._answer(each, ranking, way, wished, rules, asked, k)
+            for each, (ranking, way) in zip(read, ranked, strict=True)
         ]
 
     def _asked(self, rules: Rules, k: int) -> Asked:

@@ -70,7 +70,7 @@ def _any_script(text: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """Runs of letters with marks; what makes a run a word; a letter with its marks."""
+    """Three patterns: a run of letters and marks; what a spaced run must hold; one letter."""
     marks = "".join(
         re.escape(chr(code))
         for code in range(0x300, sys.maxunicode + 1)
