@@ -97,7 +97,12 @@ def test_what_is_looked_for_before_the_work_leaves_a_draft_of_other_work(tmp_pat
 
     with pytest.raises(KeyboardInterrupt):
         RECIPE.make(tmp_path / "thing", cut)
-    assert Recipe("thing", {"n": 2}, {}).reuse(tmp_path / "thing") is None
+
+    def cannot_load() -> None:
+        raise InputError("nothing to load")
+
+    with pytest.raises(InputError):
+        Recipe("thing", {"n": 2}, {}).make_from(tmp_path / "thing", cannot_load)
     assert (tmp_path / ".thing.partial" / "one.json").is_file()
 
 

@@ -78,23 +78,30 @@ class Recipe:
         again, and the log says so; one that `is_work` (trained, or written by a model for hours) is
         kept under a hidden name first. scratch: see `draft`.
         """
+        return self.make_from(out, lambda: fill, scratch=scratch, is_work=is_work)
+
+    def make_from(
+        self,
+        out: Path,
+        begin: Callable[[], Callable[[Draft], object]],
+        *,
+        scratch: tuple[str, ...] = (),
+        is_work: bool = False,
+    ) -> Artifact:
+        """The same for work that loads much first: `begin` loads it, and returns what fills.
+
+        It is called if the artefact has to be made and can be put at `out`. A draft of another
+        recipe goes after it, so that what fails to load costs nobody's work.
+        """
         standing, damage = self._look(out)
         if standing:
             return standing
+        fill = begin()
         if damage:
             _tell_of_damage(out, self.kind, damage, is_work=is_work)
         with self.draft(out, scratch=scratch) as draft:
             fill(draft)
         return open_artifact(out, self.kind)
-
-    def reuse(self, out: Path) -> Artifact | None:
-        """What `make` would return at once; None if the artefact has to be made.
-
-        For work that needs much before its draft is begun: a draft of another recipe goes when the
-        new one begins, and not before all that may fail has been loaded. Raises ArtifactError where
-        nothing could be put at `out`.
-        """
-        return self._look(out)[0]
 
     def find_current(self, path: Path) -> Artifact | None:
         """The whole artefact at `path` if it is by this recipe; None otherwise. Changes nothing.

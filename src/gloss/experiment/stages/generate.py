@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,17 +56,11 @@ def generate(
     )
     inputs = {"dataset": data.fingerprint, **_weights_of(model, ours, loading)}
 
-    recipe = Recipe(generated.KIND, config.to_json(), inputs)
-    if found := recipe.reuse(out):
-        return found
-    generator, prompts = _generator_for(data, model, settings, titles, split, limit_users, loading)
+    def begin() -> Callable[[Draft], None]:
+        loaded = _generator_for(data, model, settings, titles, split, limit_users, loading)
+        return partial(_fill, *loaded, size=settings.shard_users, progress=progress)
 
-    def fill(draft: Draft) -> None:
-        _write_shards(draft, generator, prompts, settings.shard_users, progress)
-        dropped = sum(prompt.dropped for prompt in prompts)
-        draft.summary.update({"users": len(prompts), "purchases dropped from prompts": dropped})
-
-    return recipe.make(out, fill, is_work=True)
+    return Recipe(generated.KIND, config.to_json(), inputs).make_from(out, begin, is_work=True)
 
 
 def estimate(
@@ -135,6 +131,14 @@ def _generator_for(
     examples = data.examples(split, limit=limit_users)
     generator = open_generator(model, settings, catalogue, loading=loading)
     return generator, generator.prompt_builder().build_all(examples, catalogue)
+
+
+def _fill(
+    generator: Generator, prompts: list[Prompt], draft: Draft, *, size: int, progress: Progress
+) -> None:
+    _write_shards(draft, generator, prompts, size, progress)
+    dropped = sum(prompt.dropped for prompt in prompts)
+    draft.summary.update({"users": len(prompts), "purchases dropped from prompts": dropped})
 
 
 def _write_shards(

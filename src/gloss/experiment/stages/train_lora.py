@@ -9,6 +9,7 @@ losses.jsonl                                     the curve
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,21 +91,23 @@ def train_adapter(
             progress=progress,
         )
 
-    def fill(draft: Draft) -> None:
-        _write(draft, data, base, config, material, train(draft.path, material))
+    def begin() -> Callable[[Draft], None]:
+        material = _material(data, base, training, titles)
+        return lambda draft: _write(
+            draft, data, base, config, material, train(draft.path, material)
+        )
 
     recipe = Recipe(KIND, config.to_json(), inputs)
     if is_main_process():
         recipe.finish(out)
     wait_for_everyone()  # so that all see the same, and all train or none
-    if found := recipe.reuse(out) if is_main_process() else recipe.find_current(out):
+    if found := recipe.find_current(out):
         return found
-    material = _material(data, base, training, titles)
     if not is_main_process():
-        train(draft_of(out), material)
+        train(draft_of(out), _material(data, base, training, titles))
         wait_for_everyone()
         return open_artifact(out, KIND)
-    made = recipe.make(out, fill, scratch=("checkpoints",), is_work=True)
+    made = recipe.make_from(out, begin, scratch=("checkpoints",), is_work=True)
     wait_for_everyone()
     return made
 
