@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gloss.data.catalogue import Catalogue, Item
 from gloss.errors import ConfigError, InputError
 from gloss.rankings.ranking import RankedItem
-from gloss.recommender.rules import Rules, allowed_rows, arranged
+from gloss.recommender.rules import Arrangement, Rules, allowed_rows
 
 BRANDS = ("Acme", "Zeta", None)
 ITEMS = [
@@ -33,15 +33,8 @@ def allowed(**rules) -> list[str]:
 
 
 def listed(length: int = 24, vectors=VECTORS, **rules) -> list[str]:
-    entries = arranged(
-        ENTRIES,
-        Rules(**rules),
-        length=length,
-        columns=COLUMNS,
-        row_of=CATALOGUE.row,
-        vectors=vectors,
-    )
-    return [entry.item for entry in entries]
+    arrangement = Arrangement(Rules(**rules), CATALOGUE, COLUMNS, vectors)
+    return [entry.item for entry in arrangement.first(ENTRIES, length)]
 
 
 def test_without_rules_everything_is_allowed_as_it_stands():

@@ -288,7 +288,7 @@ def _config(experiment: Experiment, served: _Served) -> BundleConfig:
 
 
 def _contents(
-    sources: RankerSources, served: _Served, model: Path | None, index: Artifact
+    sources: RankerSources, served: _Served, model: Artifact | None, index: Artifact
 ) -> Contents:
     counting = [part for part in served.rankers if part.spec.count]
     counts = count_purchases(sources.dataset.train(), sources.catalogue, NoSettings())
@@ -312,7 +312,7 @@ def _fingerprints(
     found |= {name: trained.fingerprint for name, trained in contents.trained.items()}
     found["index"] = contents.index.fingerprint
     if contents.model:
-        found["model"] = open_artifact(contents.model, MODEL_KIND).fingerprint
+        found["model"] = contents.model.fingerprint
     if served.reads_vectors:
         found["encoder"] = open_artifact(folder.vectors, INDEX_KIND).inputs["encoder"]
     return found
@@ -331,18 +331,18 @@ def _require_portable(index: IndexSettings) -> None:
 
 
 @contextmanager
-def _whole_model(folder: RunFolder, served: _Served) -> Iterator[Path | None]:
-    """The folder of the language model; an adapter is merged with its base first."""
+def _whole_model(folder: RunFolder, served: _Served) -> Iterator[Artifact | None]:
+    """The language model; an adapter is merged with its base first."""
     if served.model is None:
         yield None
         return
     from gloss.language.loading import base_of
 
     if base_of(folder.model) is None:
-        yield folder.model
+        yield open_artifact(folder.model, MODEL_KIND)
         return
     with TemporaryDirectory(prefix="gloss-", dir=folder.path) as merged:
-        yield stages.merge(folder.model, Path(merged) / "model").path
+        yield stages.merge(folder.model, Path(merged) / "model")
 
 
 @contextmanager

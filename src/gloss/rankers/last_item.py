@@ -13,7 +13,7 @@ from gloss.rankers.ranker import Need, NoSettings, RankerParts, RankerSpec, Rank
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.table import RankingTable
 from gloss.retrieval.retriever import Hit, Retriever
-from gloss.retrieval.within import Within
+from gloss.retrieval.within import within
 
 __all__ = ["SPEC", "LastItemSearch"]
 
@@ -35,9 +35,7 @@ class LastItemSearch:
         without it the last item itself stands first, as in the published system.
         """
         entries: list[tuple[RankedItem, ...]] = [()] * len(request.histories)
-        retriever = self.retriever
-        if request.allowed is not None:
-            retriever = Within(retriever, request.allowed)
+        retriever = within(self.retriever, request.allowed)
         for depth, numbers in _by_depth(request).items():
             items = [request.histories[number].items[-1] for number in numbers]
             titles = [self.catalogue.title(item) for item in items]

@@ -103,7 +103,7 @@ class BundleConfig(ArtifactConfig):
 class Contents:
     """What a bundle is made of.
 
-    times_bought: int64 (catalogue,). index: of the catalogue. model: the folder of a whole model.
+    times_bought: int64 (catalogue,). index: of the catalogue. model: whole, no adapter.
     title_vectors: float32 (catalogue, width). counts, trained: by the ranker's name, what it has
     counted, and what its training has made.
     """
@@ -111,7 +111,7 @@ class Contents:
     catalogue: Catalogue
     times_bought: Ints
     index: Artifact
-    model: Path | None
+    model: Artifact | None
     fusion: FittedFusion | None
     title_vectors: Array | None
     counts: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
@@ -126,7 +126,7 @@ def write_bundle(draft: Draft, contents: Contents) -> None:
         _save_array(draft.path / _TITLE_VECTORS, contents.title_vectors)
     _copy_artifact(contents.index, draft.path / _INDEX)
     if contents.model is not None:
-        _copy_folder(contents.model, draft.path / _MODEL)
+        _copy_artifact(contents.model, draft.path / _MODEL)
     for name, arrays in contents.counts.items():
         _save_arrays(draft.path / "rankers" / name / _COUNTS, arrays)
     for name, artifact in contents.trained.items():
@@ -288,9 +288,3 @@ def _copy_artifact(artifact: Artifact, out: Path) -> None:
             target = out / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(artifact.path / name, target)
-
-
-def _copy_folder(folder: Path, out: Path) -> None:
-    from gloss.language.records import KIND as MODEL_KIND
-
-    _copy_artifact(open_artifact(folder, MODEL_KIND), out)

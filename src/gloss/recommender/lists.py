@@ -6,10 +6,10 @@ Knows bundles, and masks of the rows that may be shown; does not know the rules 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,16 +21,15 @@ from gloss.data.histories import History, UserId
 from gloss.errors import ConfigError, GlossError, require_extra
 from gloss.fusion.reciprocal_rank import ReciprocalRank
 from gloss.fusion.rule import FusionRequest
-from gloss.rankers.popularity import Popularity
-from gloss.rankers.ranker import Ranker, RankRequest
+from gloss.rankers.ranker import Ranker, RankerSpec, RankRequest
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.table import RankingTable
-from gloss.recommender.bundle import Bundle, ModelPart
+from gloss.recommender.bundle import Bundle, ModelPart, RankerPart
 from gloss.recommender.histories import ReadHistory
 from gloss.retrieval.dense.encoders import Encoder, open_encoder
 from gloss.retrieval.grounding import fuse, rank
 from gloss.retrieval.retriever import Retriever
-from gloss.retrieval.within import Within
+from gloss.retrieval.within import within
 
 if TYPE_CHECKING:
     from gloss.decoding.generator import Generator
@@ -46,12 +45,21 @@ _WISH_HITS = 200
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What lists are made of: bool (catalogue,) of the rows that may be shown, None for all;
-    whether what was bought is left out; and how many items a list holds."""
+    """What is asked of every list.
+
+    allowed: bool (catalogue,), the rows that may be shown, None for all; exclude_seen: leave out
+    what the person has bought; length: items in a list, at most; fills_up: whether popular items
+    end a list that is too short.
+    """
 
     allowed: Bools | None
     exclude_seen: bool
     length: int
+    fills_up: bool = True
+
+    def excluded(self, history: ReadHistory) -> frozenset[ItemId]:
+        """The items that this person's list leaves out."""
+        return frozenset(history.items) if self.exclude_seen else frozenset()
 
 
 class Lists:
@@ -61,7 +69,7 @@ class Lists:
         self.bundle = bundle
         self.catalogue: Catalogue = bundle.catalogue
         self._model: ModelPart | None = bundle.settings.model
-        self._rankers = [_built(bundle, number) for number in range(len(bundle.settings.rankers))]
+        self._rankers = [_built(bundle, part, spec) for part, spec in bundle.rankers()]
         self._fusion = bundle.fusion
         self._times_bought = {
             item.id: int(count)
@@ -69,7 +77,8 @@ class Lists:
             if count
         }
         self.retriever: Retriever = bundle.retriever
-        self.popularity = Popularity.of(bundle.times_bought, bundle.catalogue)
+        # (catalogue,) rows, the most bought first, equals by row
+        self._by_popularity = np.argsort(-bundle.times_bought, kind="stable").tolist()
         self._generators: OrderedDict[bytes, Generator] = OrderedDict()
         self._whole = self._opened(decoding) if self._model else None
 
@@ -96,7 +105,7 @@ class Lists:
             return list(lists[0].first(asked.length))
         request_of_all = FusionRequest(lists, known, self._times_bought)
         fused = self._fusion.fuse(request_of_all, length=asked.length)
-        return [_explained(each, lists, row) for row, each in enumerate(fused)]
+        return [_explained(ranking, parts) for ranking, *parts in zip(fused, *lists, strict=True)]
 
     def of_model(self, histories: Sequence[ReadHistory], asked: Asked) -> list[Ranking]:
         """By the language model alone, which reads every title."""
@@ -118,7 +127,7 @@ class Lists:
         ]
         rankings = rank(
             generator.generate(prompts),
-            self._within(asked.allowed),
+            within(self.retriever, asked.allowed),
             rule=how.fusion,
             per_query=how.per_query,
             length=how.length,
@@ -128,7 +137,7 @@ class Lists:
 
     def of_texts(self, histories: Sequence[ReadHistory], asked: Asked) -> list[Ranking]:
         """By titles like those of purchases that the catalogue lacks; the latest count most."""
-        retriever = self._within(asked.allowed)
+        retriever = within(self.retriever, asked.allowed)
         found = []
         for each in histories:
             texts = each.unknown[::-1]
@@ -140,7 +149,7 @@ class Lists:
 
     def of_wish(self, wish: str, asked: Asked) -> tuple[RankedItem, ...]:
         """What a sentence finds: by its words, and by its vector where there is an encoder."""
-        (hits,) = self._within(asked.allowed).search([wish], _WISH_HITS)
+        (hits,) = within(self.retriever, asked.allowed).search([wish], _WISH_HITS)
         by_words = tuple(RankedItem(hit.item, hit.score, query=wish) for hit in hits)
         by_vector = self._near(wish, asked)
         if not by_vector:
@@ -152,27 +161,18 @@ class Lists:
         self, ranking: Ranking, wished: Sequence[RankedItem], history: ReadHistory, asked: Asked
     ) -> Ranking:
         """A list and what a wish has found, joined by their ranks."""
-        seen = frozenset(history.items) if asked.exclude_seen else frozenset()
+        seen = asked.excluded(history)
         left = tuple(entry for entry in wished if entry.item not in seen)
         tables = [RankingTable.of([Ranking(_NOBODY.user, e)]) for e in (ranking.entries, left)]
         return Ranking(ranking.user, _joined(tables, length=asked.length))
 
-    def popular(self, history: ReadHistory, asked: Asked) -> tuple[RankedItem, ...]:
-        """What is bought most, then what nobody has bought yet: all that may be shown."""
-        request = RankRequest(
-            [history.known], len(self.catalogue), asked.exclude_seen, allowed=asked.allowed
-        )
-        (ranking,) = self.popularity.rank(request)
-        listed = {entry.item for entry in ranking.entries} | request.excluded(history.known)
-        unbought = (
-            RankedItem(item.id, 0.0)
-            for row, item in enumerate(self.catalogue)
-            if item.id not in listed and (asked.allowed is None or asked.allowed[row])
-        )
-        return (*ranking.entries, *unbought)
-
-    def _within(self, allowed: Bools | None) -> Retriever:
-        return self.retriever if allowed is None else Within(self.retriever, allowed)
+    def popular(self, history: ReadHistory, asked: Asked) -> Iterator[RankedItem]:
+        """All that may be shown: what is bought most, at last what nobody has bought yet."""
+        seen, times_bought = asked.excluded(history), self.bundle.times_bought
+        for row in self._by_popularity:
+            item = self.catalogue[row].id
+            if item not in seen and (asked.allowed is None or asked.allowed[row]):
+                yield RankedItem(item, float(times_bought[row]))
 
     def _opened(self, decoding: Decoding | None) -> Generator:
         require_extra("a language model", "train", "torch", "transformers")
@@ -232,21 +232,20 @@ def _joined(tables: Sequence[RankingTable], *, length: int) -> tuple[RankedItem,
     return joined.entries
 
 
-def _built(bundle: Bundle, number: int) -> tuple[Ranker, int]:
-    part, spec = bundle.rankers()[number]
+def _built(bundle: Bundle, part: RankerPart, spec: RankerSpec[Any]) -> tuple[Ranker, int]:
     spec.require_installed()
     settings = spec.settings.model_validate(part.settings)
     return spec.build(bundle, settings), part.length
 
 
-def _explained(ranking: Ranking, lists: Sequence[RankingTable], row: int) -> Ranking:
-    """With a purchase for every item for which any list names one.
+def _explained(ranking: Ranking, parts: Sequence[Ranking]) -> Ranking:
+    """With a purchase for every item for which any of the joined lists names one.
 
     Inside the catalogue a title that was written is the item's own, which explains nothing.
     """
     because: dict[ItemId, ItemId] = {}
-    for table in lists:
-        for entry in table[row].entries:
+    for part in parts:
+        for entry in part.entries:
             if entry.because is not None:
                 because.setdefault(entry.item, entry.because)
     entries = (

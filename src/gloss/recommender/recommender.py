@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 
-from gloss.arrays import Array
 from gloss.config import Decoding
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.titles import clean_title
@@ -24,7 +23,7 @@ from gloss.recommender.bundle import Bundle, open_bundle
 from gloss.recommender.histories import ReadHistory, read_history
 from gloss.recommender.lists import Asked, Lists
 from gloss.recommender.reasons import Reason, reason_of
-from gloss.recommender.rules import NO_RULES, Rules, allowed_rows, arranged
+from gloss.recommender.rules import NO_RULES, Arrangement, Rules, allowed_rows
 
 __all__ = ["Recommendation", "Recommendations", "Recommender", "Way"]
 
@@ -115,12 +114,17 @@ class Recommender:
             for number, purchases in enumerate(histories)
         ]
         asked = self._asked(rules, k)
+        vectors = self.bundle.title_vectors if self.bundle.has_title_vectors else None
+        arrangement = Arrangement(rules, self.catalogue, self.bundle.columns, vectors)
         wished = self._lists.of_wish(clean_title(wish, "fair"), asked) if wish else ()
-        ranked = self._ranked(read, asked)
-        return [
-            self._answer(each, ranking, way, wished, rules, asked, k)
-            for each, (ranking, way) in zip(read, ranked, strict=True)
-        ]
+        answers = []
+        for history, (ranking, way) in zip(read, self._ranked(read, asked), strict=True):
+            if wished:
+                ranking = self._lists.with_wish(ranking, wished, history, asked)
+                way = "wish" if way == "popular" else way
+            items = self._items(history, ranking.entries, arrangement, asked, k)
+            answers.append(Recommendations(items, way, history.unknown))
+        return answers
 
     def _asked(self, rules: Rules, k: int) -> Asked:
         allowed = allowed_rows(rules, self.catalogue, self.bundle.columns)
@@ -130,7 +134,7 @@ class Recommender:
         if exclude_seen is None:
             exclude_seen = self.bundle.settings.exclude_seen
         pool = max(k, _POOL) if rules.reorders else k
-        return Asked(allowed, exclude_seen, pool)
+        return Asked(allowed, exclude_seen, pool, fills_up=rules.minimum_score is None)
 
     def _ranked(self, read: Sequence[ReadHistory], asked: Asked) -> list[tuple[Ranking, Way]]:
         """Everybody's list by the best way there is for what is known of them."""
@@ -160,45 +164,25 @@ class Recommender:
             return self._lists.of_texts(read, asked)
         return [Ranking(each.user, ()) for each in read]
 
-    def _answer(
+    def _items(
         self,
         history: ReadHistory,
-        ranking: Ranking,
-        way: Way,
-        wished: Sequence[RankedItem],
-        rules: Rules,
+        ranked: Sequence[RankedItem],
+        arrangement: Arrangement,
         asked: Asked,
         k: int,
-    ) -> Recommendations:
-        if wished:
-            ranking = self._lists.with_wish(ranking, wished, history, asked)
-            way = "wish" if way == "popular" else way
-        own = {entry.item for entry in ranking.entries}
-        entries = self._arranged(ranking.entries, rules, k)
-        if len(entries) < k and rules.minimum_score is None:
+    ) -> tuple[Recommendation, ...]:
+        """`k` items of a list that keeps the rules, filled up with popular ones."""
+        own = {entry.item for entry in ranked}
+        entries = arrangement.first(ranked, k)
+        if len(entries) < k and asked.fills_up:
             popular = self._lists.popular(history, asked)
             more = tuple(entry for entry in popular if entry.item not in own)
-            entries = self._arranged((*ranking.entries, *more), rules, k)
-        items = tuple(
+            entries = arrangement.first((*ranked, *more), k)
+        return tuple(
             self._recommendation(entry, history, is_popular=entry.item not in own)
             for entry in entries
         )
-        return Recommendations(items, way, history.unknown)
-
-    def _arranged(
-        self, entries: Sequence[RankedItem], rules: Rules, k: int
-    ) -> tuple[RankedItem, ...]:
-        return arranged(
-            entries,
-            rules,
-            length=k,
-            columns=self.bundle.columns,
-            row_of=self.catalogue.row,
-            vectors=self._vectors() if rules.diversity else None,
-        )
-
-    def _vectors(self) -> Array | None:
-        return self.bundle.title_vectors if self.bundle.has_title_vectors else None
 
     def _recommendation(
         self, entry: RankedItem, history: ReadHistory, *, is_popular: bool

@@ -8,7 +8,7 @@ rankers and the language model then spend nothing on what may not be shown. What
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -20,7 +20,7 @@ from gloss.data.catalogue import Catalogue, ItemId
 from gloss.errors import ConfigError, InputError, did_you_mean, on_one_line
 from gloss.rankings.ranking import RankedItem
 
-__all__ = ["NO_RULES", "Rules", "allowed_rows", "arranged"]
+__all__ = ["NO_RULES", "Arrangement", "Rules", "allowed_rows"]
 
 GROUP = "group"
 """The column of the catalogue that variants of one product share."""
@@ -88,29 +88,42 @@ def allowed_rows(rules: Rules, catalogue: Catalogue, columns: pl.DataFrame) -> B
     return allowed
 
 
-def arranged(
-    entries: Sequence[RankedItem],
-    rules: Rules,
-    *,
-    length: int,
-    columns: pl.DataFrame,
-    row_of: Callable[[ItemId], int],
-    vectors: Array | None,
-) -> tuple[RankedItem, ...]:
-    """The first `length` entries of a list that keeps the rules.
+class Arrangement:
+    """Lists that keep the rules. What the rules say of the catalogue is found here, once.
 
-    entries: best first. vectors: float32 (catalogue, width), of length 1, for `diversity`. Raises
-    ConfigError for a column that the catalogue lacks, and for diversity without vectors.
+    columns: the catalogue's, in the order of the rows. vectors: float32 (catalogue, width), of
+    length 1, for `diversity`. Raises ConfigError for a column that the catalogue lacks, and for
+    diversity without vectors; InputError for a boost that cannot be understood.
     """
-    if rules.minimum_score is not None:
-        entries = [entry for entry in entries if entry.score >= rules.minimum_score]
-    if not rules.reorders:
-        return tuple(entries[:length])
-    rows = np.array([row_of(entry.item) for entry in entries], dtype=np.int64)
-    relevance = _relevance(entries, rows, rules, columns)
-    limits = _limits(rules, columns, rows)
-    chosen = _chosen(relevance, limits, _similarity(rules, rows, vectors), rules, length)
-    return tuple(entries[place] for place in chosen)
+
+    def __init__(
+        self, rules: Rules, catalogue: Catalogue, columns: pl.DataFrame, vectors: Array | None
+    ) -> None:
+        if rules.diversity and vectors is None:
+            raise ConfigError(
+                "diversity compares vectors of titles, and the bundle holds none: make one whose "
+                "rankers read them (title-similarity)"
+            )
+        self._rules = rules
+        self._catalogue = catalogue
+        self._vectors = vectors if rules.diversity else None
+        self._factors = _factors(rules, columns)  # float64 (catalogue,)
+        self._limits = _limits(rules, columns)
+
+    def first(self, entries: Sequence[RankedItem], length: int) -> tuple[RankedItem, ...]:
+        """The first `length` entries, best first, of a list that keeps the rules."""
+        least = self._rules.minimum_score
+        if least is not None:
+            entries = [entry for entry in entries if entry.score >= least]
+        if not self._rules.reorders:
+            return tuple(entries[:length])
+        rows = np.array([self._catalogue.row(entry.item) for entry in entries], dtype=np.int64)
+        # Scores of fusion rules have no common scale, and may be negative; ranks have one.
+        relevance = 1 / np.arange(1, len(rows) + 1) * self._factors[rows]  # (entries,)
+        limits = [(column.gather(rows).to_list(), most) for column, most in self._limits]
+        vectors = None if self._vectors is None else self._vectors[rows]  # (entries, width)
+        chosen = _chosen(relevance, limits, vectors, self._rules.diversity, length)
+        return tuple(entries[place] for place in chosen)
 
 
 def _rows_of(items: frozenset[ItemId], catalogue: Catalogue) -> Bools:
@@ -137,59 +150,38 @@ def _true_rows(expression: str, columns: pl.DataFrame) -> Bools:
     return mask
 
 
-def _relevance(
-    entries: Sequence[RankedItem], rows: Array, rules: Rules, columns: pl.DataFrame
-) -> Array:
-    """float64 (entries,), from 1 down: 1 / rank, times the boosts.
-
-    Scores of fusion rules have no common scale, and may be negative; ranks have one.
-    """
-    relevance = 1 / np.arange(1, len(entries) + 1)
+def _factors(rules: Rules, columns: pl.DataFrame) -> Array:
+    """float64 (catalogue,): what the boosts multiply each item's relevance with."""
+    factors = np.ones(columns.height)
     for expression, factor in rules.boosts.items():
-        relevance[_true_rows(expression, columns)[rows]] *= factor
-    return relevance
+        factors[_true_rows(expression, columns)] *= factor
+    return factors
 
 
-def _limits(rules: Rules, columns: pl.DataFrame, rows: Array) -> list[tuple[list[object], int]]:
-    """For each limit the value of each entry, and how many of a value a list may hold."""
-    limits: list[tuple[list[object], int]] = []
-    for name, most in rules.at_most.items():
+def _limits(rules: Rules, columns: pl.DataFrame) -> list[tuple[pl.Series, int]]:
+    """Columns (catalogue,), and how many items of one value a list may hold."""
+    for name in rules.at_most:
         if name not in columns.columns:
             raise ConfigError(
                 f"the catalogue has no column {name!r} ({did_you_mean(name, columns.columns)})"
             )
-        limits.append((columns[name].gather(rows).to_list(), most))
+    limits = dict(rules.at_most)
     if rules.one_variant:
-        limits.append((columns["title"].gather(rows).to_list(), 1))
-        if GROUP in columns.columns:
-            limits.append((columns[GROUP].gather(rows).to_list(), 1))
-    return limits
-
-
-def _similarity(rules: Rules, rows: Array, vectors: Array | None) -> Array | None:
-    """float32 (entries, entries): cosines of titles; None where nobody asks for them."""
-    if not rules.diversity:
-        return None
-    if vectors is None:
-        raise ConfigError(
-            "diversity compares vectors of titles, and the bundle holds none: make one whose "
-            "rankers read them (title-similarity)"
-        )
-    of_entries = vectors[rows]
-    similarity: Array = of_entries @ of_entries.T
-    return similarity
+        limits |= {name: 1 for name in ("title", GROUP) if name in columns.columns}
+    return [(columns[name], most) for name, most in limits.items()]
 
 
 def _chosen(
     relevance: Array,
     limits: Sequence[tuple[list[object], int]],
-    similarity: Array | None,
-    rules: Rules,
+    vectors: Array | None,
+    diversity: float,
     length: int,
 ) -> list[int]:
     """Places in the list, one after the other: the best that no limit forbids.
 
-    With s the similarity to the most similar of those chosen before,
+    vectors: float32 (entries, width), for diversity above 0. With s the cosine to the most similar
+    of those chosen before, or 0,
 
         value = (1 - diversity) · relevance - diversity · s
     """
@@ -198,7 +190,7 @@ def _chosen(
     taken = [Counter[object]() for _ in limits]
     chosen: list[int] = []
     while len(chosen) < length and free.any():
-        value = (1 - rules.diversity) * relevance - rules.diversity * nearest
+        value = (1 - diversity) * relevance - diversity * nearest
         place = int(np.where(free, value, -np.inf).argmax())
         free[place] = False
         if any(
@@ -209,6 +201,6 @@ def _chosen(
         for (values, _), counts in zip(limits, taken, strict=True):
             counts[values[place]] += 1
         chosen.append(place)
-        if similarity is not None:
-            nearest = np.maximum(nearest, similarity[place])
+        if vectors is not None:
+            nearest = np.maximum(nearest, vectors @ vectors[place])
     return chosen

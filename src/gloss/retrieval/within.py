@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from gloss.arrays import Bools, require_positive
 from gloss.retrieval.retriever import Hit, Retriever
 
-__all__ = ["Within"]
+__all__ = ["within"]
 
 _FIRST_FACTOR = 4
 """How much deeper than asked the first search goes, and each further one than the one before."""
 
 
+def within(retriever: Retriever, allowed: Bools | None) -> Retriever:
+    """A retriever that finds these rows only, bool (catalogue,); itself where all are allowed."""
+    return retriever if allowed is None else _Within(retriever, allowed)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Within:
+class _Within:
     """What a retriever finds among the rows that are allowed: bool (catalogue,).
 
     Searches deeper and deeper, until the lists are full or there is nothing more to find.
