@@ -102,7 +102,7 @@ def recommend(
     from gloss.cli import output
 
     sources = sum(each is not None for each in (history, histories, data))
-    if sources != (0 if wish and sources == 0 else 1):
+    if sources > 1 or not (sources or wish):
         raise ConfigError(
             "give one history (--history ID_OR_TITLE …), many (--histories FILE), the users of a "
             "data set (--data), or a wish (--wish)"

@@ -34,17 +34,17 @@ from gloss.retrieval.within import within
 if TYPE_CHECKING:
     from gloss.decoding.generator import Generator
 
-__all__ = ["Asked", "Lists"]
+__all__ = ["ListRequest", "Lists"]
 
 _KEPT_GENERATORS = 4
-"""How many generators for masks are kept: the same rules tend to be asked for again."""
+"""How many generators for masks are kept: the same rules tend to be request for again."""
 
 _WISH_HITS = 200
 """Items that a wish finds, by its words and by its vector each."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ListRequest:
     """What is asked of every list.
 
     allowed: bool (catalogue,), the rows that may be shown, None for all; exclude_seen: leave out
@@ -92,34 +92,34 @@ class Lists:
         """Whether anything else is."""
         return bool(self._rankers)
 
-    def of_known(self, histories: Sequence[ReadHistory], asked: Asked) -> list[Ranking]:
+    def of_known(self, histories: Sequence[ReadHistory], request: ListRequest) -> list[Ranking]:
         """By all parts, for those who bought something that the catalogue knows."""
         known = [each.known for each in histories]
         lists = []
         if self._model:
-            lists.append(RankingTable.of(self._written(histories, asked, self._model)))
+            lists.append(RankingTable.of(self._written(histories, request, self._model)))
         for ranker, length in self._rankers:
-            request = RankRequest(known, length, asked.exclude_seen, allowed=asked.allowed)
-            lists.append(ranker.rank(request))
+            of_ranker = RankRequest(known, length, request.exclude_seen, allowed=request.allowed)
+            lists.append(ranker.rank(of_ranker))
         if self._fusion is None:
-            return list(lists[0].first(asked.length))
-        request_of_all = FusionRequest(lists, known, self._times_bought)
-        fused = self._fusion.fuse(request_of_all, length=asked.length)
+            return list(lists[0].first(request.length))
+        to_fuse = FusionRequest(lists, known, self._times_bought)
+        fused = self._fusion.fuse(to_fuse, length=request.length)
         return [_explained(ranking, parts) for ranking, *parts in zip(fused, *lists, strict=True)]
 
-    def of_model(self, histories: Sequence[ReadHistory], asked: Asked) -> list[Ranking]:
+    def of_model(self, histories: Sequence[ReadHistory], request: ListRequest) -> list[Ranking]:
         """By the language model alone, which reads every title."""
         if self._model is None:
             raise ConfigError("the bundle has no language model")
-        deep = max(self._model.per_query, 2 * asked.length)
-        alone = self._model.model_copy(update={"per_query": deep, "length": asked.length})
-        return self._written(histories, asked, alone)
+        deep = max(self._model.per_query, 2 * request.length)
+        alone = self._model.model_copy(update={"per_query": deep, "length": request.length})
+        return self._written(histories, request, alone)
 
     def _written(
-        self, histories: Sequence[ReadHistory], asked: Asked, how: ModelPart
+        self, histories: Sequence[ReadHistory], request: ListRequest, how: ModelPart
     ) -> list[Ranking]:
         """The items of the titles that the language model writes."""
-        generator = self._generator(asked.allowed)
+        generator = self._generator(request.allowed)
         builder = generator.prompt_builder()
         prompts = [
             replace(builder.build(each.user, (), each.titles), history=each.items)
@@ -127,51 +127,55 @@ class Lists:
         ]
         rankings = rank(
             generator.generate(prompts),
-            within(self.retriever, asked.allowed),
+            within(self.retriever, request.allowed),
             rule=how.fusion,
             per_query=how.per_query,
             length=how.length,
-            exclude_seen=asked.exclude_seen,
+            exclude_seen=request.exclude_seen,
         )
         return list(rankings)
 
-    def of_texts(self, histories: Sequence[ReadHistory], asked: Asked) -> list[Ranking]:
+    def of_texts(self, histories: Sequence[ReadHistory], request: ListRequest) -> list[Ranking]:
         """By titles like those of purchases that the catalogue lacks; the latest count most."""
-        retriever = within(self.retriever, asked.allowed)
+        retriever = within(self.retriever, request.allowed)
         found = []
         for each in histories:
             texts = each.unknown[::-1]
             queries = tuple(Query(text, beam) for beam, text in enumerate(texts))
-            hits = retriever.search(texts, asked.length)
+            hits = retriever.search(texts, request.length)
             generation = Generation(each.user, (), queries)
-            found.append(fuse(generation, hits, "reciprocal-rank", length=asked.length))
+            found.append(fuse(generation, hits, "reciprocal-rank", length=request.length))
         return found
 
-    def of_wish(self, wish: str, asked: Asked) -> tuple[RankedItem, ...]:
+    def of_wish(self, wish: str, request: ListRequest) -> tuple[RankedItem, ...]:
         """What a sentence finds: by its words, and by its vector where there is an encoder."""
-        (hits,) = within(self.retriever, asked.allowed).search([wish], _WISH_HITS)
+        (hits,) = within(self.retriever, request.allowed).search([wish], _WISH_HITS)
         by_words = tuple(RankedItem(hit.item, hit.score, query=wish) for hit in hits)
-        by_vector = self._near(wish, asked)
+        by_vector = self._near(wish, request)
         if not by_vector:
             return by_words
         lists = [RankingTable.of([Ranking(_NOBODY.user, each)]) for each in (by_words, by_vector)]
         return _joined(lists, length=_WISH_HITS)
 
     def with_wish(
-        self, ranking: Ranking, wished: Sequence[RankedItem], history: ReadHistory, asked: Asked
+        self,
+        ranking: Ranking,
+        wished: Sequence[RankedItem],
+        history: ReadHistory,
+        request: ListRequest,
     ) -> Ranking:
         """A list and what a wish has found, joined by their ranks."""
-        seen = asked.excluded(history)
+        seen = request.excluded(history)
         left = tuple(entry for entry in wished if entry.item not in seen)
         tables = [RankingTable.of([Ranking(_NOBODY.user, e)]) for e in (ranking.entries, left)]
-        return Ranking(ranking.user, _joined(tables, length=asked.length))
+        return Ranking(ranking.user, _joined(tables, length=request.length))
 
-    def popular(self, history: ReadHistory, asked: Asked) -> Iterator[RankedItem]:
+    def popular(self, history: ReadHistory, request: ListRequest) -> Iterator[RankedItem]:
         """All that may be shown: what is bought most, at last what nobody has bought yet."""
-        seen, times_bought = asked.excluded(history), self.bundle.times_bought
+        seen, times_bought = request.excluded(history), self.bundle.times_bought
         for row in self._by_popularity:
             item = self.catalogue[row].id
-            if item not in seen and (asked.allowed is None or asked.allowed[row]):
+            if item not in seen and (request.allowed is None or request.allowed[row]):
                 yield RankedItem(item, float(times_bought[row]))
 
     def _opened(self, decoding: Decoding | None) -> Generator:
@@ -196,13 +200,13 @@ class Lists:
             self._generators.popitem(last=False)
         return self._generators[key]
 
-    def _near(self, wish: str, asked: Asked) -> tuple[RankedItem, ...]:
+    def _near(self, wish: str, request: ListRequest) -> tuple[RankedItem, ...]:
         vector = self._vector_of(wish)
         if vector is None:
             return ()
         scores = self.bundle.title_vectors @ vector  # (catalogue,)
-        if asked.allowed is not None:
-            scores = np.where(asked.allowed, scores, 0)
+        if request.allowed is not None:
+            scores = np.where(request.allowed, scores, 0)
         rows = top_rows(scores, _WISH_HITS).tolist()
         return tuple(RankedItem(self.catalogue[r].id, float(scores[r]), query=wish) for r in rows)
 

@@ -21,7 +21,7 @@ from gloss.errors import InputError
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.recommender.bundle import Bundle, open_bundle
 from gloss.recommender.histories import ReadHistory, read_history
-from gloss.recommender.lists import Asked, Lists
+from gloss.recommender.lists import ListRequest, Lists
 from gloss.recommender.reasons import Reason, reason_of
 from gloss.recommender.rules import NO_RULES, Arrangement, Rules, allowed_rows
 
@@ -113,20 +113,20 @@ class Recommender:
             read_history(str(number), purchases, self.catalogue, self.bundle.settings.titles)
             for number, purchases in enumerate(histories)
         ]
-        asked = self._asked(rules, k)
+        request = self._request(rules, k)
         vectors = self.bundle.title_vectors if self.bundle.has_title_vectors else None
         arrangement = Arrangement(rules, self.catalogue, self.bundle.columns, vectors)
-        wished = self._lists.of_wish(clean_title(wish, "fair"), asked) if wish else ()
+        wished = self._lists.of_wish(clean_title(wish, "fair"), request) if wish else ()
         answers = []
-        for history, (ranking, way) in zip(read, self._ranked(read, asked), strict=True):
+        for history, (ranking, way) in zip(read, self._ranked(read, request), strict=True):
             if wished:
-                ranking = self._lists.with_wish(ranking, wished, history, asked)
+                ranking = self._lists.with_wish(ranking, wished, history, request)
                 way = "wish" if way == "popular" else way
-            items = self._items(history, ranking.entries, arrangement, asked, k)
+            items = self._items(history, ranking.entries, arrangement, request, k)
             answers.append(Recommendations(items, way, history.unknown))
         return answers
 
-    def _asked(self, rules: Rules, k: int) -> Asked:
+    def _request(self, rules: Rules, k: int) -> ListRequest:
         allowed = allowed_rows(rules, self.catalogue, self.bundle.columns)
         if allowed is not None and not allowed.any():
             raise InputError("no item of the catalogue keeps the rules")
@@ -134,15 +134,17 @@ class Recommender:
         if exclude_seen is None:
             exclude_seen = self.bundle.settings.exclude_seen
         pool = max(k, _POOL) if rules.reorders else k
-        return Asked(allowed, exclude_seen, pool, fills_up=rules.minimum_score is None)
+        return ListRequest(allowed, exclude_seen, pool, fills_up=rules.minimum_score is None)
 
-    def _ranked(self, read: Sequence[ReadHistory], asked: Asked) -> list[tuple[Ranking, Way]]:
+    def _ranked(
+        self, read: Sequence[ReadHistory], request: ListRequest
+    ) -> list[tuple[Ranking, Way]]:
         """Everybody's list by the best way there is for what is known of them."""
         ways = [self._way(each) for each in read]
         lists: dict[int, Ranking] = {}
         for way in set(ways):
             places = [place for place, other in enumerate(ways) if other == way]
-            made = self._made(way, [read[place] for place in places], asked)
+            made = self._made(way, [read[place] for place in places], request)
             lists.update(zip(places, made, strict=True))
         return [(lists[place], way) for place, way in enumerate(ways)]
 
@@ -155,13 +157,15 @@ class Recommender:
             return "language-model" if self._lists.has_model else "similar-titles"
         return "popular"
 
-    def _made(self, way: Way, read: Sequence[ReadHistory], asked: Asked) -> Sequence[Ranking]:
+    def _made(
+        self, way: Way, read: Sequence[ReadHistory], request: ListRequest
+    ) -> Sequence[Ranking]:
         if way in ("fused", "rankers"):
-            return self._lists.of_known(read, asked)
+            return self._lists.of_known(read, request)
         if way == "language-model":
-            return self._lists.of_model(read, asked)
+            return self._lists.of_model(read, request)
         if way == "similar-titles":
-            return self._lists.of_texts(read, asked)
+            return self._lists.of_texts(read, request)
         return [Ranking(each.user, ()) for each in read]
 
     def _items(
@@ -169,14 +173,14 @@ class Recommender:
         history: ReadHistory,
         ranked: Sequence[RankedItem],
         arrangement: Arrangement,
-        asked: Asked,
+        request: ListRequest,
         k: int,
     ) -> tuple[Recommendation, ...]:
         """`k` items of a list that keeps the rules, filled up with popular ones."""
         own = {entry.item for entry in ranked}
         entries = arrangement.first(ranked, k)
-        if len(entries) < k and asked.fills_up:
-            popular = self._lists.popular(history, asked)
+        if len(entries) < k and request.fills_up:
+            popular = self._lists.popular(history, request)
             more = tuple(entry for entry in popular if entry.item not in own)
             entries = arrangement.first((*ranked, *more), k)
         return tuple(

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from gloss.artifacts import Artifact, Draft, Recipe, fingerprint_of_file, open_artifact
+from gloss.choices import SplitName
 from gloss.data import generations as generated
 from gloss.data.dataset import Dataset
 from gloss.data.generations import read_generations
 from gloss.data.histories import Example
-from gloss.data.questions import QUESTIONS, questions_in, require_split
+from gloss.data.research_examples import RESEARCH_EXAMPLES, examples_in, require_split
 from gloss.data.titles import TitleStyle
 from gloss.evaluation import evaluate as evaluations
 from gloss.evaluation.beams import beam_figures
@@ -51,8 +52,8 @@ def evaluate(
     data = Dataset.load(dataset)
     made, lists = rankings.load_rankings(ranking)
     made.require_input("dataset", data.fingerprint, f"the data set {dataset}")
-    _require_questions(made, data)
     listed = config_of(made)
+    _require_examples(made, data, listed.split)
     require_measurable(protocol.cutoffs, length=listed.length)
     bounds = bounds or default_bounds(data.name)
     counted = max(protocol.length, *protocol.cutoffs)
@@ -87,12 +88,12 @@ def evaluate(
     return Recipe(evaluations.KIND, config.to_json(), inputs).make(out, fill)
 
 
-def _require_questions(ranking: Artifact, data: Dataset) -> None:
+def _require_examples(ranking: Artifact, data: Dataset, split: SplitName) -> None:
     """Raise InputError if the ranking is of a research file, and that is of another split."""
-    if QUESTIONS in ranking.files:
+    if RESEARCH_EXAMPLES in ranking.files:
         with ranking.reading():
-            asked = questions_in(ranking.file(QUESTIONS).read_text("utf-8"))
-        require_split(asked, data, ranking.config["split"], what=f"the file behind {ranking.path}")
+            asked = examples_in(ranking.file(RESEARCH_EXAMPLES).read_text("utf-8"))
+        require_split(asked, data, split, what=f"the file behind {ranking.path}")
 
 
 def _lists(lists: RankingTable, data: Dataset, protocol: EvaluationProtocol) -> dict[str, float]:

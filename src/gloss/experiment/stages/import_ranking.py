@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from gloss.data.histories import Example
 from gloss.data.readers.ids import MISSING, IdRule
 from gloss.errors import InputError
 from gloss.evaluation.beyond import holds_purchases
+from gloss.experiment.stages.warnings import log_warnings
 from gloss.rankings import files as rankings
 from gloss.rankings.imported import BY_NAME, ListColumns, ListedItems, read_lists
 from gloss.rankings.records import ImportedRankingConfig
@@ -23,7 +23,6 @@ from gloss.rankings.table import RankingTable
 
 __all__ = ["import_ranking"]
 
-_LOG = logging.getLogger(__name__)
 _EXAMPLES = 3
 _UNKNOWN_SHARE = 0.05
 
@@ -65,8 +64,7 @@ def import_ranking(
 
     inputs = {"dataset": data.fingerprint, "file": fingerprint_of_file(file)}
     made = Recipe(rankings.KIND, config.to_json(), inputs).make(out, fill)
-    for warning in made.summary.get("warnings", ()):
-        _LOG.warning("warning: %s", warning)
+    log_warnings(made.summary.get("warnings", ()))
     return made
 
 
@@ -112,28 +110,25 @@ def _counts(
         raise InputError(f"{file} has no user of the split: {_both(strangers, asked)}")
     if unknown.len() == lists.entries.height:
         raise InputError(f"{file} has no item of the catalogue: {_both(unknown, items)}")
+    entries = lists.entries.height
     warnings = [
-        f"{count:,} of {total:,} {what}: {_both(some, known)}"
-        for what, some, known, count, total in (
-            ("users are not in the split", strangers, asked, strangers.len(), read.len()),
-            (
-                "entries are items that the catalogue lacks",
-                unknown,
-                items,
-                unknown.len(),
-                lists.entries.height,
-            ),
-        )
-        if count > _UNKNOWN_SHARE * total
+        *_warned("users are not in the split", strangers, asked, of=read.len()),
+        *_warned("entries are items that the catalogue lacks", unknown, items, of=entries),
     ]
     return {
         "read as": listed.described,
-        "entries": lists.entries.height,
+        "entries": entries,
         "users that are not in the split": strangers.len(),
         "entries of items that the catalogue lacks": unknown.len(),
         "repeated entries left out": listed.repeated,
         **({"warnings": warnings} if warnings else {}),
     }
+
+
+def _warned(what: str, unknown: pl.Series, known: Sequence[str], *, of: int) -> Iterator[str]:
+    """A warning where too many ids of the file are unknown. of: how many it has."""
+    if unknown.len() > _UNKNOWN_SHARE * of:
+        yield f"{unknown.len():,} of {of:,} {what}: {_both(unknown, known)}"
 
 
 def _both(theirs: pl.Series, ours: Sequence[str]) -> str:

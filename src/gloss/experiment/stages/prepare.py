@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from gloss.artifacts import Artifact, Draft, Recipe
 from gloss.config import AmazonData, TableData
 from gloss.data import dataset as datasets
 from gloss.data.readers.sources import DataSettings, located, name_of
+from gloss.experiment.stages.warnings import log_warnings
 from gloss.progress import Progress, silent
 
 __all__ = ["prepare"]
 
-_LOG = logging.getLogger(__name__)
 _PATHS = {"folder", "mirrors", "interactions", "items"}
 
 
@@ -34,8 +33,7 @@ def prepare(settings: DataSettings, out: Path, *, progress: Progress = silent) -
         datasets.write_dataset(draft, data)
 
     made = Recipe(datasets.KIND, config.to_json(), source.inputs).make(out, fill)
-    for warning in datasets.DatasetSummary.of(made).warnings:
-        _LOG.warning("warning: %s", warning)
+    log_warnings(datasets.DatasetSummary.of(made).warnings)
     return made
 
 

@@ -10,7 +10,7 @@ from gloss.choices import SplitName
 from gloss.data import generations as generated
 from gloss.data.dataset import Dataset
 from gloss.data.generations import Generation, read_generations, read_research_file
-from gloss.data.questions import QUESTIONS, question_lines, require_split
+from gloss.data.research_examples import RESEARCH_EXAMPLES, example_lines, require_split
 from gloss.errors import ConfigError
 from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.rankings import files as rankings
@@ -39,7 +39,7 @@ def rank(
     found = load_index(index)
     source, split = _generations_source(generations, found.artifact, split)
     if dataset:
-        _require_questions(generations, dataset, found.artifact, split)
+        _require_examples(generations, dataset, found.artifact, split)
     rule = protocol.fusion_of(found.settings.retriever)
     config = TitleRankingConfig(
         split=split,
@@ -70,7 +70,10 @@ def rank(
             found_nothing=ungrounded(written, hits),
         )
         rankings.write_rankings(
-            draft, lists, summary=summary.to_json(), extra_files=_questions(generations, written)
+            draft,
+            lists,
+            summary=summary.to_json(),
+            extra_files=_research_examples(generations, written),
         )
 
     return Recipe(rankings.KIND, config.to_json(), inputs).make(out, fill)
@@ -92,7 +95,7 @@ def _generations_source(
     return artifact.fingerprint, own
 
 
-def _require_questions(path: Path, dataset: Path, index: Artifact, split: SplitName) -> None:
+def _require_examples(path: Path, dataset: Path, index: Artifact, split: SplitName) -> None:
     """Raise unless index and research file are of the data set, and the file of the split."""
     data = Dataset.load(dataset)
     index.require_input("dataset", data.fingerprint, f"the data set {dataset}")
@@ -100,6 +103,6 @@ def _require_questions(path: Path, dataset: Path, index: Artifact, split: SplitN
         require_split(read_research_file(path), data, split, what=str(path))
 
 
-def _questions(path: Path, generations: Sequence[Generation]) -> dict[str, str]:
+def _research_examples(path: Path, generations: Sequence[Generation]) -> dict[str, str]:
     """What a research file says about its users, to be kept in the ranking."""
-    return {QUESTIONS: question_lines(generations)} if Path(path).is_file() else {}
+    return {RESEARCH_EXAMPLES: example_lines(generations)} if Path(path).is_file() else {}

@@ -1,4 +1,4 @@
-"""Whether a file of others answers the questions of the split that it is said to be of.
+"""Whether a file of others has the examples of the split that it is said to be of.
 
 The research repository's generations say whom they are for (`reviewer_id`), what was known
 (`seen_asins`) and what was bought next (`asin`). Measured on another split, a perfect file scores 0
@@ -18,13 +18,13 @@ from gloss.data.generations import Generation
 from gloss.data.histories import Example, UserId
 from gloss.errors import InputError
 
-__all__ = ["QUESTIONS", "question_lines", "questions_in", "require_split"]
+__all__ = ["RESEARCH_EXAMPLES", "example_lines", "examples_in", "require_split"]
 
-QUESTIONS = "questions.jsonl"
+RESEARCH_EXAMPLES = "examples.jsonl"
 """The file of a ranking that keeps what a research file says, to be held against a data set."""
 
 
-def question_lines(generations: Iterable[Generation]) -> str:
+def example_lines(generations: Iterable[Generation]) -> str:
     """What the generations say about their users, without what was written."""
     return "".join(
         json.dumps({"user": each.user, "history": each.history, "target": each.target}) + "\n"
@@ -32,8 +32,8 @@ def question_lines(generations: Iterable[Generation]) -> str:
     )
 
 
-def questions_in(text: str) -> tuple[Generation, ...]:
-    """What `question_lines` wrote."""
+def examples_in(text: str) -> tuple[Generation, ...]:
+    """What `example_lines` wrote."""
     rows = map(json.loads, text.splitlines())
     return tuple(Generation(row["user"], tuple(row["history"]), (), row["target"]) for row in rows)
 
@@ -41,7 +41,7 @@ def questions_in(text: str) -> tuple[Generation, ...]:
 def require_split(
     generations: Sequence[Generation], data: Dataset, split: SplitName, *, what: str
 ) -> None:
-    """Raise InputError unless these are questions of that split, the target as it says.
+    """Raise InputError unless these are examples of that split, the target as it says.
 
     A history may be shorter than the data set's, never of other items. Some of the users are
     enough. what: what the generations are called in the message, which names the split that fits,
