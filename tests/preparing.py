@@ -97,4 +97,9 @@ def save_dataset(data: PreparedData, path: Path, *, name: str | None = None) -> 
 def save_index(dataset: Dataset, path: Path, settings: IndexSettings) -> None:
     """An index of a data set's catalogue, made anew."""
     with index_recipe(dataset.fingerprint, settings).draft(path) as draft:
-        write_index(draft, dataset.catalogue(settings.title_style), settings)
+        write_index(
+            draft,
+            dataset.catalogue(settings.title_style),
+            settings,
+            times_bought=dataset.times_bought(),
+        )

@@ -444,6 +444,9 @@ class Ranking(Settings):
     exclude_seen: bool | None = Field(
         None, description="Leave out items that the user has bought already."
     )
+    fills_up: bool | None = Field(
+        None, description="End lists that are too short with the items that are bought most."
+    )
     cutoffs: tuple[ListLength, ...] | None = Field(
         None, min_length=1, description="List lengths to measure at."
     )

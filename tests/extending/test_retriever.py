@@ -54,6 +54,7 @@ def test_one_line_makes_it_a_retriever_like_any_other(shop, tmp_path):
     made = stages.index(shop, tmp_path / "index", settings=settings)
     assert made.config == {
         **{"retriever": "trigrams", "title_style": "fair", "exact_first": True},
+        "popular_first": True,
         "above": 0.2,
     }
     new = Item("n1", "Quantum flux capacitor")

@@ -17,6 +17,7 @@ CONFIG = TitleRankingConfig(
     split="test",
     length=2,
     exclude_seen=True,
+    fills_up=False,
     per_query=2,
     fusion="best-score",
     index={"retriever": "bm25"},

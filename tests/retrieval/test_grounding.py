@@ -49,8 +49,8 @@ def test_beam_order_takes_every_best_hit_before_any_second_best():
     assert order("beam-order", hits(a=9, b=8), hits(c=2, d=1)) == "acbd"
 
 
-def test_beam_order_lets_items_of_one_title_share_a_depth():
-    assert order("beam-order", hits(a=9, b=9, c=1), hits(d=5, e=4)) == "abdce"
+def test_variants_of_one_title_do_not_fill_a_list_by_beam_order():
+    assert order("beam-order", hits(a=9, b=9, c=9), hits(d=5, e=4)) == "adbec"
 
 
 def test_beam_order_scores_by_log_probability_or_else_by_beam():
@@ -108,7 +108,9 @@ def test_a_shorter_list_is_the_beginning_of_a_longer_one(scores, rule, length):
 def as_written(rule: str, found: list[tuple[float, int, int, int, str]]) -> list[str]:
     """The rules as their descriptions say, on (score, beam, depth, row, item) of all hits."""
     if rule == "beam-order":
-        listed = [each[-1] for each in sorted(found, key=lambda f: (f[2], f[1], f[3]))]
+        places = [sum(each[1] == other[1] for other in found[:n]) for n, each in enumerate(found)]
+        ordered = sorted(zip(places, found, strict=True), key=lambda pair: (pair[0], pair[1][1]))
+        listed = [each[-1] for _, each in ordered]
         return list(dict.fromkeys(listed))
     placed: dict[str, tuple[float, int, int]] = {}
     for item in {each[-1] for each in found}:

@@ -43,6 +43,9 @@ def index(
     titles: Annotated[TitleStyle | None, _setting("title_style", "--titles")] = None,
     marker: Annotated[bool | None, _setting("marker", "--marker/--no-marker")] = None,
     exact_first: Annotated[bool | None, _setting("exact_first", "--exact-first/--by-score")] = None,
+    popular_first: Annotated[
+        bool | None, _setting("popular_first", "--popular-first/--by-row")
+    ] = None,
     k1: Annotated[float | None, _setting("k1")] = None,
     b: Annotated[float | None, _setting("b")] = None,
     words: Annotated[WordRule | None, _setting("words")] = None,
@@ -71,6 +74,7 @@ def index(
         title_style=titles,
         marker=marker,
         exact_first=exact_first,
+        popular_first=popular_first,
         k1=k1,
         b=b,
         words=words,

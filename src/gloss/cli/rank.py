@@ -21,6 +21,13 @@ Fusion = Annotated[
     typer.Option("--fusion", help="How the items of several titles are joined."),
 ]
 
+FillsUp = Annotated[
+    bool | None,
+    typer.Option(
+        "--fill-up/--as-found", help="Whether popular items end a list that is too short."
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
@@ -49,6 +56,7 @@ def rank(
     fusion: Fusion = None,
     length: Length = None,
     exclude_seen: ExcludeSeen = None,
+    fills_up: FillsUp = None,
     json: Json = False,
 ) -> None:
     """Find the items that generated titles mean; options override the protocol.
@@ -59,7 +67,12 @@ def rank(
     from gloss.experiment import stages
 
     chosen = chosen_protocol(
-        protocol, per_query=per_query, fusion=fusion, length=length, exclude_seen=exclude_seen
+        protocol,
+        per_query=per_query,
+        fusion=fusion,
+        length=length,
+        exclude_seen=exclude_seen,
+        fills_up=fills_up,
     )
     with output.announce("rank"):
         made = stages.rank(generations, index, out, protocol=chosen, split=split, dataset=data)

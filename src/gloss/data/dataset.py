@@ -23,6 +23,7 @@ from typing import Any
 import polars as pl
 from pydantic import ConfigDict, Field
 
+from gloss.arrays import Ints
 from gloss.artifacts import Artifact, ArtifactConfig, ArtifactSummary, Draft, open_artifact
 from gloss.choices import SplitName, SplitRule, TitleStyle
 from gloss.data.catalogue import Catalogue, Item
@@ -139,6 +140,15 @@ class Dataset:
     def train(self) -> tuple[History, ...]:
         """What a model may see."""
         return tuple(History(e.user, (*e.history, e.target)) for e in self._examples("train", None))
+
+    def times_bought(self) -> Ints:
+        """int64 (catalogue,): how often a model may see each item, in the order of the rows."""
+        train, items = self._read("train"), self._read("catalogue").select("item")
+        bought = pl.concat([train["history"].explode(), train["target"]]).drop_nulls()
+        counts = bought.rename("item").value_counts(name="times")
+        joined = items.join(counts, on="item", how="left", maintain_order="left")
+        times: Ints = joined["times"].fill_null(0).cast(pl.Int64).to_numpy()
+        return times
 
     def examples(self, split: SplitName, *, limit: int | None = None) -> tuple[Example, ...]:
         """The questions of a split, or its first `limit` ones."""

@@ -29,8 +29,9 @@ __all__ = [
 class EvaluationProtocol:
     """How titles become lists, and how lists are measured.
 
-    title_style, marker, exact_first, prefixes: how an index is made (retrieval/settings.py). The
-    other fields are those of the configuration's `ranking` section (`config.Ranking`); fusion None:
+    title_style, marker, exact_first, popular_first, prefixes: how an index is made
+    (retrieval/settings.py). fills_up: whether popular items end a list that is too short. The other
+    fields are those of the configuration's `ranking` section (`config.Ranking`); fusion None:
     as the published system does for each retriever, see `fusion_of`.
     """
 
@@ -38,11 +39,13 @@ class EvaluationProtocol:
     title_style: TitleStyle
     marker: bool
     exact_first: bool
+    popular_first: bool
     prefixes: bool
     per_query: int
     fusion: TitleFusion | None
     length: int
     exclude_seen: bool
+    fills_up: bool
     cutoffs: tuple[int, ...]
 
     def index_settings(self, retriever: str = "bm25", **chosen: Any) -> IndexSettings:
@@ -71,11 +74,13 @@ PAPER = EvaluationProtocol(
     title_style="paper",
     marker=True,
     exact_first=False,
+    popular_first=False,
     prefixes=False,
     per_query=1,
     fusion=None,
     length=5,
     exclude_seen=False,
+    fills_up=False,
     cutoffs=(5,),
 )
 """GLoSS, arXiv 2506.01910 and its research repository."""
@@ -85,11 +90,13 @@ FAIR = EvaluationProtocol(
     title_style="fair",
     marker=False,
     exact_first=True,
+    popular_first=True,
     prefixes=True,
     per_query=20,
     fusion="beam-order",
     length=20,
     exclude_seen=True,
+    fills_up=True,
     cutoffs=(1, 5, 10, 20),
 )
 """What we recommend: lists of full length, without what the user already has."""

@@ -364,7 +364,9 @@ class _Work:
         """The items of the language model's titles, as a ranker's long lists."""
         # A neighbour of a title has the title's probability, not its own: titles alone count.
         length = self.experiment.rankers.length
-        alone = replace(self.protocol, per_query=1, fusion="beam-order", length=length)
+        alone = replace(
+            self.protocol, per_query=1, fusion="beam-order", length=length, fills_up=False
+        )
         stages.rank(
             self.folder.written(split),
             self.folder.index,

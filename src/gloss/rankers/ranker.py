@@ -83,9 +83,9 @@ class Ranker(Protocol):
     def rank(self, request: RankRequest) -> RankingTable:
         """Everybody's list, best first, in the order of the histories.
 
-        Items of a list are distinct, and equal scores stand in the order of the catalogue. A list
-        does not depend on who else is asked for. Without a purchase it is empty, unless the ranker
-        says otherwise.
+        Items of a list are distinct. Equal scores stand in the order of the catalogue, or, where an
+        index is searched, in the index's. A list does not depend on who else is asked for. Without
+        a purchase it is empty, unless the ranker says otherwise.
         """
         ...
 

@@ -88,7 +88,12 @@ class RankerSources:
         """Searches the index, or one that is built here."""
         if self._index:
             return self._index.retriever
-        return build_index(self.catalogue, self.index_settings, progress=self._progress)
+        return build_index(
+            self.catalogue,
+            self.index_settings,
+            times_bought=self.dataset.times_bought(),
+            progress=self._progress,
+        )
 
     @cached_property
     def title_vectors(self) -> Array:

@@ -54,9 +54,11 @@ class RankingConfig(ArtifactConfig):
 
 
 class TitleRankingConfig(RankingConfig):
-    """A ranking of the items that generated titles mean. fusion: of one user's titles."""
+    """A ranking of the items that generated titles mean. fusion: of one user's titles; fills_up:
+    whether popular items end lists that are too short."""
 
     per_query: int
+    fills_up: bool
     fusion: TitleFusion
     index: dict[str, Any]
 
@@ -86,10 +88,12 @@ class FusedRankingConfig(RankingConfig):
 
 
 class GroundingSummary(ArtifactSummary):
-    """How many titles were searched, and how many meant nothing."""
+    """How many titles were searched, how many meant nothing, and how many entries of lists are
+    there for their popularity alone."""
 
     queries: int
     found_nothing: int = Field(alias="queries that found nothing")
+    filled_up: int = Field(alias="entries filled up with popular items")
 
 
 def config_of(ranking: Artifact) -> RankingConfig:

@@ -22,6 +22,7 @@ from gloss.errors import ConfigError, GlossError, require_extra
 from gloss.fusion.reciprocal_rank import ReciprocalRank
 from gloss.fusion.rule import FusionRequest
 from gloss.rankers.ranker import Ranker, RankerSpec, RankRequest
+from gloss.rankings.filling import by_popularity
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.table import RankingTable
 from gloss.recommender.bundle import Bundle, ModelPart, RankerPart
@@ -77,8 +78,9 @@ class Lists:
             if count
         }
         self.retriever: Retriever = bundle.retriever
-        # (catalogue,) rows, the most bought first, equals by row
-        self._by_popularity = np.argsort(-bundle.times_bought, kind="stable").tolist()
+        self._by_popularity = by_popularity(
+            [item.id for item in bundle.catalogue], bundle.times_bought
+        )
         self._generators: OrderedDict[bytes, Generator] = OrderedDict()
         self._whole = self._opened(decoding) if self._model else None
 
@@ -172,11 +174,12 @@ class Lists:
 
     def popular(self, history: ReadHistory, request: ListRequest) -> Iterator[RankedItem]:
         """All that may be shown: what is bought most, at last what nobody has bought yet."""
-        seen, times_bought = request.excluded(history), self.bundle.times_bought
-        for row in self._by_popularity:
-            item = self.catalogue[row].id
-            if item not in seen and (request.allowed is None or request.allowed[row]):
-                yield RankedItem(item, float(times_bought[row]))
+        seen, allowed = request.excluded(history), request.allowed
+        for entry in self._by_popularity:
+            if entry.item not in seen and (
+                allowed is None or allowed[self.catalogue.row(entry.item)]
+            ):
+                yield entry
 
     def _opened(self, decoding: Decoding | None) -> Generator:
         require_extra("a language model", "train", "torch", "transformers")

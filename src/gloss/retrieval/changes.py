@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from gloss.artifacts import Artifact
 from gloss.data.catalogue import Catalogue, Item, ItemId
 from gloss.data.titles import clean_title
@@ -79,8 +81,17 @@ def _write(old: Index, catalogue: Catalogue, out: Path, progress: Progress) -> N
     recipe = index_recipe(dataset, old.settings, changed_from=old)
     if recipe.finish(out):
         return
+    sold = dict(zip((item.id for item in old.catalogue), old.times_bought.tolist(), strict=True))
+    times_bought = np.array([sold.get(item.id, 0) for item in catalogue], dtype=np.int64)
     with recipe.draft(out) as draft:
-        write_index(draft, catalogue, old.settings, previous=old.stored, progress=progress)
+        write_index(
+            draft,
+            catalogue,
+            old.settings,
+            times_bought=times_bought,
+            previous=old.stored,
+            progress=progress,
+        )
 
 
 def _named(items: Sequence[ItemId]) -> str:

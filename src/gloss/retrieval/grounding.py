@@ -1,7 +1,8 @@
 """Grounding: from a user's generated titles to one ranked list of items of the catalogue.
 
 A retriever finds items for each title (`ground`), and a rule fuses what the titles of one user
-found (`FUSIONS`). All rules break ties alike: score, then beam, then row of the catalogue.
+found (`FUSIONS`). Equal scores go by beam; beam-order then takes the hits as the retriever orders
+them, the other rules go by row of the catalogue.
 """
 
 from __future__ import annotations
@@ -64,20 +65,20 @@ def _last(queries: Sequence[QueryHits]) -> Iterable[Credited]:
 
 
 def _beam_order(queries: Sequence[QueryHits]) -> Iterable[Credited]:
-    """Every query's best hits in beam order, then every query's second-best, and so on (FAIR).
+    """Every query's best hit in beam order, then every query's second-best, and so on (FAIR).
 
-    Hits of equal score for one query share a depth, for example items with the same title. The
-    score is the query's log-probability or, where that is unknown, minus its beam. Scores do not
-    always fall along the list, because depth comes first.
+    So variants of one title, which a query finds equally well, do not fill the list: the second
+    one waits until every query has had its first. The score is the query's log-probability or,
+    where that is unknown, minus its beam. Scores do not always fall along the list, because depth
+    comes first.
     """
     scores = [(query, _log_probability(query)) for query, _ in queries]
     listed: set[ItemId] = set()
-    for depth in zip_longest(*(_by_score(hits) for _, hits in queries), fillvalue=()):
-        for (query, score), ties in zip(scores, depth, strict=True):
-            for hit in ties:
-                if hit.item not in listed:
-                    listed.add(hit.item)
-                    yield score, query, hit
+    for depth in zip_longest(*(hits for _, hits in queries)):
+        for (query, score), hit in zip(scores, depth, strict=True):
+            if hit is not None and hit.item not in listed:
+                listed.add(hit.item)
+                yield score, query, hit
 
 
 def _reciprocal_rank(queries: Sequence[QueryHits]) -> Iterable[Credited]:

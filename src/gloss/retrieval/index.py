@@ -3,7 +3,7 @@
 An index artefact is a catalogue with titles cleaned in one style, and whatever its retriever saves.
 Its configuration holds the retriever's settings (retrieval/settings.py):
 
-    catalogue.parquet                                 item, title, in row order
+    catalogue.parquet                                 item, title, times_bought, in row order
     data.npy, indices.npy, indptr.npy                 bm25, hybrid: term scores, a column a word
     vocabulary.json                                   bm25, hybrid: word -> column
     vectors.npy                                       dense, hybrid: one row a distinct title
@@ -21,12 +21,13 @@ from typing import Any
 
 import polars as pl
 
-from gloss.arrays import Floats
+from gloss.arrays import Floats, Ints
 from gloss.artifacts import Artifact, Draft, Recipe, read_artifact
 from gloss.data.catalogue import Catalogue, Item
 from gloss.errors import ArtifactError, ConfigError
 from gloss.progress import Progress, silent
 from gloss.retrieval.lexical.exact_titles import Exact, ExactFirst
+from gloss.retrieval.popular_first import PopularFirst
 from gloss.retrieval.retriever import (
     HasTitleVectors,
     Retriever,
@@ -49,19 +50,21 @@ __all__ = [
 KIND = "index"
 
 _CATALOGUE = "catalogue.parquet"
+_TIMES_BOUGHT = "times_bought"
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
     """An index read from disk, ready to search.
 
-    stored: what the spec loaded; retriever: the same, with exact titles first where the settings
-    say so.
+    times_bought: int64 (catalogue,), in training. stored: what the spec loaded; retriever: the
+    same, with exact titles first, and the most bought of equals, where the settings say so.
     """
 
     artifact: Artifact
     settings: IndexSettings
     catalogue: Catalogue
+    times_bought: Ints
     stored: StoredRetriever
     retriever: Retriever
 
@@ -82,17 +85,22 @@ class Index:
 
 
 def build_index(
-    catalogue: Catalogue, settings: IndexSettings, *, progress: Progress = silent
+    catalogue: Catalogue,
+    settings: IndexSettings,
+    *,
+    times_bought: Ints | None = None,
+    progress: Progress = silent,
 ) -> Retriever:
     """A retriever over a catalogue in memory, whose titles are cleaned in the settings' style.
 
-    progress counts titles that were encoded. Raises InputError when no title holds a word to search
-    for, and what the spec's `inputs` raises.
+    times_bought: int64 (catalogue,); without it equals go by row. progress counts titles that were
+    encoded. Raises InputError when no title holds a word to search for, and what the spec's
+    `inputs` raises.
     """
     stored = retriever_named(settings.retriever).build(
         catalogue, settings, previous=None, progress=progress
     )
-    return _with_exact_titles(stored, catalogue, settings)
+    return _in_order(stored, catalogue, settings, times_bought)
 
 
 def index_recipe(
@@ -113,14 +121,16 @@ def write_index(
     catalogue: Catalogue,
     settings: IndexSettings,
     *,
+    times_bought: Ints,
     previous: StoredRetriever | None = None,
     progress: Progress = silent,
 ) -> None:
-    """Fill the draft of an index. previous: see `Build`.
+    """Fill the draft of an index. times_bought: int64 (catalogue,). previous: see `Build`.
 
     The summary holds the number of items and the fingerprint of the catalogue.
     """
-    frame = pl.DataFrame({"item": [i.id for i in catalogue], "title": [i.title for i in catalogue]})
+    columns = {"item": [i.id for i in catalogue], "title": [i.title for i in catalogue]}
+    frame = pl.DataFrame({**columns, _TIMES_BOUGHT: times_bought})
     frame.write_parquet(draft.path / _CATALOGUE)
     stored = retriever_named(settings.retriever).build(
         catalogue, settings, previous=previous, progress=progress
@@ -145,11 +155,11 @@ def _index_in(artifact: Artifact) -> Index:
     for name, fingerprint in spec.inputs(settings).items():
         artifact.require_input(name, fingerprint, f"the {name} {getattr(settings, name, '')}")
     frame = pl.read_parquet(artifact.file(_CATALOGUE), glob=False)
-    catalogue = Catalogue(Item(item, title) for item, title in frame.iter_rows())
+    catalogue = Catalogue(Item(*pair) for pair in frame.select("item", "title").iter_rows())
+    times_bought = frame[_TIMES_BOUGHT].to_numpy()
     stored = spec.load(artifact, catalogue, settings)
-    return Index(
-        artifact, settings, catalogue, stored, _with_exact_titles(stored, catalogue, settings)
-    )
+    retriever = _in_order(stored, catalogue, settings, times_bought)
+    return Index(artifact, settings, catalogue, times_bought, stored, retriever)
 
 
 def index_inputs(dataset: str, settings: IndexSettings) -> dict[str, str]:
@@ -166,7 +176,14 @@ def _settings_of(artifact: Artifact) -> IndexSettings:
         ) from None
 
 
-def _with_exact_titles(
-    stored: StoredRetriever, catalogue: Catalogue, settings: IndexSettings
+def _in_order(
+    stored: StoredRetriever,
+    catalogue: Catalogue,
+    settings: IndexSettings,
+    times_bought: Ints | None,
 ) -> Retriever:
-    return ExactFirst(Exact(catalogue), stored) if settings.exact_first else stored
+    """The retriever with what the settings put first."""
+    found = ExactFirst(Exact(catalogue), stored) if settings.exact_first else stored
+    if times_bought is None or not settings.popular_first:
+        return found
+    return PopularFirst(found, times_bought)

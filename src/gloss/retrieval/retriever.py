@@ -53,7 +53,8 @@ class Retriever(Protocol):
     """Finds the items of a catalogue that texts mean."""
 
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
-        """At most `k` distinct items for each text, best first; equal scores by row.
+        """At most `k` distinct items for each text, best first; equal scores by row, but in an
+        index with `popular_first` by sales.
 
         What a text finds does not depend on the other texts. A text without a known word finds
         nothing: its hits are `()`. (An encoder knows every word; there only an empty text finds

@@ -34,7 +34,7 @@ ENCODER = "all-MiniLM-L6-v2"
 Neighbours = Literal["auto", "exact", "hnsw", "ivf"]
 HybridFusion = Literal["reciprocal-rank", "weighted"]
 
-PROTOCOL_SETTINGS = ("title_style", "exact_first", "marker", "prefixes")
+PROTOCOL_SETTINGS = ("title_style", "exact_first", "popular_first", "marker", "prefixes")
 """The fields below whose default depends on the protocol; the defaults here are FAIR's."""
 
 
@@ -49,6 +49,11 @@ class IndexSettings(Settings):
     title_style: TitleStyle = Field("fair", description="How titles are cleaned.")
     exact_first: bool = Field(
         True, description="Whether items whose title equals the query come first."
+    )
+    popular_first: bool = Field(
+        True,
+        description="Whether the most bought comes first among items that are found equally well, "
+        "such as variants of one title; else the first of the catalogue.",
     )
 
 

@@ -50,7 +50,13 @@ def index(
                 "repeat these commands",
                 out,
             )
-        write_index(draft, data.catalogue(settings.title_style), settings, progress=progress)
+        write_index(
+            draft,
+            data.catalogue(settings.title_style),
+            settings,
+            times_bought=data.times_bought(),
+            progress=progress,
+        )
 
     return recipe.make(out, fill)
 

@@ -14,9 +14,11 @@ from gloss.data.research_examples import RESEARCH_EXAMPLES, example_lines, requi
 from gloss.errors import ConfigError
 from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.rankings import files as rankings
+from gloss.rankings.filling import by_popularity, filled
+from gloss.rankings.ranking import Ranking
 from gloss.rankings.records import GroundingSummary, TitleRankingConfig
 from gloss.retrieval.grounding import fuse_all, ground, ungrounded
-from gloss.retrieval.index import load_index
+from gloss.retrieval.index import Index, load_index
 
 __all__ = ["rank"]
 
@@ -47,6 +49,7 @@ def rank(
         fusion=rule,
         length=protocol.length,
         exclude_seen=protocol.exclude_seen,
+        fills_up=protocol.fills_up,
         index=found.artifact.config,
     )
     inputs = {
@@ -65,18 +68,42 @@ def rank(
             length=protocol.length,
             exclude_seen=protocol.exclude_seen,
         )
+        full = _filled_up(lists, written, found, protocol) if protocol.fills_up else lists
         summary = GroundingSummary(
             queries=sum(len(each.queries) for each in written),
             found_nothing=ungrounded(written, hits),
+            filled_up=_entries(full) - _entries(lists),
         )
         rankings.write_rankings(
             draft,
-            lists,
+            full,
             summary=summary.to_json(),
             extra_files=_research_examples(generations, written),
         )
 
     return Recipe(rankings.KIND, config.to_json(), inputs).make(out, fill)
+
+
+def _filled_up(
+    lists: Sequence[Ranking],
+    generations: Sequence[Generation],
+    index: Index,
+    protocol: EvaluationProtocol,
+) -> tuple[Ranking, ...]:
+    popular = by_popularity([item.id for item in index.catalogue], index.times_bought)
+    return tuple(
+        filled(
+            ranking,
+            popular,
+            length=protocol.length,
+            without=frozenset(generation.history) if protocol.exclude_seen else frozenset(),
+        )
+        for ranking, generation in zip(lists, generations, strict=True)
+    )
+
+
+def _entries(lists: Sequence[Ranking]) -> int:
+    return sum(len(ranking.entries) for ranking in lists)
 
 
 def _generations_source(
