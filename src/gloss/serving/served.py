@@ -1,0 +1,96 @@
+"""What the service asks of a recommender, and a bundle as that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from gloss.arrays import Bools
+from gloss.data.catalogue import Catalogue, ItemId
+from gloss.data.titles import clean_title
+from gloss.errors import InputError
+from gloss.recommender.recommender import Recommendations, Recommender
+from gloss.recommender.rules import Rules, allowed_rows
+from gloss.retrieval.retriever import Hit
+from gloss.retrieval.within import Within
+
+__all__ = ["Served", "ServedBundle"]
+
+
+class Served(Protocol):
+    """A recommender behind the service. catalogue: every item that it knows."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what answers."""
+        ...
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Every item that it knows, those that are not shown among them."""
+        ...
+
+    def recommend(
+        self, histories: Sequence[Sequence[str]], k: int, *, rules: Rules, wish: str | None
+    ) -> list[Recommendations]:
+        """`k` items for each history of item ids or titles, earliest first."""
+        ...
+
+    def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
+        """At most `k` items for each text."""
+        ...
+
+    def without(self, items: Collection[ItemId]) -> Served:
+        """The same recommender, which shows none of these items; purchases of them still count.
+
+        Raises InputError when none would be left to show.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServedBundle:
+    """A bundle that is served. off: the items that it does not show."""
+
+    recommender: Recommender
+    off: frozenset[ItemId] = field(default_factory=frozenset)
+
+    @classmethod
+    def open(cls, path: Path) -> ServedBundle:
+        """The recommender of a bundle. Raises what `Recommender.open` raises."""
+        return cls(Recommender.open(path))
+
+    @property
+    def fingerprint(self) -> str:
+        return self.recommender.fingerprint
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self.recommender.catalogue
+
+    def recommend(
+        self, histories: Sequence[Sequence[str]], k: int, *, rules: Rules, wish: str | None
+    ) -> list[Recommendations]:
+        kept = replace(rules, exclude=rules.exclude | self.off)
+        return self.recommender.recommend(histories, k, rules=kept, wish=wish)
+
+    def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
+        bundle = self.recommender.bundle
+        cleaned = [clean_title(text, bundle.settings.titles) for text in texts]
+        shown = self._shown()
+        retriever = bundle.retriever if shown is None else Within(bundle.retriever, shown)
+        return retriever.search(cleaned, k)
+
+    def without(self, items: Collection[ItemId]) -> ServedBundle:
+        changed = ServedBundle(self.recommender, frozenset(items))
+        shown = changed._shown()
+        if shown is not None and not shown.any():
+            raise InputError("every item would be hidden or removed: nothing to recommend is left")
+        return changed
+
+    def _shown(self) -> Bools | None:
+        """bool (catalogue,); None for all."""
+        bundle = self.recommender.bundle
+        return allowed_rows(Rules(exclude=self.off), bundle.catalogue, bundle.columns)
