@@ -41,7 +41,8 @@ def running(
     bundle: Path, state: Path | str, keys: Keys | None = None, **settings: float
 ) -> Iterator[Running]:
     """The service of a bundle on a free port, until the block ends."""
-    with socket.socket() as listening:
+    # With the protocol named: asyncio sets TCP_NODELAY for sockets of TCP alone.
+    with socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         engine = open_database(str(state))

@@ -52,6 +52,18 @@ def shop_bundle(tmp_path_factory) -> Path:
     return bundle(folder / "run", folder / "bundle").path
 
 
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A PostgreSQL that tests share; they empty its tables, or use other users."""
+    from databases import postgresql, postgresql_programs
+
+    programs = postgresql_programs()
+    if programs is None or not find_spec("psycopg"):
+        pytest.skip("needs Debian's package postgresql, and psycopg of the extra serve")
+    with postgresql(programs) as url:
+        yield url
+
+
 @pytest.fixture(scope="module")
 def shop(shop_bundle, tmp_path_factory) -> Iterator[Running]:
     """A service without keys, shared by a file of tests."""

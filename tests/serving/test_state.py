@@ -9,7 +9,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from databases import postgresql, postgresql_programs
 from gloss.data.catalogue import ItemId
 from gloss.errors import ConfigError, InputError
 from gloss.serving.state.events import Event, EventLog
@@ -21,13 +20,8 @@ from gloss.serving.state.tables import EVENTS, ITEMS, METADATA
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def address(request, tmp_path_factory):
     if request.param == "sqlite":
-        yield str(tmp_path_factory.mktemp("state") / "state.db")
-        return
-    programs = postgresql_programs()
-    if programs is None:
-        pytest.skip("needs Debian's package postgresql")
-    with postgresql(programs) as url:
-        yield url
+        return str(tmp_path_factory.mktemp("state") / "state.db")
+    return request.getfixturevalue("postgresql_url")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from gloss.errors import InputError
 from gloss.recommender.recommender import Recommendations, Recommender
 from gloss.recommender.rules import Rules, allowed_rows
 from gloss.retrieval.retriever import Hit
-from gloss.retrieval.within import Within
+from gloss.retrieval.within import within
 
 __all__ = ["Served", "ServedBundle"]
 
@@ -79,9 +79,7 @@ class ServedBundle:
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
         bundle = self.recommender.bundle
         cleaned = [clean_title(text, bundle.settings.titles) for text in texts]
-        shown = self._shown()
-        retriever = bundle.retriever if shown is None else Within(bundle.retriever, shown)
-        return retriever.search(cleaned, k)
+        return within(bundle.retriever, self._shown()).search(cleaned, k)
 
     def without(self, items: Collection[ItemId]) -> ServedBundle:
         changed = ServedBundle(self.recommender, frozenset(items))
