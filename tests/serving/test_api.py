@@ -19,7 +19,7 @@ PROBLEM = "application/problem+json"
 
 @pytest.fixture(scope="module")
 def titles(shop) -> list[str]:
-    return [item.title for item in shop.service.live.own.catalogue][:8]
+    return [item.title for item in shop.service.live.served.catalogue][:8]
 
 
 def ids(answer) -> list[str]:
@@ -141,16 +141,21 @@ def test_search_finds_beginnings_of_words(shop):
     assert item["item"] in {each["item"] for each in found}
 
 
-def test_pages_hold_every_item_once(shop):
-    seen, after = [], None
+def every_item(shop) -> list[dict]:
+    items, after = [], None
     while True:
         asked = {"limit": 200, **({"after": after} if after else {})}
         page = shop.client.get("/v1/items", params=asked).json()
-        seen += [item["item"] for item in page["items"]]
+        items += page["items"]
         after = page["next"]
         if after is None:
-            break
-    assert len(seen) == len(set(seen)) == page["total"]
+            return items
+
+
+def test_pages_hold_every_item_once(shop):
+    seen = [item["item"] for item in every_item(shop)]
+    total = shop.client.get("/v1/items").json()["total"]
+    assert len(seen) == len(set(seen)) == total
 
 
 def test_hidden_and_removed_items_are_off_at_once_and_after_a_start(shop_bundle, tmp_path):
@@ -180,20 +185,68 @@ def test_many_changes_are_all_made_or_none(shop):
     first, second = (each["item"] for each in shop.client.get("/v1/items").json()["items"][:2])
     assert shop.post("/v1/items/bulk", hide=[first, "none such"]).status_code == 404
     assert not shop.client.get(f"/v1/items/{first}").json()["hidden"]
-    assert shop.post("/v1/items/bulk", hide=[first], remove=[second]).json() == {"changed": 2}
+    new = [{"item": "bulk-1", "title": "Tin Zeppelin"}, {"item": "bulk-2", "title": "Tin Boat"}]
+    assert shop.post("/v1/items/bulk", put=[*new, new[0]]).status_code == 422
+    assert shop.client.get("/v1/items/bulk-1").status_code == 404
+    assert shop.post("/v1/items/bulk", put=new, hide=[first], remove=[second]).json() == {
+        "changed": 4
+    }
+    assert shop.client.get("/v1/items/bulk-2").json()["title"] == "Tin Boat"
+    shop.post("/v1/items/bulk", remove=["bulk-1", "bulk-2"])
     assert shop.client.get(f"/v1/items/{first}").json()["hidden"]
     assert shop.post("/v1/items/bulk", show=[first, second]).json() == {"changed": 2}
     assert not shop.client.get(f"/v1/items/{second}").json()["hidden"]
 
 
-def test_items_are_not_added_while_they_are_served(shop):
-    answer = shop.client.put("/v1/items/new", json={"title": "Paper Zeppelin"})
-    assert (answer.status_code, answer.headers["content-type"]) == (405, PROBLEM)
+def test_an_added_item_is_served_at_once_and_after_a_start(shop_bundle, tmp_path):
+    with running(shop_bundle, tmp_path / "state.db") as shop:
+        total = shop.client.get("/v1/items").json()["total"]
+        added = shop.client.put("/v1/items/n%2F1", json={"title": "Paper  Zeppelin"})
+        assert added.json() == {"changed": 1}
+        found = shop.client.get("/v1/search", params={"q": "zepp"}).json()["items"]
+        assert found == [{"item": "n/1", "title": "Paper Zeppelin", "hidden": False, "columns": {}}]
+        assert shop.client.get("/v1/items").json()["total"] == total + 1
+    with running(shop_bundle, tmp_path / "state.db") as shop:
+        (grounded,) = shop.post("/v1/ground", texts=["zeppelin"], k=1).json()["lists"]
+        assert grounded["items"][0]["item"] == "n/1"
+        only = {"only": ["n/1"]}  # the language model may write nothing else
+        assert ids(shop.post("/v1/recommend", history=["Kite"], rules=only)) == ["n/1"]
+        shop.post("/v1/events", events=[{"user": "u", "item": "n/1", "id": "1"}])
+        bought = shop.post("/v1/recommend", user="u").json()
+        assert (bought["way"], bought["unknown"]) == ("fused", [])
+        assert "n/1" not in [item["item"] for item in bought["items"]]
+        assert shop.client.delete("/v1/items/n%2F1").json() == {"changed": 1}
+        assert shop.client.get("/v1/search", params={"q": "zepp"}).json()["items"] == []
+
+
+def test_an_item_has_another_title_until_it_has_its_own_again(shop):
+    item = shop.client.get("/v1/items").json()["items"][0]
+    path = f"/v1/items/{item['item']}"
+    for title in ("Glass Zeppelin", item["title"]):
+        assert shop.client.patch(path, json={"title": title}).status_code == 200
+        assert shop.client.get(path).json() == {**item, "title": title}
+        (found,) = shop.post("/v1/ground", texts=[title], k=1).json()["lists"]
+        assert found["items"][0]["title"] == title
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"title": "Kite", "columns": {"colour": "red"}}, "the catalogue has no column 'colour'"),
+        ({"title": "&nbsp;"}, "the title of item 'new' holds no word"),
+    ],
+    ids=["no column", "no word"],
+)
+def test_an_item_that_does_not_fit_changes_nothing(shop, body, said):
+    refused = shop.client.put("/v1/items/new", json=body)
+    assert refused.status_code == 422
+    assert said in refused.json()["detail"]
+    assert shop.client.get("/v1/items/new").status_code == 404
     assert shop.client.patch("/v1/items/new", json={"hidden": False}).status_code == 404
 
 
 def test_the_last_item_cannot_be_removed(shop):
-    items = [item.id for item in shop.service.live.own.catalogue]
+    items = [item["item"] for item in every_item(shop)]
     assert len(items) <= 1_000
     answer = shop.post("/v1/items/bulk", remove=items)
     assert answer.status_code == 422

@@ -82,15 +82,16 @@ def test_a_later_change_of_an_item_replaces_the_earlier(engine):
     second = ItemChange(ItemId("b"), removed=True)
     kept.put([first, second])
     assert kept.all() == {"a": first, "b": second}
-    kept.put([ItemChange(ItemId("a"))])
-    assert kept.all() == {"a": ItemChange(ItemId("a")), "b": second}
+    added = ItemChange(ItemId("a"), title="Kite", columns={"price": 3.5, "brand": "Föhn"})
+    kept.put([added])
+    assert kept.all() == {"a": added, "b": second}
 
 
 def test_the_migrations_make_the_tables_that_the_code_knows(engine):
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
-        assert context.get_current_revision() == "0001"
+        assert context.get_current_revision() == "0002"
 
 
 def test_a_database_is_opened_again_by_several_at_once(address, engine):

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from gloss.config import Decoding
-from gloss.data.catalogue import Catalogue, ItemId
+from gloss.data.catalogue import Catalogue, Item, ItemId
 from gloss.data.titles import clean_title
 from gloss.errors import InputError
 from gloss.rankings.ranking import RankedItem, Ranking
@@ -91,6 +92,19 @@ class Recommender:
     def fingerprint(self) -> str:
         """Of the bundle: equal fingerprints answer equally."""
         return self.bundle.fingerprint
+
+    def with_items(self, items: Sequence[Item]) -> Recommender:
+        """The same recommender with further items, or with other titles and columns of known ones.
+
+        Nothing on disk changes, and the model is shared. Texts find such an item, the language
+        model may write its title, and rankers that read titles alone list it; the others know the
+        bundle's own items (recommender/extended.py). Raises InputError for a title without a word,
+        and for a column that the catalogue does not have.
+        """
+        other = copy(self)
+        other._lists = self._lists.with_items(items)
+        other.bundle = other._lists.bundle
+        return other
 
     def recommend(
         self,

@@ -82,15 +82,19 @@ class Index:
 
 
 def build_index(
-    catalogue: Catalogue, settings: IndexSettings, *, progress: Progress = silent
+    catalogue: Catalogue,
+    settings: IndexSettings,
+    *,
+    previous: StoredRetriever | None = None,
+    progress: Progress = silent,
 ) -> Retriever:
     """A retriever over a catalogue in memory, whose titles are cleaned in the settings' style.
 
-    progress counts titles that were encoded. Raises InputError when no title holds a word to search
-    for, and what the spec's `inputs` raises.
+    previous: see `Build`. progress counts titles that were encoded. Raises InputError when no title
+    holds a word to search for, and what the spec's `inputs` raises.
     """
     stored = retriever_named(settings.retriever).build(
-        catalogue, settings, previous=None, progress=progress
+        catalogue, settings, previous=previous, progress=progress
     )
     return _with_exact_titles(stored, catalogue, settings)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gloss.arrays import Bools
-from gloss.data.catalogue import Catalogue, ItemId
+from gloss.data.catalogue import Catalogue, Item, ItemId
 from gloss.data.titles import clean_title
 from gloss.errors import InputError
 from gloss.recommender.recommender import Recommendations, Recommender
@@ -42,25 +42,31 @@ class Served(Protocol):
         """At most `k` items for each text."""
         ...
 
-    def without(self, items: Collection[ItemId]) -> Served:
-        """The same recommender, which shows none of these items; purchases of them still count.
+    def changed(self, edited: Sequence[Item], off: Collection[ItemId]) -> Served:
+        """The recommender on disk with these changes, in place of those that this one has.
 
-        Raises InputError when none would be left to show.
+        edited: items that are added, or have another title or other columns. off: items that are
+        not shown; purchases of them still count. Raises InputError for an item that does not fit
+        the catalogue, and when none would be left to show.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ServedBundle:
-    """A bundle that is served. off: the items that it does not show."""
+    """A bundle that is served. own: as it lies on disk; recommender: with the edited items; off:
+    the items that it does not show."""
 
+    own: Recommender
     recommender: Recommender
+    edited: tuple[Item, ...] = ()
     off: frozenset[ItemId] = field(default_factory=frozenset)
 
     @classmethod
     def open(cls, path: Path) -> ServedBundle:
         """The recommender of a bundle. Raises what `Recommender.open` raises."""
-        return cls(Recommender.open(path))
+        own = Recommender.open(path)
+        return cls(own, own)
 
     @property
     def fingerprint(self) -> str:
@@ -81,8 +87,11 @@ class ServedBundle:
         cleaned = [clean_title(text, bundle.settings.titles) for text in texts]
         return within(bundle.retriever, self._shown()).search(cleaned, k)
 
-    def without(self, items: Collection[ItemId]) -> ServedBundle:
-        changed = ServedBundle(self.recommender, frozenset(items))
+    def changed(self, edited: Sequence[Item], off: Collection[ItemId]) -> ServedBundle:
+        recommender = self.recommender
+        if tuple(edited) != self.edited:
+            recommender = self.own.with_items(edited) if edited else self.own
+        changed = ServedBundle(self.own, recommender, tuple(edited), frozenset(off))
         shown = changed._shown()
         if shown is not None and not shown.any():
             raise InputError("every item would be hidden or removed: nothing to recommend is left")

@@ -49,7 +49,7 @@ async def livez() -> str:
 async def readyz(request: Request, service: ServiceOf) -> Ready:
     """The model answers: it has just done so, or does so now."""
     if time.monotonic() - service.model.last_decoded > _READY_SECONDS:
-        question = Question((service.live.own.catalogue[0].id,), 1)
+        question = Question((service.live.served.catalogue[0].id,), 1)
         await ask(service, request, question, _READY_SECONDS)
     return Ready(model=service.model.served.fingerprint)
 

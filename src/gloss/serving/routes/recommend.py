@@ -140,8 +140,8 @@ async def _history(body: RecommendBody, service: Service) -> tuple[str, ...]:
     if body.user is None:
         return tuple(body.history)
     events = await run_in_threadpool(service.events.of_user, body.user, latest=MAX_HISTORY)
-    own = service.live.own.catalogue
-    known = (each.item for each in events if ItemId(each.item) in own)
+    catalogue = service.live.served.catalogue
+    known = (each.item for each in events if ItemId(each.item) in catalogue)
     return (*body.history, *known)[-MAX_HISTORY:]
 
 

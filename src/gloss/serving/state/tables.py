@@ -35,5 +35,7 @@ ITEMS = Table(
     Column("item", String(200), primary_key=True),
     Column("hidden", Boolean, nullable=False),
     Column("removed", Boolean, nullable=False),
+    Column("title", Text),
+    Column("columns", Text),  # JSON
 )
-"""One row for each item that was hidden, shown or removed."""
+"""One row for each item that was added, changed, hidden, shown or removed."""
