@@ -235,6 +235,7 @@ def test_a_wish_is_searched_for_and_joins_the_history(rankers, histories):
     title = rankers.catalogue[3].title
     (alone,) = rankers.recommend([[]], k=5, wish=f"something like the {title}")
     assert (alone.way, alone.items[0].title) == ("wish", title)
+    assert {(e.reason, e.why) for e in alone.items} == {("searched", f"something like the {title}")}
     (joined,) = rankers.recommend(histories[:1], k=20, wish=f"something like the {title}")
     (without,) = rankers.recommend(histories[:1], k=20)
     assert title in [each.title for each in joined.items]

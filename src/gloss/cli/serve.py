@@ -57,8 +57,12 @@ def serve(
     deadline: Annotated[
         float, typer.Option("--deadline", min=0.1, help="Seconds that a request may take.")
     ] = 30.0,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", exists=True, dir_okay=False, help="The run's page, to be shown."),
+    ] = None,
 ) -> None:
-    """Serve recommendations over HTTP; see docs/serving.md.
+    """Serve recommendations over HTTP, with a page to try them; see docs/serving.md.
 
     Example: gloss serve demo-bundle
     """
@@ -73,7 +77,13 @@ def serve(
     from gloss.serving.state.store import open_database
 
     settings = ServingSettings(
-        host, port, max_batch=max_batch, max_waiting=max_waiting, deadline_seconds=deadline
+        host,
+        port,
+        max_batch=max_batch,
+        max_waiting=max_waiting,
+        deadline_seconds=deadline,
+        name=bundle.resolve().name,
+        report=report,
     )
     known = _keys(keys)
     server.check_host(settings, has_keys=bool(known))

@@ -130,13 +130,14 @@ class Recommender:
         request = self._request(rules, k)
         vectors = self.bundle.title_vectors if self.bundle.has_title_vectors else None
         arrangement = Arrangement(rules, self.catalogue, self.bundle.columns, vectors)
-        wished = self._lists.of_wish(clean_title(wish, "fair"), request) if wish else ()
+        wish = clean_title(wish, "fair") if wish else None
+        wished = self._lists.of_wish(wish, request) if wish else ()
         answers = []
         for history, (ranking, way) in zip(read, self._ranked(read, request), strict=True):
             if wished:
                 ranking = self._lists.with_wish(ranking, wished, history, request)
                 way = "wish" if way == "popular" else way
-            items = self._items(history, ranking.entries, arrangement, request, k)
+            items = self._items(history, ranking.entries, arrangement, request, k, wish)
             answers.append(Recommendations(items, way, history.unknown))
         return answers
 
@@ -189,6 +190,7 @@ class Recommender:
         arrangement: Arrangement,
         request: ListRequest,
         k: int,
+        wish: str | None,
     ) -> tuple[Recommendation, ...]:
         """`k` items of a list that keeps the rules, filled up with popular ones."""
         own = {entry.item for entry in ranked}
@@ -198,16 +200,21 @@ class Recommender:
             more = tuple(entry for entry in popular if entry.item not in own)
             entries = arrangement.first((*ranked, *more), k)
         return tuple(
-            self._recommendation(entry, history, is_popular=entry.item not in own)
+            self._recommendation(entry, history, wish, is_popular=entry.item not in own)
             for entry in entries
         )
 
     def _recommendation(
-        self, entry: RankedItem, history: ReadHistory, *, is_popular: bool
+        self, entry: RankedItem, history: ReadHistory, wish: str | None, *, is_popular: bool
     ) -> Recommendation:
         title = self.catalogue.title(entry.item)
         because = None if entry.because is None else self.catalogue.title(entry.because)
         reason, why, words = reason_of(
-            entry, title, because=because, titles=history.titles, is_popular=is_popular
+            entry,
+            title,
+            because=because,
+            titles=history.titles,
+            is_popular=is_popular,
+            wish=wish,
         )
         return Recommendation(entry.item, title, float(np.float64(entry.score)), reason, why, words)

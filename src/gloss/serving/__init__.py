@@ -12,7 +12,8 @@ problems         errors as RFC 9457 documents
 texts            texts that a request may hold
 service          what routes work with
 metrics          counters for Prometheus, and the last hour
-routes/          one file for each part of the API
+routes/          one file for each part of the API, and for the page
+web/             the page: HTML, CSS and JavaScript as browsers read them
 app              all of it put together
 server           the process: signals
 """

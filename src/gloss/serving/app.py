@@ -15,7 +15,7 @@ from gloss.serving.live import LiveRecommender
 from gloss.serving.metrics import Metrics
 from gloss.serving.model_thread import ModelThread
 from gloss.serving.problems import MEDIA_TYPE, Problem, install_handlers
-from gloss.serving.routes import events, items, operations, recommend
+from gloss.serving.routes import events, items, operations, recommend, web
 from gloss.serving.security import Keys
 from gloss.serving.served import Served
 from gloss.serving.service import Service
@@ -66,7 +66,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     install_handlers(app)
-    for part in (recommend, items, events, operations):
+    for part in (recommend, items, events, operations, web):
         app.include_router(part.router)
     _describe_problems(app)
     return app

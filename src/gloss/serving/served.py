@@ -32,6 +32,11 @@ class Served(Protocol):
         """Every item that it knows, those that are not shown among them."""
         ...
 
+    @property
+    def has_diversity(self) -> bool:
+        """Whether lists can be made diverse."""
+        ...
+
     def recommend(
         self, histories: Sequence[Sequence[str]], k: int, *, rules: Rules, wish: str | None
     ) -> list[Recommendations]:
@@ -75,6 +80,10 @@ class ServedBundle:
     @property
     def catalogue(self) -> Catalogue:
         return self.recommender.catalogue
+
+    @property
+    def has_diversity(self) -> bool:
+        return self.recommender.bundle.has_title_vectors
 
     def recommend(
         self, histories: Sequence[Sequence[str]], k: int, *, rules: Rules, wish: str | None

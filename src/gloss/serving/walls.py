@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gloss.serving.metrics import Metrics
 from gloss.serving.problems import problem_response
+from gloss.serving.routes.web import is_static
 from gloss.serving.security import Keys
 from gloss.serving.settings import ServingSettings, is_loopback
 
@@ -22,7 +23,7 @@ __all__ = ["BodyWall", "DoorWall", "OuterWall"]
 
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 _OPEN_PATH = "/livez"
-"""That the process lives is said to everybody; all else asks for a key."""
+"""That the process lives is said to everybody, and the page's files; all else asks for a key."""
 
 _WITH_BODY = ("POST", "PUT", "PATCH")
 _HEADERS = {
@@ -85,7 +86,7 @@ class DoorWall:
         self._app, self._keys, self._host = app, keys, host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (self._keys and scope["path"] == _OPEN_PATH):
+        if scope["type"] != "http" or (self._keys and _is_open(scope["path"])):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -108,6 +109,10 @@ class DoorWall:
             return 401, "a key is needed: Authorization: Bearer KEY"
         scope["state"]["key"] = key
         return 200, ""
+
+
+def _is_open(path: str) -> bool:
+    return path == _OPEN_PATH or is_static(path)
 
 
 def _names_this_machine(header: str, host: str) -> bool:

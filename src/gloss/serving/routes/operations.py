@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from pydantic import BaseModel
 from starlette.requests import Request
 
@@ -31,11 +31,18 @@ class Ready(BaseModel):
 
 
 class Info(BaseModel):
-    """What is served, and what the key in hand may do."""
+    """What is served, and what the key in hand may do.
 
+    columns: of the catalogue; diversity, report: whether there is such a rule, and such a page.
+    """
+
+    name: str
     version: str
     model: str
     items: int
+    columns: list[str]
+    diversity: bool
+    report: bool
     scopes: list[str]
 
 
@@ -67,11 +74,24 @@ async def info(request: Request, service: ServiceOf) -> Info:
     """What is served."""
     served, key = service.model.served, request.scope["state"].get("key")
     return Info(
+        name=service.settings.name,
         version=version("gloss-rec"),
         model=served.fingerprint,
-        items=len(served.catalogue),
+        items=len(service.live.view()),
+        columns=list(served.catalogue[0].columns),
+        diversity=served.has_diversity,
+        report=service.settings.report is not None,
         scopes=list(key.scopes if key else SCOPES),
     )
+
+
+@router.get("/v1/report", dependencies=[needs("metrics")], response_class=HTMLResponse)
+def report(service: ServiceOf) -> HTMLResponse:
+    """The report of the run that the bundle was made of, where the service was given one."""
+    path = service.settings.report
+    if path is None:
+        raise ProblemError(404, "the service was started without --report")
+    return HTMLResponse(path.read_bytes())
 
 
 @router.get("/v1/live", dependencies=[needs("metrics")])
