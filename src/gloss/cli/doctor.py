@@ -27,8 +27,9 @@ _EXTRAS = {
     "faiss": ("faiss",),
     "store": ("pymilvus", "milvus_lite"),
     "trees": ("lightgbm",),
+    "serve": ("fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client"),
 }
-_DISTRIBUTIONS = {"faiss": "faiss-cpu"}
+_DISTRIBUTIONS = {"faiss": "faiss-cpu", "prometheus_client": "prometheus-client"}
 
 
 def register(app: typer.Typer) -> None:
@@ -66,6 +67,7 @@ def examine() -> Iterator[tuple[str, str]]:
     yield "approximate search", _extra("faiss")
     yield "vector store", _extra("store")
     yield "fusion by trees", _extra("trees")
+    yield "serve over HTTP", _extra("serve")
     yield "GPU", _gpu()
 
 

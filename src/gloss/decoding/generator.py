@@ -49,9 +49,10 @@ class Generator(Protocol):
         """
 
     def within(self, catalogue: Catalogue) -> Generator:
-        """The same model, for which there are no titles but those of a part of its catalogue.
+        """The same model, for which there are no titles but those of a catalogue: a part of its
+        own, or with titles that came later, none of which needs more room.
 
-        One that writes any text returns itself: what it writes is searched for in that part.
+        One that writes any text returns itself: what it writes is searched for in that catalogue.
         """
 
     def footprint(self) -> Footprint:

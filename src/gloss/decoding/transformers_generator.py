@@ -98,12 +98,15 @@ class TransformersGenerator:
         ]
 
     def within(self, catalogue: Catalogue) -> TransformersGenerator:
-        """See `Generator.within`: the beams walk a trie of these titles alone."""
+        """See `Generator.within`: the beams walk a trie of these titles alone.
+
+        One longer than all that it was opened with is left out: there is no room for its answer.
+        """
         if self.trie is None:
             return self
         other = copy(self)
         other.catalogue = catalogue
-        other.trie = other._title_trie()
+        other.trie = other._title_trie(shorter_than=self.steps)
         other.search = self.search.within(other.trie)
         return other
 
@@ -143,9 +146,9 @@ class TransformersGenerator:
         text = self.language.tokenizer.decode(list(tokens), skip_special_tokens=True)
         return self.language.template.title_of(text)
 
-    def _title_trie(self) -> TitleTrie:
+    def _title_trie(self, *, shorter_than: int = sys.maxsize) -> TitleTrie:
         vocabulary = self.language.model.config.get_text_config().vocab_size
-        titles = self._writable(self._titles())
+        titles = self._writable(self._titles(), shorter_than)
         trie = TitleTrie.build(titles, end=self.end, vocabulary=vocabulary)
         return trie.to(self.language.model.device)
 
@@ -161,10 +164,11 @@ class TransformersGenerator:
         )["input_ids"]
         return ids
 
-    def _writable(self, titles: Sequence[list[int]]) -> list[list[int]]:
+    def _writable(self, titles: Sequence[list[int]], shorter_than: int) -> list[list[int]]:
         """Titles that take less than half of the context: a longer one, which no model of this
         context has learned, must not take the room that everybody's prompt needs."""
-        writable = [title for title in titles if len(title) < self._context() // 2]
+        limit = min(shorter_than, self._context() // 2)
+        writable = [title for title in titles if len(title) < limit]
         if not writable:
             raise ConfigError("no title fits into half of the model's context: take a larger one")
         return writable

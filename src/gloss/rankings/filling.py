@@ -45,7 +45,6 @@ def filled(
     others = (each for each in popular if each.item not in own and each.item not in without)
     last = ranking.entries[-1].score if ranking.entries else 0.0
     more = (
-        RankedItem(each.item, last - place)
-        for place, each in enumerate(islice(others, missing), 1)
+        RankedItem(each.item, last - place) for place, each in enumerate(islice(others, missing), 1)
     )
     return Ranking(ranking.user, (*ranking.entries, *more))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import numpy as np
 
 from gloss.arrays import Bools, Floats, top_rows
 from gloss.config import Decoding
-from gloss.data.catalogue import Catalogue, ItemId
+from gloss.data.catalogue import Catalogue, Item, ItemId
 from gloss.data.generations import Generation, Query
 from gloss.data.histories import History, UserId
 from gloss.errors import ConfigError, GlossError, require_extra
@@ -26,6 +27,7 @@ from gloss.rankings.filling import by_popularity
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.table import RankingTable
 from gloss.recommender.bundle import Bundle, ModelPart, RankerPart
+from gloss.recommender.extended import ExtendedBundle, KnownItems, cleaned
 from gloss.recommender.histories import ReadHistory
 from gloss.retrieval.dense.encoders import Encoder, open_encoder
 from gloss.retrieval.grounding import fuse, rank
@@ -67,11 +69,17 @@ class Lists:
     """The opened parts of a bundle: rankers are built and the model is loaded here, once."""
 
     def __init__(self, bundle: Bundle, decoding: Decoding | None = None) -> None:
-        self.bundle = bundle
-        self.catalogue: Catalogue = bundle.catalogue
         self._model: ModelPart | None = bundle.settings.model
         self._rankers = [_built(bundle, part, spec) for part, spec in bundle.rankers()]
         self._fusion = bundle.fusion
+        self._read(bundle)
+        self._whole = self._opened(decoding) if self._model else None
+        self._whole_writes = bundle.catalogue
+
+    def _read(self, bundle: Bundle) -> None:
+        """What depends on which items there are."""
+        self.bundle = bundle
+        self.catalogue: Catalogue = bundle.catalogue
         self._times_bought = {
             item.id: int(count)
             for item, count in zip(bundle.catalogue, bundle.times_bought, strict=True)
@@ -82,7 +90,22 @@ class Lists:
             [item.id for item in bundle.catalogue], bundle.times_bought
         )
         self._generators: OrderedDict[bytes, Generator] = OrderedDict()
-        self._whole = self._opened(decoding) if self._model else None
+
+    def with_items(self, items: Sequence[Item]) -> Lists:
+        """The same parts, with items that came later; the model is shared. See `ExtendedBundle`."""
+        new = cleaned(items, self.bundle)
+        bundle = ExtendedBundle(self.bundle, new, self._vectors_of([each.title for each in new]))
+        other = copy(self)
+        other._rankers = [
+            _built(bundle, part, spec)
+            if bundle.knows_titles_of(part)
+            else (KnownItems(ranker, self.catalogue), length)
+            for (ranker, length), (part, spec) in zip(
+                self._rankers, self.bundle.rankers(), strict=True
+            )
+        ]
+        other._read(bundle)
+        return other
 
     @property
     def has_model(self) -> bool:
@@ -192,11 +215,12 @@ class Lists:
     def _generator(self, allowed: Bools | None) -> Generator:
         """The generator that writes the allowed titles alone."""
         assert self._whole is not None
-        if allowed is None:
+        if allowed is None and self.catalogue is self._whole_writes:
             return self._whole
-        key = np.packbits(allowed).tobytes()
+        rows = np.ones(len(self.catalogue), np.bool_) if allowed is None else allowed
+        key = np.packbits(rows).tobytes()
         if key not in self._generators:
-            items = (item for item, kept in zip(self.catalogue, allowed, strict=True) if kept)
+            items = (item for item, kept in zip(self.catalogue, rows, strict=True) if kept)
             self._generators[key] = self._whole.within(Catalogue(items))
         self._generators.move_to_end(key)
         while len(self._generators) > _KEPT_GENERATORS:
@@ -219,6 +243,12 @@ class Lists:
             return None
         vector: Floats = self._encoder.encode([text], role="query")[0]
         return vector
+
+    def _vectors_of(self, titles: Sequence[str]) -> Floats | None:
+        """float32 (titles, width), like the bundle's; None where it or this machine has none."""
+        if not self.bundle.has_title_vectors or self._encoder is None:
+            return None
+        return self._encoder.encode(titles, role="document")
 
     @cached_property
     def _encoder(self) -> Encoder | None:

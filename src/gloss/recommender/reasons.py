@@ -24,12 +24,13 @@ def reason_of(
     because: str | None,
     titles: Sequence[str],
     is_popular: bool,
+    wish: str | None = None,
 ) -> tuple[Reason, str | None, tuple[str, ...]]:
     """The reason of an entry, the text that led to it, and the words that both share.
 
-    title: the item's; because: of the purchase that a ranker names; titles: of all purchases. A
-    written title that is the item's own says nothing: then the purchase with the most words in
-    common is named, if there is one.
+    title: the item's; because: of the purchase that a ranker names; titles: of all purchases; wish:
+    as it was searched for. A written title that is the item's own says nothing: then the purchase
+    with the most words in common is named, if there is one.
     """
     if is_popular:
         return "popular", None, ()
@@ -37,7 +38,7 @@ def reason_of(
         return "bought", because, shared_words(title, because)
     if entry.query is None:
         return "popular", None, ()
-    if entry.query in titles:
+    if entry.query in titles or entry.query == wish:
         return "searched", entry.query, shared_words(title, entry.query)
     if entry.query != title:
         return "written", entry.query, shared_words(title, entry.query)

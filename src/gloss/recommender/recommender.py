@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from gloss.config import Decoding
-from gloss.data.catalogue import Catalogue, ItemId
+from gloss.data.catalogue import Catalogue, Item, ItemId
 from gloss.data.titles import clean_title
 from gloss.errors import InputError
 from gloss.rankings.ranking import RankedItem, Ranking
@@ -92,6 +93,19 @@ class Recommender:
         """Of the bundle: equal fingerprints answer equally."""
         return self.bundle.fingerprint
 
+    def with_items(self, items: Sequence[Item]) -> Recommender:
+        """The same recommender with further items, or with other titles and columns of known ones.
+
+        Nothing on disk changes, and the model is shared. Texts find such an item, the language
+        model may write its title, and rankers that read titles alone list it; the others know the
+        bundle's own items (recommender/extended.py). Raises InputError for a title without a word,
+        and for a column that the catalogue does not have.
+        """
+        other = copy(self)
+        other._lists = self._lists.with_items(items)
+        other.bundle = other._lists.bundle
+        return other
+
     def recommend(
         self,
         histories: Sequence[Sequence[str]],
@@ -116,13 +130,14 @@ class Recommender:
         request = self._request(rules, k)
         vectors = self.bundle.title_vectors if self.bundle.has_title_vectors else None
         arrangement = Arrangement(rules, self.catalogue, self.bundle.columns, vectors)
-        wished = self._lists.of_wish(clean_title(wish, "fair"), request) if wish else ()
+        wish = clean_title(wish, "fair") if wish else None
+        wished = self._lists.of_wish(wish, request) if wish else ()
         answers = []
         for history, (ranking, way) in zip(read, self._ranked(read, request), strict=True):
             if wished:
                 ranking = self._lists.with_wish(ranking, wished, history, request)
                 way = "wish" if way == "popular" else way
-            items = self._items(history, ranking.entries, arrangement, request, k)
+            items = self._items(history, ranking.entries, arrangement, request, k, wish)
             answers.append(Recommendations(items, way, history.unknown))
         return answers
 
@@ -175,6 +190,7 @@ class Recommender:
         arrangement: Arrangement,
         request: ListRequest,
         k: int,
+        wish: str | None,
     ) -> tuple[Recommendation, ...]:
         """`k` items of a list that keeps the rules, filled up with popular ones."""
         own = {entry.item for entry in ranked}
@@ -184,16 +200,21 @@ class Recommender:
             more = tuple(entry for entry in popular if entry.item not in own)
             entries = arrangement.first((*ranked, *more), k)
         return tuple(
-            self._recommendation(entry, history, is_popular=entry.item not in own)
+            self._recommendation(entry, history, wish, is_popular=entry.item not in own)
             for entry in entries
         )
 
     def _recommendation(
-        self, entry: RankedItem, history: ReadHistory, *, is_popular: bool
+        self, entry: RankedItem, history: ReadHistory, wish: str | None, *, is_popular: bool
     ) -> Recommendation:
         title = self.catalogue.title(entry.item)
         because = None if entry.because is None else self.catalogue.title(entry.because)
         reason, why, words = reason_of(
-            entry, title, because=because, titles=history.titles, is_popular=is_popular
+            entry,
+            title,
+            because=because,
+            titles=history.titles,
+            is_popular=is_popular,
+            wish=wish,
         )
         return Recommendation(entry.item, title, float(np.float64(entry.score)), reason, why, words)

@@ -89,16 +89,17 @@ def build_index(
     settings: IndexSettings,
     *,
     times_bought: Ints | None = None,
+    previous: StoredRetriever | None = None,
     progress: Progress = silent,
 ) -> Retriever:
     """A retriever over a catalogue in memory, whose titles are cleaned in the settings' style.
 
-    times_bought: int64 (catalogue,); without it equals go by row. progress counts titles that were
-    encoded. Raises InputError when no title holds a word to search for, and what the spec's
-    `inputs` raises.
+    times_bought: int64 (catalogue,); without it equals go by row. previous: see `Build`. progress
+    counts titles that were encoded. Raises InputError when no title holds a word to search for, and
+    what the spec's `inputs` raises.
     """
     stored = retriever_named(settings.retriever).build(
-        catalogue, settings, previous=None, progress=progress
+        catalogue, settings, previous=previous, progress=progress
     )
     return _in_order(stored, catalogue, settings, times_bought)
 

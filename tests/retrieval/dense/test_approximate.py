@@ -64,11 +64,10 @@ def test_saved_it_finds_the_same(made, tmp_path):
 
 
 def test_rows_added_later_are_found_at_once(kind):
-    grown = Approximate.build(VECTORS[:-100], kind)
-    taken = neighbours_of(VECTORS, kind, previous=grown)
-    assert taken is grown
-    assert len(taken) == ROWS
-    rows, products = taken.search(VECTORS[-100:], 1)
+    previous = Approximate.build(VECTORS[:-100], kind)
+    grown = neighbours_of(VECTORS, kind, previous=previous)
+    assert (len(previous), len(grown)) == (ROWS - 100, ROWS)
+    rows, products = grown.search(VECTORS[-100:], 1)
     assert (rows[:, 0] == np.arange(ROWS - 100, ROWS)).mean() > 0.95
     assert products.max() == pytest.approx(1, abs=1e-5)
 

@@ -53,6 +53,12 @@ class Approximate:
         """Add further rows, numbered from where the others end."""
         self._index.add(np.ascontiguousarray(vectors))
 
+    def grown(self, vectors: Array) -> Approximate:
+        """A copy with further rows: this one may be searched meanwhile."""
+        other = Approximate(_faiss().clone_index(self._index))
+        other.add(vectors)
+        return other
+
     def save(self, file: Path) -> None:
         """Write FAISS's own format, which holds no code."""
         _faiss().write_index(self._index, str(file))
@@ -81,7 +87,7 @@ class Approximate:
 def neighbours_of(vectors: Array, kind: Neighbours, *, previous: Nearest | None = None) -> Nearest:
     """What searches these vectors.
 
-    previous: what searched the first of them; a FAISS index is taken over and grows. Raises
+    previous: what searched the first of them; a copy of its FAISS index grows. Raises
     MissingExtraError when a FAISS index is asked for and FAISS is not installed.
     """
     if kind == "auto":
@@ -90,8 +96,7 @@ def neighbours_of(vectors: Array, kind: Neighbours, *, previous: Nearest | None 
     if kind == "exact":
         return Exhaustive(vectors)
     if isinstance(previous, Approximate):
-        previous.add(vectors[len(previous) :])
-        return previous
+        return previous.grown(vectors[len(previous) :])
     return Approximate.build(vectors, kind)
 
 

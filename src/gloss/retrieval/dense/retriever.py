@@ -121,8 +121,8 @@ class Dense:
         """Encode the titles and index their vectors.
 
         encoder: instead of opening the one that the settings name. previous: an index of the same
-        settings. Titles that it knows are not encoded again, and where they stand first its FAISS
-        index grows instead of being built anew.
+        settings. Titles that it knows are not encoded again, and where they stand first a
+        copy of its FAISS index grows instead of one being built anew.
         """
         vectors = TitleVectors.encoded(
             catalogue.titles,

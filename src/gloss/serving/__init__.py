@@ -1,0 +1,19 @@
+"""Recommendations over HTTP (extra "serve").
+
+served           what the service asks of a recommender, and the recommender of a run as that
+waiting          requests that wait for the model: bounded, with deadlines
+model_thread     the one thread that owns the model, and who starts it again
+catalogue_view   the catalogue as people page through it
+live             the recommender that is served now: reloaded, and with the catalogue's changes
+state/           events and catalogue changes in a database
+security         keys and their scopes
+walls            id, key, host, size, time and type of a request; headers of its answer
+problems         errors as RFC 9457 documents
+texts            texts that a request may hold
+service          what routes work with
+metrics          counters for Prometheus, and the last hour
+routes/          one file for each part of the API, and for the page
+web/             the page: HTML, CSS and JavaScript as browsers read them
+app              all of it put together
+server           the process: signals
+"""

@@ -1,0 +1,105 @@
+"""What every route works with, and how a question is asked on a client's behalf."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, params
+from starlette.requests import Request
+
+from gloss.serving.live import LiveRecommender
+from gloss.serving.metrics import Metrics
+from gloss.serving.model_thread import ModelThread
+from gloss.serving.problems import ProblemError
+from gloss.serving.security import Key, Keys, Scope
+from gloss.serving.settings import ServingSettings
+from gloss.serving.state.events import EventLog
+from gloss.serving.waiting import Answer, DeadlineError, FullError, Question, StoppedError
+
+__all__ = ["Service", "ServiceOf", "ask", "needs"]
+
+_STARTS_AGAIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One running service."""
+
+    settings: ServingSettings
+    keys: Keys
+    model: ModelThread
+    live: LiveRecommender
+    events: EventLog
+    metrics: Metrics
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceOf = Annotated[Service, Depends(_service)]
+"""The service, as a parameter of a route."""
+
+
+def needs(scope: Scope) -> params.Depends:
+    """The dependency of a route that a key must have this scope for."""
+
+    def check(request: Request, service: ServiceOf) -> None:
+        key: Key | None = request.scope["state"].get("key")
+        if service.keys and (key is None or scope not in key.scopes):
+            raise ProblemError(403, f"this key does not have the scope {scope!r}")
+
+    return params.Depends(check)
+
+
+async def ask(service: Service, request: Request, question: Question, seconds: float) -> Answer:
+    """The answer to a question. Raises ProblemError when there is none in time.
+
+    Who comes when too many wait, or when waiting would take too long, is told so at once. When the
+    client goes away its question is dropped.
+    """
+    job_deadline = time.monotonic() + seconds
+    if service.model.expected_wait > seconds:
+        raise _too_many(service)
+    try:
+        job = service.model.ask(question, job_deadline)
+    except FullError:
+        raise _too_many(service) from None
+    except StoppedError as error:
+        raise ProblemError(503, str(error), retry_after=_STARTS_AGAIN_SECONDS) from None
+    answer = asyncio.wrap_future(job.future)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        both: set[asyncio.Future[Any]] = {answer, gone}
+        await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return _in_time(answer, service)
+    finally:
+        gone.cancel()
+        answer.cancel()
+
+
+def _in_time(answer: asyncio.Future[Answer], service: Service) -> Answer:
+    try:
+        if answer.done():
+            return answer.result()
+        raise DeadlineError
+    except DeadlineError:
+        wait = service.model.expected_wait
+        raise ProblemError(503, "no answer within the deadline", retry_after=wait) from None
+    except StoppedError as error:
+        raise ProblemError(503, str(error), retry_after=_STARTS_AGAIN_SECONDS) from None
+
+
+def _too_many(service: Service) -> ProblemError:
+    waiting = service.model.expected_wait
+    return ProblemError(429, "too many requests wait already", retry_after=waiting)
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the client has closed its connection; the body has been read before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

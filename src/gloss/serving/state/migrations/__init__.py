@@ -1,0 +1,1 @@
+"""The versions of the state's tables, run by Alembic when a service starts."""

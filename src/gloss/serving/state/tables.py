@@ -1,0 +1,41 @@
+"""The tables of the state, as the newest migration leaves them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+__all__ = ["EVENTS", "ITEMS", "METADATA"]
+
+METADATA = MetaData()
+
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("event", String(200), nullable=False, unique=True),
+    Column("user", String(200), nullable=False),
+    Column("item", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),  # milliseconds since 1970, UTC
+    Index("events_of_user", "user", "at", "number"),
+)
+
+ITEMS = Table(
+    "items",
+    METADATA,
+    Column("item", String(200), primary_key=True),
+    Column("hidden", Boolean, nullable=False),
+    Column("removed", Boolean, nullable=False),
+    Column("title", Text),
+    Column("columns", Text),  # JSON
+)
+"""One row for each item that was added, changed, hidden, shown or removed."""

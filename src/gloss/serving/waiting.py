@@ -1,0 +1,114 @@
+"""Requests that wait for the model: a bounded queue with deadlines. Knows no model."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Condition
+
+from gloss.recommender.recommender import Recommendations
+from gloss.recommender.rules import NO_RULES, Rules
+
+__all__ = ["Answer", "DeadlineError", "FullError", "Job", "Question", "StoppedError", "WaitingRoom"]
+
+
+class FullError(Exception):
+    """Too many wait already."""
+
+
+class StoppedError(Exception):
+    """The model does not answer now: it starts, or the service ends."""
+
+
+class DeadlineError(Exception):
+    """The time that a request was given is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of the model."""
+
+    history: tuple[str, ...]
+    k: int
+    rules: Rules = NO_RULES
+    wish: str | None = None
+
+    @property
+    def kind(self) -> tuple[int, Rules, str | None]:
+        """Questions of one kind are answered together."""
+        return self.k, self.rules, self.wish
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered, and the fingerprint of the recommender that did."""
+
+    list: Recommendations
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A question that waits. deadline: in `time.monotonic()` seconds."""
+
+    question: Question
+    deadline: float
+    future: Future[Answer] = field(default_factory=Future)
+
+
+class WaitingRoom:
+    """First come, first served; whoever has gone or is late is not served at all."""
+
+    def __init__(self, max_waiting: int) -> None:
+        self._max_waiting = max_waiting
+        self._jobs: deque[Job] = deque()
+        self._changed = Condition()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def add(self, job: Job) -> None:
+        """Let a job wait. Raises FullError or, after `close`, StoppedError."""
+        with self._changed:
+            if self._closed:
+                raise StoppedError("the service ends")
+            if len(self._jobs) >= self._max_waiting:
+                self._drop_the_gone()
+            if len(self._jobs) >= self._max_waiting:
+                raise FullError
+            self._jobs.append(job)
+            self._changed.notify()
+
+    def take(self, most: int) -> list[Job]:
+        """The next jobs, as soon as there is one; none when the room is closed and empty."""
+        while True:
+            with self._changed:
+                while not self._jobs and not self._closed:
+                    self._changed.wait()
+                if not self._jobs:
+                    return []
+                taken = [self._jobs.popleft() for _ in range(min(most, len(self._jobs)))]
+            if wanted := [job for job in taken if _still_wanted(job)]:
+                return wanted
+
+    def close(self) -> None:
+        """Let nobody in any more; those who wait are still served."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _drop_the_gone(self) -> None:
+        """Clients that went away must not keep others out."""
+        self._jobs = deque(job for job in self._jobs if not job.future.cancelled())
+
+
+def _still_wanted(job: Job) -> bool:
+    if not job.future.set_running_or_notify_cancel():
+        return False
+    if time.monotonic() > job.deadline:
+        job.future.set_exception(DeadlineError())
+        return False
+    return True

@@ -1,0 +1,85 @@
+"""A real service behind a real socket, for tests to ask."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import httpx
+import uvicorn
+
+from gloss.serving.app import create_app, create_service
+from gloss.serving.security import Keys
+from gloss.serving.served import Served, ServedBundle
+from gloss.serving.service import Service
+from gloss.serving.settings import ServingSettings
+from gloss.serving.state.store import open_database
+
+__all__ = ["Held", "Running", "running", "wait_until"]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that listens, and a client of it."""
+
+    service: Service
+    client: httpx.Client
+    port: int
+
+    def post(self, path: str, **body: object) -> httpx.Response:
+        return self.client.post(path, json=body)
+
+
+@contextmanager
+def running(
+    bundle: Path, state: Path | str, keys: Keys | None = None, **settings: float
+) -> Iterator[Running]:
+    """The service of a bundle on a free port, until the block ends."""
+    # With the protocol named: asyncio sets TCP_NODELAY for sockets of TCP alone.
+    with socket.socket(proto=socket.IPPROTO_TCP) as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        engine = open_database(str(state))
+        bounds = ServingSettings(port=port, **settings)
+        service = create_service(lambda: ServedBundle.open(bundle), engine, bounds, keys or Keys())
+        service.model.start()
+        config = uvicorn.Config(create_app(service), log_level="error", timeout_keep_alive=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+                yield Running(service, client, port)
+        finally:
+            server.should_exit = True
+            thread.join()
+            engine.dispose()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, half a minute at most."""
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until, "it did not come true"
+        time.sleep(0.01)
+
+
+class Held:
+    """A real recommender that waits for a word before it answers."""
+
+    def __init__(self, served: Served, decoding: Event, go_on: Event) -> None:
+        self.served, self.decoding, self.go_on = served, decoding, go_on
+        self.fingerprint, self.catalogue = served.fingerprint, served.catalogue
+
+    def recommend(self, histories, k, *, rules, wish):
+        self.decoding.set()
+        assert self.go_on.wait(30)
+        return self.served.recommend(histories, k, rules=rules, wish=wish)
