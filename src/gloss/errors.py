@@ -28,16 +28,22 @@ __all__ = [
     "MissingExtraError",
     "UsageError",
     "did_you_mean",
+    "is_panic",
     "named",
     "nothing_to_install",
     "on_one_line",
     "pip_line",
+    "reason_of",
     "require_extra",
 ]
 
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, bidirectional embeddings, overrides and isolates, and lone surrogates."""
+
+
+_LONGEST_REASON = 300
+"""Letters of what a library says; some repeat all of a file."""
 
 
 class GlossError(Exception):
@@ -125,6 +131,24 @@ def named(name: str, specs: Iterable[_Spec], *, what: str) -> _Spec:
     if name in known:
         return known[name]
     raise ConfigError(f"unknown {what} {name!r} ({did_you_mean(name, known)})")
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether a library written in Rust has given up: that is no Exception, and none of its names
+    can be imported."""
+    return type(error).__name__ == "PanicException"
+
+
+def reason_of(error: BaseException) -> str:
+    """What a library's error says, on one line and not at length; its name if it says nothing.
+
+    >>> reason_of(ValueError("no tree\\nat line 3")), reason_of(KeyError("titles"))
+    ('no tree', "no 'titles'")
+    """
+    said = str(error).strip().split("\n")[0][:_LONGEST_REASON]
+    if isinstance(error, KeyError):
+        return f"no {said}"
+    return said or type(error).__name__
 
 
 def on_one_line(text: str) -> str:

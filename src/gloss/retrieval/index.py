@@ -23,6 +23,7 @@ import polars as pl
 
 from gloss.arrays import Floats
 from gloss.artifacts import Artifact, Draft, Recipe, read_artifact
+from gloss.artifacts.content import read_table
 from gloss.data.catalogue import Catalogue, Item
 from gloss.errors import ArtifactError, ConfigError
 from gloss.progress import Progress, silent
@@ -33,13 +34,14 @@ from gloss.retrieval.retriever import (
     RetrieverSpec,
     StoredRetriever,
 )
-from gloss.retrieval.settings import IndexSettings
+from gloss.retrieval.settings import EncoderSettings, IndexSettings
 from gloss.retrieval.specs import retriever_named, settings_from
 
 __all__ = [
     "KIND",
     "Index",
     "build_index",
+    "fetch_what_is_needed",
     "index_inputs",
     "index_recipe",
     "load_index",
@@ -49,6 +51,7 @@ __all__ = [
 KIND = "index"
 
 _CATALOGUE = "catalogue.parquet"
+_COLUMNS = {"item": pl.String, "title": pl.String}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +147,23 @@ def _index_in(artifact: Artifact) -> Index:
     spec = retriever_named(settings.retriever)
     for name, fingerprint in spec.inputs(settings).items():
         artifact.require_input(name, fingerprint, f"the {name} {getattr(settings, name, '')}")
-    frame = pl.read_parquet(artifact.file(_CATALOGUE), glob=False)
+    frame = read_table(artifact.file(_CATALOGUE), _COLUMNS).select(*_COLUMNS)
     catalogue = Catalogue(Item(item, title) for item, title in frame.iter_rows())
     stored = spec.load(artifact, catalogue, settings)
     return Index(
         artifact, settings, catalogue, stored, _with_exact_titles(stored, catalogue, settings)
     )
+
+
+def fetch_what_is_needed(settings: IndexSettings) -> None:
+    """Fetch the encoder of an index that is to be made, if it has one and that is a hub's.
+
+    Raises what `fetch_encoder` raises.
+    """
+    if isinstance(settings, EncoderSettings):
+        from gloss.retrieval.dense.encoders import fetch_encoder
+
+        fetch_encoder(settings.encoder)
 
 
 def index_inputs(dataset: str, settings: IndexSettings) -> dict[str, str]:
