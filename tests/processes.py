@@ -1,11 +1,13 @@
-"""`gloss` in real processes that tests may kill or starve.
+"""`gloss` in real processes that tests may kill, starve or give bad disks.
 
 A server process imports everything once; each call is a fork of it, so it costs no import. Run as
-a script this file is the server: it reads calls from standard input, one JSON object a line.
+a script this file is the server: it reads calls from standard input, one JSON object a line. The
+server itself must start no threads: a fork has none of them.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import random
@@ -14,10 +16,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 # Idle threads that spin for work would fight for the cores; here the work is tiny.
@@ -37,12 +41,15 @@ TINY = (
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a process ended. code: the exit code; None if it was killed."""
+    """How a process ended. code: the exit code; None if a signal ended it; signal: which one;
+    hung: whether it was over its limit and was killed for that."""
 
     code: int | None
     stdout: str
     stderr: str
     seconds: float
+    signal: int = 0
+    hung: bool = False
 
 
 class Processes:
@@ -53,11 +60,13 @@ class Processes:
 
     @classmethod
     @contextmanager
-    def started(cls, folder: Path) -> Iterator[Processes]:
-        """The server, until the block ends."""
+    def started(cls, folder: Path, *, preload: Path | None = None) -> Iterator[Processes]:
+        """The server, until the block ends. preload: a library whose functions come before those
+        of the system (campaign/faults.c)."""
         command = [sys.executable, "-W", "ignore", __file__]
+        environment = ENVIRONMENT | ({"LD_PRELOAD": str(preload)} if preload else {})
         with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         ) as server:
             yield cls(server, folder)
             assert server.stdin is not None
@@ -69,29 +78,59 @@ class Processes:
         kill_after: float | None = None,
         kill_at_write: int | None = None,
         largest_file: int | None = None,
+        fault: tuple[int, int] | None = None,
+        limit: float | None = None,
+        where: Path | None = None,
     ) -> Ended:
         """Run `gloss` with these arguments.
 
         kill_after: SIGKILL after so many seconds. kill_at_write: SIGKILL just before the n-th
         change to the file system that Python makes. largest_file: bytes that a file may hold.
+        fault: the number of a fault of the preloaded library, and before which call it comes.
+        limit: seconds after which the process counts as hung. where: the folder to work in.
         """
-        out, err = self.folder / "stdout", self.folder / "stderr"
         call = {
+            "where": str(where) if where else None,
             "arguments": [*map(str, arguments)],
-            "stdout": str(out),
-            "stderr": str(err),
             "kill_at_write": kill_at_write,
             "largest_file": largest_file,
+            "fault": fault,
         }
+        return self._run(call, kill_after=kill_after, limit=limit)
+
+    def call(self, function: str, *arguments: str | int, limit: float | None = None) -> Ended:
+        """Run a function ("module:name") that tests can import; its GlossErrors are printed as
+        `gloss` prints them, and all others end with the code 99."""
+        return self._run({"function": function, "arguments": arguments}, limit=limit)
+
+    def _run(
+        self,
+        call: dict[str, Any],
+        *,
+        kill_after: float | None = None,
+        limit: float | None = None,
+    ) -> Ended:
+        out, err = self.folder / "stdout", self.folder / "stderr"
         started = time.monotonic()
-        process = int(self._say(call))
+        process = int(self._say({**call, "stdout": str(out), "stderr": str(err)}))
         if kill_after is not None:
             time.sleep(kill_after)
             os.kill(process, signal.SIGKILL)
+        hung: list[bool] = []
+        timer = Timer(limit or 0, _end_as_hung, (process, hung))
+        if limit is not None:
+            timer.start()
         status = int(self._say("wait"))
-        code = None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
-        seconds = time.monotonic() - started
-        return Ended(code, out.read_text("utf-8"), err.read_text("utf-8"), seconds)
+        timer.cancel()
+        died = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        return Ended(
+            None if died else os.waitstatus_to_exitcode(status),
+            out.read_text("utf-8", "replace"),
+            err.read_text("utf-8", "replace"),
+            time.monotonic() - started,
+            died,
+            bool(hung),
+        )
 
     def _say(self, message: Any) -> str:
         assert self.server.stdin is not None
@@ -99,6 +138,11 @@ class Processes:
         self.server.stdin.write(json.dumps(message) + "\n")
         self.server.stdin.flush()
         return self.server.stdout.readline()
+
+
+def _end_as_hung(process: int, hung: list[bool]) -> None:
+    hung.append(True)
+    os.kill(process, signal.SIGKILL)
 
 
 def visible_bytes(folder: Path) -> dict[str, bytes]:
@@ -144,13 +188,19 @@ def _be(call: dict[str, Any]) -> None:
     """Become the call: this process ends with it."""
     for stream, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(call[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
-    if call["largest_file"]:
+    if call.get("where"):
+        os.chdir(call["where"])
+    if call.get("largest_file"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (call["largest_file"],) * 2)
-    sys.argv = ["gloss", *call["arguments"]]
-    if call["kill_at_write"]:
+    if call.get("kill_at_write"):
         sys.addaudithook(killer(call["kill_at_write"]))
+    if call.get("fault"):
+        ctypes.CDLL(None).gloss_fault(*call["fault"])
     code = 0
     try:
+        if "function" in call:
+            _call_function(call["function"], call["arguments"])
+        sys.argv = ["gloss", *call["arguments"]]
         sys.modules["gloss.cli.main"].main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -161,6 +211,18 @@ def _be(call: dict[str, Any]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _call_function(name: str, arguments: Sequence[str | int]) -> None:
+    from gloss.errors import GlossError, on_one_line
+
+    module, _, function = name.partition(":")
+    try:
+        getattr(import_module(module), function)(*arguments)
+    except GlossError as error:
+        print(f"error: {on_one_line(str(error))}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(0)
 
 
 def killer(moment: int) -> Any:
