@@ -166,13 +166,16 @@ def kill_until_done(
 
 
 def _serve() -> None:
+    import matplotlib.figure  # noqa: F401
+
     import gloss.cli.main
     import gloss.cli.output
     import gloss.decoding.open
     import gloss.experiment.pipeline
     import gloss.language.lora.finetune
     import gloss.language.scratch.train
-    import gloss.recommender.recommender  # noqa: F401
+    import gloss.recommender.recommender
+    import gloss.report.page  # noqa: F401
 
     while line := sys.stdin.readline():
         call = json.loads(line)
@@ -182,6 +185,7 @@ def _serve() -> None:
         print(process, flush=True)
         sys.stdin.readline()
         print(os.waitpid(process, 0)[1], flush=True)
+    os._exit(0)  # to take all modules apart takes seconds, and nothing is left to be done
 
 
 def _be(call: dict[str, Any]) -> None:

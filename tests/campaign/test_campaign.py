@@ -7,14 +7,27 @@ import pytest
 from campaign import faults, flips, fuzz, hostile, kills, natives
 from campaign.artefacts import make_all
 from campaign.ledger import Row, judged, table_of
-from processes import TINY, Ended, Processes
+from processes import Ended, Processes
 
 SEED = 7
 
 
 @pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    return faults.compiled(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture(scope="module")
+def processes(library, tmp_path_factory):
+    """Real processes, whose disk can be made a bad one."""
+    with Processes.started(tmp_path_factory.mktemp("processes"), preload=library) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def made(processes, tmp_path_factory):
-    return make_all(processes, tmp_path_factory.mktemp("made"), dense=False)
+    smaller = "data.users=40", "decoding.beams=2", "decoding.shard_users=20"
+    return make_all(processes, tmp_path_factory.mktemp("made"), *smaller, only_run=True)
 
 
 def nothing_is_bad(rows: list[Row]) -> bool:
@@ -40,10 +53,10 @@ def test_a_hostile_artefact_is_one_line(case, processes, made, tmp_path):
 
 
 def test_every_artefact_is_read_as_it_is(processes, made):
-    for reader in natives.READERS:
-        if reader.artefact in made and (made[reader.artefact] / reader.file).is_file():
-            path, data = str(made[reader.artefact]), str(made["data set"])
-            ended = processes.call(f"campaign.natives:{reader.function}", path, data)
+    for artefact, function in {(case.artefact, case.function) for case in hostile.CASES}:
+        if artefact in made:
+            path, data = str(made[artefact]), str(made["data set"])
+            ended = processes.call(f"campaign.natives:{function}", path, data)
             assert judged(ended) == "well", ended.stderr
 
 
@@ -55,15 +68,12 @@ def test_configurations_are_settings_or_one_line(tmp_path):
     assert nothing_is_bad(fuzz.try_configurations(tmp_path, trials=60, seed=SEED))
 
 
-def test_a_bad_disk_loses_nothing(tmp_path):
-    library = faults.compiled(tmp_path)
+def test_a_bad_disk_loses_nothing(library, processes, tmp_path):
     if library is None:
         pytest.skip("there is no C compiler here")
-    (tmp_path / "tiny.yaml").write_text(TINY)
-    with Processes.started(tmp_path, preload=library) as bad_system:
-        config, kinds = tmp_path / "tiny.yaml", ("ENOSPC, from a write on", "short write")
-        rows = faults.inject(bad_system, config, tmp_path, trials=2, seed=SEED, names=kinds)
-    assert nothing_is_bad(rows)
+    shop = "prepare", "shop", "--users"
+    calls = faults.Calls((*shop, 40), (*shop, 41), share=0.05)
+    assert nothing_is_bad(faults.inject(processes, calls, tmp_path, trials=8, seed=SEED))
 
 
 def test_a_killed_change_stands_in_the_old_version_or_the_new_one(processes, tmp_path):
