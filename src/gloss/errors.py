@@ -28,6 +28,7 @@ __all__ = [
     "MissingExtraError",
     "UsageError",
     "did_you_mean",
+    "escaped_for_json",
     "is_panic",
     "named",
     "nothing_to_install",
@@ -162,6 +163,15 @@ def on_one_line(text: str) -> str:
     """
     lines = (line.strip() for line in text.splitlines())
     return _CONTROLS.sub(_escaped, " ".join(line for line in lines if line))
+
+
+def escaped_for_json(line: str) -> str:
+    r"""A line of JSON that prints no control character and means the same.
+
+    >>> escaped_for_json('{"title": "\x9b2Jkite"}')
+    '{"title": "\\u009b2Jkite"}'
+    """
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
 
 
 def _escaped(match: re.Match[str]) -> str:
