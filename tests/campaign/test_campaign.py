@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+import torch
 
 from campaign import faults, flips, fuzz, hostile, kills, natives
 from campaign.artefacts import make_all
 from campaign.ledger import Row, judged, table_of
+from gloss.artifacts import MANIFEST
 from processes import Ended, Processes
 
 SEED = 7
@@ -50,6 +54,16 @@ def test_a_hostile_artefact_is_one_line(case, processes, made, tmp_path):
         pytest.skip("the campaign makes this artefact; it takes an encoder")
     outcome, said = hostile.try_one(processes, case, made, tmp_path)
     assert outcome == "refused", said
+
+
+def test_what_is_trained_on_a_cpu_says_with_how_many_threads(made):
+    summaries = {
+        name: json.loads((made[name] / MANIFEST).read_bytes())["summary"]
+        for name in ("language model", "ranker, trained")
+    }
+    expected = {"threads": 1} if not torch.cuda.is_available() else {}  # of `ENVIRONMENT`
+    for name, summary in summaries.items():
+        assert {key: summary[key] for key in summary if key == "threads"} == expected, name
 
 
 def test_every_artefact_is_read_as_it_is(processes, made):
