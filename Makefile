@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint docs lock clean
+.PHONY: demo test campaign lint docs lock clean
 
 demo: .venv/.demo
 	$(BIN)/gloss demo
@@ -18,6 +18,11 @@ test: .venv/.dev
 	$(BIN)/python docs/make_configuration_page.py --check
 	$(BIN)/python docs/make_pictures.py --check
 	$(BIN)/pytest --numprocesses 2 --dist loadscope
+
+# Hours of damage: kills, flipped bits, bad disks, hostile texts and files (docs/reliability.md).
+campaign: .venv/.dev
+	PYTHONPATH=tests $(BIN)/python -W ignore -m campaign $(CAMPAIGN) \
+		--out benchmarks/results/campaign.json
 
 lint: .venv/.dev
 	$(BIN)/ruff check --fix .

@@ -1,11 +1,13 @@
-"""`gloss` in real processes that tests may kill or starve.
+"""`gloss` in real processes that tests may kill, starve or give bad disks.
 
 A server process imports everything once; each call is a fork of it, so it costs no import. Run as
-a script this file is the server: it reads calls from standard input, one JSON object a line.
+a script this file is the server: it reads calls from standard input, one JSON object a line. The
+server itself must start no threads: a fork has none of them.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import random
@@ -14,11 +16,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 # Idle threads that spin for work would fight for the cores; here the work is tiny.
@@ -38,12 +41,15 @@ TINY = (
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a process ended. code: the exit code; None if it was killed."""
+    """How a process ended. code: the exit code; None if a signal ended it; signal: which one;
+    hung: whether it was over its limit and was killed for that."""
 
     code: int | None
     stdout: str
     stderr: str
     seconds: float
+    signal: int = 0
+    hung: bool = False
 
 
 class Processes:
@@ -54,11 +60,15 @@ class Processes:
 
     @classmethod
     @contextmanager
-    def started(cls, folder: Path, *modules: str) -> Iterator[Processes]:
-        """The server, until the block ends. modules: what it imports besides the usual."""
+    def started(
+        cls, folder: Path, *modules: str, preload: Path | None = None
+    ) -> Iterator[Processes]:
+        """The server, until the block ends. modules: what it imports besides the usual. preload: a
+        library whose functions come before those of the system (campaign/faults.c)."""
         command = [sys.executable, "-W", "ignore", __file__, *modules]
+        environment = ENVIRONMENT | ({"LD_PRELOAD": str(preload)} if preload else {})
         with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         ) as server:
             yield cls(server, folder)
             assert server.stdin is not None
@@ -70,43 +80,69 @@ class Processes:
         kill_after: float | None = None,
         kill_at_write: int | None = None,
         largest_file: int | None = None,
+        fault: tuple[int, int] | None = None,
+        limit: float | None = None,
+        where: Path | None = None,
     ) -> Ended:
         """Run `gloss` with these arguments.
 
         kill_after: SIGKILL after so many seconds. kill_at_write: SIGKILL just before the n-th
         change to the file system that Python makes. largest_file: bytes that a file may hold.
+        fault: the number of a fault of the preloaded library, and before which call it comes.
+        limit: seconds after which the process counts as hung. where: the folder to work in.
         """
+        call = {
+            "where": str(where) if where else None,
+            "arguments": [*map(str, arguments)],
+            "kill_at_write": kill_at_write,
+            "largest_file": largest_file,
+            "fault": fault,
+        }
+        return self._run(call, kill_after=kill_after, limit=limit)
+
+    def call(self, function: str, *arguments: str | int, limit: float | None = None) -> Ended:
+        """Run a function ("module:name") that tests can import; its GlossErrors are printed as
+        `gloss` prints them, and all others end with the code 99."""
+        return self._run({"function": function, "arguments": arguments}, limit=limit)
+
+    def start(self, *arguments: object) -> int:
+        """Begin a call, as in `gloss`; its process. `wait` comes next."""
+        return self._begin({"arguments": [*map(str, arguments)]})
+
+    def wait(self) -> tuple[int, str, str]:
+        """The end of the call that was begun: its status, as of `os.wait`, and what it wrote."""
+        status = int(self._say("wait"))
+        out, err = self._outputs()
+        return status, out.read_text("utf-8", "replace"), err.read_text("utf-8", "replace")
+
+    def _run(
+        self,
+        call: dict[str, Any],
+        *,
+        kill_after: float | None = None,
+        limit: float | None = None,
+    ) -> Ended:
         started = time.monotonic()
-        process = self.start(*arguments, kill_at_write=kill_at_write, largest_file=largest_file)
+        process = self._begin(call)
         if kill_after is not None:
             time.sleep(kill_after)
             os.kill(process, signal.SIGKILL)
-        code, out, err = self.wait()
-        return Ended(code, out, err, time.monotonic() - started)
+        hung: list[bool] = []
+        timer = Timer(limit or 0, _end_as_hung, (process, hung))
+        if limit is not None:
+            timer.start()
+        status, out, err = self.wait()
+        timer.cancel()
+        died = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        code = None if died else os.waitstatus_to_exitcode(status)
+        return Ended(code, out, err, time.monotonic() - started, died, bool(hung))
 
-    def start(
-        self,
-        *arguments: object,
-        kill_at_write: int | None = None,
-        largest_file: int | None = None,
-    ) -> int:
-        """Begin a call, as in `gloss`; its process. `wait` comes next."""
-        out, err = self.folder / "stdout", self.folder / "stderr"
-        call = {
-            "arguments": [*map(str, arguments)],
-            "stdout": str(out),
-            "stderr": str(err),
-            "kill_at_write": kill_at_write,
-            "largest_file": largest_file,
-        }
-        return int(self._say(call))
+    def _begin(self, call: dict[str, Any]) -> int:
+        out, err = self._outputs()
+        return int(self._say({**call, "stdout": str(out), "stderr": str(err)}))
 
-    def wait(self) -> tuple[int | None, str, str]:
-        """The end of the call that was begun: exit code (None if killed), stdout, stderr."""
-        status = int(self._say("wait"))
-        code = None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
-        said = ((self.folder / name).read_text("utf-8") for name in ("stdout", "stderr"))
-        return code, *said
+    def _outputs(self) -> tuple[Path, Path]:
+        return self.folder / "stdout", self.folder / "stderr"
 
     def _say(self, message: Any) -> str:
         assert self.server.stdin is not None
@@ -114,6 +150,11 @@ class Processes:
         self.server.stdin.write(json.dumps(message) + "\n")
         self.server.stdin.flush()
         return self.server.stdout.readline()
+
+
+def _end_as_hung(process: int, hung: list[bool]) -> None:
+    hung.append(True)
+    os.kill(process, signal.SIGKILL)
 
 
 def visible_bytes(folder: Path) -> dict[str, bytes]:
@@ -137,13 +178,16 @@ def kill_until_done(
 
 
 def _serve() -> None:
+    import matplotlib.figure  # noqa: F401
+
     import gloss.cli.main
     import gloss.cli.output
     import gloss.decoding.open
     import gloss.experiment.pipeline
     import gloss.language.lora.finetune
     import gloss.language.scratch.train
-    import gloss.recommender.recommender  # noqa: F401
+    import gloss.recommender.recommender
+    import gloss.report.page  # noqa: F401
 
     for module in sys.argv[1:]:
         import_module(module)
@@ -155,19 +199,26 @@ def _serve() -> None:
         print(process, flush=True)
         sys.stdin.readline()
         print(os.waitpid(process, 0)[1], flush=True)
+    os._exit(0)  # to take all modules apart takes seconds, and nothing is left to be done
 
 
 def _be(call: dict[str, Any]) -> None:
     """Become the call: this process ends with it."""
     for stream, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(call[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
-    if call["largest_file"]:
+    if call.get("where"):
+        os.chdir(call["where"])
+    if call.get("largest_file"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (call["largest_file"],) * 2)
-    sys.argv = ["gloss", *call["arguments"]]
-    if call["kill_at_write"]:
+    if call.get("kill_at_write"):
         sys.addaudithook(killer(call["kill_at_write"]))
+    if call.get("fault"):
+        ctypes.CDLL(None).gloss_fault(*call["fault"])
     code = 0
     try:
+        if "function" in call:
+            _call_function(call["function"], call["arguments"])
+        sys.argv = ["gloss", *call["arguments"]]
         sys.modules["gloss.cli.main"].main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -178,6 +229,18 @@ def _be(call: dict[str, Any]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _call_function(name: str, arguments: Sequence[str | int]) -> None:
+    from gloss.errors import GlossError, on_one_line
+
+    module, _, function = name.partition(":")
+    try:
+        getattr(import_module(module), function)(*arguments)
+    except GlossError as error:
+        print(f"error: {on_one_line(str(error))}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(0)
 
 
 def killer(moment: int) -> Any:

@@ -28,16 +28,23 @@ __all__ = [
     "MissingExtraError",
     "UsageError",
     "did_you_mean",
+    "escaped_for_json",
+    "is_panic",
     "named",
     "nothing_to_install",
     "on_one_line",
     "pip_line",
+    "reason_of",
     "require_extra",
 ]
 
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, bidirectional embeddings, overrides and isolates, and lone surrogates."""
+
+
+_LONGEST_REASON = 300
+"""Letters of what a library says; some repeat all of a file."""
 
 
 class GlossError(Exception):
@@ -127,6 +134,24 @@ def named(name: str, specs: Iterable[_Spec], *, what: str) -> _Spec:
     raise ConfigError(f"unknown {what} {name!r} ({did_you_mean(name, known)})")
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether a library written in Rust has given up: that is no Exception, and none of its names
+    can be imported."""
+    return type(error).__name__ == "PanicException"
+
+
+def reason_of(error: BaseException) -> str:
+    """What a library's error says, on one line and not at length; its name if it says nothing.
+
+    >>> reason_of(ValueError("no tree\\nat line 3")), reason_of(KeyError("titles"))
+    ('no tree', "no 'titles'")
+    """
+    said = str(error).strip().split("\n")[0][:_LONGEST_REASON]
+    if isinstance(error, KeyError):
+        return f"no {said}"
+    return said or type(error).__name__
+
+
 def on_one_line(text: str) -> str:
     r"""Text of others as it may be printed: one line, with control characters made visible.
 
@@ -138,6 +163,15 @@ def on_one_line(text: str) -> str:
     """
     lines = (line.strip() for line in text.splitlines())
     return _CONTROLS.sub(_escaped, " ".join(line for line in lines if line))
+
+
+def escaped_for_json(line: str) -> str:
+    r"""A line of JSON that prints no control character and means the same.
+
+    >>> escaped_for_json('{"title": "\x9b2Jkite"}')
+    '{"title": "\\u009b2Jkite"}'
+    """
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -98,8 +98,9 @@ class PromptBuilder:
     """Builds prompts of at most `max_tokens`: too long a history loses its oldest items, whole.
 
     Never half a title, never the instruction. count_tokens: the number of tokens of a text; a
-    prompt is counted piece by piece. With one token a letter and room for twelve, the oldest title
-    goes:
+    prompt is counted piece by piece. as_text: what a title becomes before it is put in, where some
+    of its letters would mean something else to the model than they say. With one token a letter and
+    room for twelve, the oldest title goes:
 
     >>> template = PromptTemplate(header="", item="{title};", footer="", answer="{title}")
     >>> builder = PromptBuilder(template, count_tokens=len, max_tokens=12)
@@ -109,10 +110,16 @@ class PromptBuilder:
     """
 
     def __init__(
-        self, template: PromptTemplate, *, count_tokens: Callable[[str], int], max_tokens: int
+        self,
+        template: PromptTemplate,
+        *,
+        count_tokens: Callable[[str], int],
+        max_tokens: int,
+        as_text: Callable[[str], str] = str,
     ) -> None:
         self.template = template
         self.count_tokens = count_tokens
+        self._as_text = cache(as_text)
         frame = count_tokens(template.header) + count_tokens(template.footer)
         self._budget = max_tokens - frame
         self._length_of = cache(lambda title: count_tokens(template.render_item(title)))
@@ -126,7 +133,8 @@ class PromptBuilder:
         """
         if self._budget < 0:
             raise ConfigError(_NO_ROOM)
-        fitting = [title for title in titles if self._length_of(title) <= self._budget]
+        texts = map(self._as_text, titles)
+        fitting = [text for text in texts if self._length_of(text) <= self._budget]
         kept = _latest_that_fit([self._length_of(title) for title in fitting], self._budget)
         text = self.template.render(fitting[len(fitting) - kept :])
         return Prompt(user, tuple(history), text, len(titles) - kept)

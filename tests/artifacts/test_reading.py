@@ -14,7 +14,7 @@ import pytest
 from gloss.artifacts import Artifact, Recipe, open_artifact, read_artifact
 from gloss.data.dataset import Dataset
 from gloss.data.generations import read_generations
-from gloss.errors import ArtifactError, BeingReplacedError
+from gloss.errors import ArtifactError, BeingReplacedError, UsageError
 from gloss.retrieval.index import load_index
 
 
@@ -57,9 +57,22 @@ def test_an_equal_version_that_came_later_is_another_one(tmp_path, make):
         pass
 
 
-def test_an_error_of_the_reader_is_its_own_where_nothing_was_replaced(tmp_path, make):
-    with pytest.raises(ZeroDivisionError):
-        read_artifact(make(tmp_path / "thing").path, "thing", lambda _: 1 / 0)
+def test_what_a_reader_cannot_take_is_an_error_that_names_the_artefact(tmp_path, make):
+    made = make(tmp_path / "thing").path
+    with pytest.raises(ArtifactError, match=r"thing holds what cannot be read: division by zero"):
+        read_artifact(made, "thing", lambda _: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    "error", [UsageError("no such item"), OSError("disk"), KeyboardInterrupt()]
+)
+def test_an_error_on_purpose_or_of_the_system_stays_what_it_is(tmp_path, make, error):
+    def read(_: Artifact) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        read_artifact(make(tmp_path / "thing").path, "thing", read)
+    assert raised.value is error
 
 
 def test_a_replacement_or_two_are_read_past(tmp_path, make):

@@ -1,36 +1,37 @@
 """Kills and changes, in hundreds: nothing is lost, and nobody reads a mixture.
 
-    python tests/campaign/kills.py --kills 300 --changes 500 --out campaign.json
+    python -m campaign --only kills,readers,writers
 
-Slower than a test may be, so it is run by hand. Each call of `gloss` is killed at a random time, or
-before a random change of the file system (also inside renames and seals), and repeated until it
-ends well. After every kill the old version must stand, whole, or the new one; at the end the bytes
-must be those of an undisturbed call; parts that were finished before a kill must not have been
-made again. Then an index is changed in place while another process reads it.
+Each call of `gloss` is killed at a random time, or before a random change of the file system (also
+inside renames and seals), and repeated until it ends well. After every kill the old version must
+stand, whole, or the new one; at the end the bytes must be those of an undisturbed call; parts that
+were finished before a kill must not have been made again. Then an index is changed in place while
+another process reads it, and two processes write one artefact at the same time.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import random
 import shutil
 import subprocess
-import sys
-import tempfile
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from campaign.artefacts import well
+from campaign.ledger import GOOD, Row, judged
 from gloss.artifacts import MANIFEST, open_artifact
 from gloss.errors import ArtifactError, BeingReplacedError, GlossError
-from gloss.retrieval.index import load_index
-from processes import Ended, Processes, visible_bytes
+from processes import Processes, visible_bytes
+
+__all__ = ["change_while_read", "kill", "put", "stands", "volume", "write_twice"]
 
 _CONFIG = (
     "name: killed\n"
@@ -58,90 +59,71 @@ class Call:
     """What an error says that is no failure: the kill came after all was done."""
 
 
-@dataclass(slots=True)
-class Row:
-    """What became of one kind of call."""
-
-    name: str
-    kills: int = 0
-    ends: int = 0
-    equal: int = 0
-    lost: int = 0
-    redone: int = 0
-    left_over: int = 0
-    failures: int = 0
-
-
-def main() -> None:
-    """Kill, change, print the table, write it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=300)
-    parser.add_argument("--changes", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--only", default="", help="Calls whose names begin so.")
-    args = parser.parse_args()
-    print(f"seed {args.seed}", flush=True)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        processes = stack.enter_context(Processes.started(folder))
-        calls = [c for c in _calls(processes, folder) if c.name.startswith(args.only)]
-        places = {"": folder / "out"} | _volume(folder, stack)
-        rows = []
-        for call in calls:
-            for where, out in places.items():
-                kills = max(1, args.kills // (len(calls) * len(places)))
-                rng = random.Random(f"{args.seed} {call.name} {where}")
-                rows.append(_campaign(processes, call, out, where, kills, rng))
-                print(_line(rows[-1]), flush=True)
-        read = {
-            name: _changes(processes, folder / "index", out, args.changes // len(places))
-            for name, out in places.items()
-        }
-    print(json.dumps(read))
-    result = {"seed": args.seed, "kills": [asdict(row) for row in rows], "changes": read}
-    if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
-    bad = sum(row.lost + row.redone + row.failures + row.ends - row.equal for row in rows)
-    bad += sum(each[name] for each in read.values() for name in ("mixed", "damaged", "other"))
-    sys.exit(1 if bad else 0)
+def kill(
+    processes: Processes,
+    folder: Path,
+    places: dict[str, Path],
+    *,
+    trials: int,
+    seed: int,
+    names: Sequence[str] = (),
+) -> list[Row]:
+    """`trials` kills, shared out over calls, or those of these names, and places to write to."""
+    rows = []
+    calls = [*_changes_of_items(processes, folder)]
+    if not names or set(names).difference(call.name for call in calls):
+        calls += _long_calls(processes, folder)
+    calls = [call for call in calls if not names or call.name in names]
+    for call in calls:
+        for where, out in places.items():
+            kills = max(1, trials // (len(calls) * len(places)))
+            rng = random.Random(f"{seed} {call.name} {where}")
+            rows.append(_campaign(processes, call, out, where, kills, rng))
+    return rows
 
 
-def _line(row: Row) -> str:
-    return "  ".join(f"{name} {value}" for name, value in asdict(row).items())
-
-
-def _volume(folder: Path, stack: ExitStack) -> dict[str, Path]:
+@contextmanager
+def volume(folder: Path) -> Iterator[dict[str, Path]]:
     """A mount point as output, where this process may mount."""
     out = folder / "volume"
     out.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(out)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         print("nothing can be mounted here: outputs are ordinary folders only")
-        return {}
-    stack.callback(subprocess.run, ["umount", str(out)], check=True)
-    return {" (volume)": out}
+        yield {}
+        return
+    try:
+        yield {" (volume)": out}
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
 
 
-def _calls(processes: Processes, folder: Path) -> tuple[Call, ...]:
-    """Make what the calls need, and the calls."""
-    config, data, model, index = (folder / n for n in ("killed.yaml", "data", "model", "index"))
-    config.write_text(_CONFIG)
+def _changes_of_items(processes: Processes, folder: Path) -> tuple[Call, ...]:
+    """Make an index, and the calls that change it."""
+    data, index = folder / "data", folder / "index"
     for arguments in (
         ("prepare", "shop", "--users", 60, "-o", data),
         ("index", "-d", data, "-o", index),
         ("items", "add", "-i", index, *_NEW, "-o", folder / "more"),
     ):
-        _well(processes.gloss(*arguments))
-    trained = _well(processes.gloss("train", config, "-d", data, "-o", model))
-    written = ("generate", "-m", model, "-d", data, "--beams", 4, "--shard-users", 8)
-    shards = _well(processes.gloss(*written, "-o", folder / "generations"))
-    whole = _well(processes.gloss("run", config, "-o", folder / "run"))
-    fewer = ("run", config, "decoding.beams=3")
+        well(processes.gloss(*arguments))
     add, remove = ("items", "add", *_NEW), ("items", "remove", "--item", "new")
     return (
         Call("items add", add, index, 0.1, 30, "already in"),
         Call("items remove", remove, folder / "more", 0.1, 30, "not in"),
+    )
+
+
+def _long_calls(processes: Processes, folder: Path) -> tuple[Call, ...]:
+    """Calls that train and write, on the data set that is there; each is made once before."""
+    config, data, model = folder / "killed.yaml", folder / "data", folder / "model"
+    config.write_text(_CONFIG)
+    trained = well(processes.gloss("train", config, "-d", data, "-o", model))
+    written = ("generate", "-m", model, "-d", data, "--beams", 4, "--shard-users", 8)
+    shards = well(processes.gloss(*written, "-o", folder / "generations"))
+    whole = well(processes.gloss("run", config, "-o", folder / "run"))
+    fewer = ("run", config, "decoding.beams=3")
+    return (
         Call("train", ("train", config, "-d", data), None, trained.seconds, 60),
         Call("generate", written, None, shards.seconds, 60),
         Call("run", ("run", config), None, whole.seconds, 60),
@@ -149,37 +131,31 @@ def _calls(processes: Processes, folder: Path) -> tuple[Call, ...]:
     )
 
 
-def _well(ended: Ended) -> Ended:
-    assert ended.code == 0, ended.stderr
-    return ended
-
-
 def _campaign(
     processes: Processes, call: Call, out: Path, where: str, kills: int, rng: random.Random
 ) -> Row:
-    row = Row(call.name + where)
-    _put(call.start, out)
+    row = Row("kills", call.name + where)
+    put(call.start, out)
     old = visible_bytes(out)
-    _well(processes.gloss(*_arguments(call, out)))
+    well(processes.gloss(*_arguments(call, out)))
     new = visible_bytes(out)
-    while row.kills < kills:
-        _put(call.start, out)
+    while row.outcomes["killed"] < kills:
+        put(call.start, out)
         finished: dict[Path, tuple[int, int]] = {}
         for attempt in range(_DISTURBED + 1):
             ended = processes.gloss(*_arguments(call, out), **_kill(call, attempt, rng))
             finished = {**_finished_parts(out), **finished}
             if ended.code is not None:
                 break
-            row.kills += 1
-            row.lost += not _stands(out, old, new)
-        row.ends += 1
+            row.add("killed" if stands(out, old, new) else "lost", f"attempt {attempt}")
         if ended.code != 0 and not (call.done_already and call.done_already in ended.stderr):
-            row.failures += 1
-            print(ended.stderr, file=sys.stderr)
+            row.add("words" if judged(ended) in GOOD else judged(ended), ended.stderr)
             break  # what fails once would fail for ever
-        row.equal += visible_bytes(out) == new
-        row.redone += sum(_identity(part) != seen for part, seen in finished.items())
-        row.left_over += len([p for p in out.rglob(".*") if p.name != "lost+found"])
+        redone = [str(part) for part, seen in finished.items() if _identity(part) != seen]
+        if visible_bytes(out) != new or redone:
+            row.add("changed", f"made again: {redone}" if redone else "other bytes")
+        else:
+            row.add("well")
     return row
 
 
@@ -196,7 +172,7 @@ def _kill(call: Call, attempt: int, rng: random.Random) -> dict[str, float | int
     return {"kill_at_write": rng.randint(1, call.writes)}
 
 
-def _put(start: Path | None, out: Path) -> None:
+def put(start: Path | None, out: Path) -> None:
     """Empty the output, and put there what stands before."""
     out.mkdir(exist_ok=True)
     for child in out.iterdir():
@@ -207,7 +183,7 @@ def _put(start: Path | None, out: Path) -> None:
         shutil.copytree(start, out, dirs_exist_ok=True)
 
 
-def _stands(out: Path, old: dict[str, bytes], new: dict[str, bytes]) -> bool:
+def stands(out: Path, old: dict[str, bytes], new: dict[str, bytes]) -> bool:
     """Whether every artefact that was there is there, whole, in the old version or the new one."""
     for name in [name for name in old if Path(name).name == MANIFEST]:
         folder = (out / name).parent
@@ -253,9 +229,22 @@ def _identity(file: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def _changes(processes: Processes, index: Path, out: Path, changes: int) -> dict[str, int]:
+def change_while_read(
+    processes: Processes, index: Path, places: dict[str, Path], *, trials: int
+) -> list[Row]:
     """Add and remove an item in place, again and again, while another process loads the index."""
-    _put(index, out)
+    rows = []
+    for where, out in places.items():
+        row = Row("readers", f"an index that changes{where}")
+        found = _changes(processes, index, out, trials // len(places))
+        row.outcomes.update({name: found[name] for name in ("well", "refused", "changed")})
+        row.outcomes["traceback"] += found["other"]
+        rows.append(row)
+    return rows
+
+
+def _changes(processes: Processes, index: Path, out: Path, changes: int) -> Counter[str]:
+    put(index, out)
     context = multiprocessing.get_context("spawn")
     stop, results = context.Event(), context.Queue()
     reader = context.Process(target=_read_until, args=(out, stop, results))
@@ -266,31 +255,61 @@ def _changes(processes: Processes, index: Path, out: Path, changes: int) -> dict
         ("items", "remove", "-i", out, "--item", "new", "-o", out),
     )
     for number in range(changes):
-        _well(processes.gloss(*calls[number % 2]))
+        well(processes.gloss(*calls[number % 2]))
     stop.set()
-    found: dict[str, int] = results.get()
+    found: Counter[str] = results.get()
     reader.join()
-    return {"changes": changes, **found}
+    return found
 
 
-def _read_until(path: Path, stop: Callable[[], bool], results: object) -> None:
-    count = Counter(dict.fromkeys(("whole", "told", "mixed", "damaged", "other"), 0))
+def _read_until(path: Path, stop: Any, results: Any) -> None:
+    from gloss.retrieval.index import load_index
+
+    count: Counter[str] = Counter()
     small = len(load_index(path).catalogue)
-    results.put("ready")  # type: ignore[attr-defined]
-    while not stop.is_set():  # type: ignore[attr-defined]
+    results.put("ready")
+    while not stop.is_set():
         try:
             index = load_index(path)
             size, found = len(index.catalogue), index.retriever.search(["Red kite"], 1000)[0]
             has_new = "new" in {hit.item for hit in found}
-            count["whole" if has_new == (size > small) else "mixed"] += 1
+            count["well" if has_new == (size > small) else "changed"] += 1
         except BeingReplacedError:
-            count["told"] += 1
+            count["refused"] += 1
         except GlossError:
-            count["damaged"] += 1
+            count["changed"] += 1  # it is called damaged, and is not
         except Exception:
             count["other"] += 1
-    results.put(dict(count))  # type: ignore[attr-defined]
+    results.put(count)
 
 
-if __name__ == "__main__":
-    main()
+def write_twice(
+    first: Processes, second: Processes, folder: Path, *, trials: int, seed: int
+) -> Row:
+    """Two processes at one artefact at the same time: one of them makes it, whole, and the other
+    has done nothing, or says that it could not."""
+    row, rng = Row("writers", "two at one artefact"), random.Random(f"{seed} writers")
+    config = folder / "twice.yaml"
+    config.write_text(_CONFIG)
+    well(first.gloss("run", config, "-o", folder / "once"))
+    expected, out = visible_bytes(folder / "once"), folder / "twice"
+    for _ in range(trials):
+        put(None, out)
+        delay = rng.uniform(0.0, 1.0)
+        with ThreadPoolExecutor(2) as pool:
+            one = pool.submit(first.gloss, "run", config, "-o", out, limit=60.0)
+            two = pool.submit(_later, second, delay, ("run", config, "-o", out))
+        outcomes = [judged(one.result()), judged(two.result())]
+        said = one.result().stderr + two.result().stderr
+        bad = [outcome for outcome in outcomes if outcome not in GOOD]
+        if bad or "well" not in outcomes:
+            row.add(bad[0] if bad else "words", said)
+        else:
+            whole = visible_bytes(out) == expected
+            row.add(outcomes[1] if whole else "changed", f"after {delay:.2f} s: {said}")
+    return row
+
+
+def _later(processes: Processes, delay: float, call: Sequence[object]) -> Any:
+    time.sleep(delay)
+    return processes.gloss(*call, limit=60.0)

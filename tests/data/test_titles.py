@@ -87,6 +87,12 @@ def test_fair_composes_letters_and_removes_what_cannot_be_seen(raw: str, fair: s
     assert clean_title(raw, "fair") == fair
 
 
+@pytest.mark.parametrize("sign", "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+@pytest.mark.parametrize("style", STYLES)
+def test_what_would_turn_the_text_beside_a_title_is_in_none(sign: str, style: TitleStyle) -> None:
+    assert clean_title(f"{sign}Red {sign} kite{sign}", style) == "Red kite"
+
+
 @pytest.mark.parametrize(
     "raw", ["", "&nbsp;", "<br/>", "\u200b", " \u202e\ufeff", "\x00", "<b> </b>"]
 )

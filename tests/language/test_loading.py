@@ -126,7 +126,7 @@ def test_weights_of_another_shape_are_an_error(theirs):
 def test_pickled_weights_are_refused(theirs):
     torch.save(load_file(theirs / "model.safetensors"), theirs / "pytorch_model.bin")
     (theirs / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="cannot be loaded as a model"):
+    with pytest.raises(InputError, match="no weights as safetensors; other formats are not loaded"):
         load_language_model(theirs, device="cpu")
 
 

@@ -69,9 +69,9 @@ def test_reloads_and_sigterm_under_load_lose_no_request(processes, shop_bundle, 
         before = answers[200]
         wait_until(lambda: answers[200] >= before + 5)
         os.kill(process, signal.SIGTERM)
-        code, _, said = processes.wait()
+        status, _, said = processes.wait()
         ended.set()
-    assert (code, reloaded.status_code) == (0, 200), said
+    assert (status, reloaded.status_code) == (0, 200), said
     assert answers.keys() == {200}
     assert reloaded.json()["model"] in said
 

@@ -26,7 +26,7 @@ from gloss.artifacts.manifest import (
     plain,
     read_manifest,
 )
-from gloss.errors import ArtifactError, BeingReplacedError
+from gloss.errors import ArtifactError, BeingReplacedError, GlossError, is_panic, reason_of
 
 __all__ = ["Artifact", "open_artifact", "read_artifact"]
 
@@ -81,15 +81,23 @@ class Artifact:
     def reading(self) -> Iterator[None]:
         """What is read in the block is of the version that was opened.
 
-        Raises BeingReplacedError, also in place of any other error, if it is not.
+        Raises BeingReplacedError, also in place of any other error, if it is not. What a reader
+        raises over content that it cannot take is an ArtifactError: files are what was written,
+        but what was written is no artefact of ours.
         """
         replaced = f"{self.path} was replaced while it was read: try again"
         try:
             yield
-        except Exception as error:
-            if self._still_stands():
+        except BaseException as error:
+            if not (isinstance(error, Exception) or is_panic(error)):
                 raise
-            raise BeingReplacedError(replaced) from error
+            if not self._still_stands():
+                raise BeingReplacedError(replaced) from error
+            if isinstance(error, GlossError | OSError):
+                raise
+            raise ArtifactError(
+                f"{self.path} holds what cannot be read: {reason_of(error)}"
+            ) from error
         if not self._still_stands():
             raise BeingReplacedError(replaced)
 

@@ -7,6 +7,7 @@ handled.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -42,6 +43,7 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         _handle_signals()
+        _log_on_one_line()
         code = _call(arguments)
     except _Stopped as stopped:
         _complain(f"stopped by {signal.Signals(stopped.number).name}")
@@ -89,6 +91,19 @@ def _explained(error: GlossError | OSError) -> int:
 
 def _complain(message: str) -> None:
     print(f"error: {on_one_line(message)}", file=sys.stderr)
+
+
+class _OneLine(logging.Formatter):
+    """Records as errors are printed: what is logged, too, names paths and ids of others."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return on_one_line(super().format(record))
+
+
+def _log_on_one_line() -> None:
+    """What nobody has set a handler for goes to standard error as ever, but on one line each."""
+    if logging.lastResort:
+        logging.lastResort.setFormatter(_OneLine())
 
 
 def _handle_signals() -> None:

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gloss.cli.main import end_waits_on_interrupt
-from gloss.errors import on_one_line
+from gloss.errors import escaped_for_json, on_one_line
 from gloss.progress import Progress
 
 if TYPE_CHECKING:
@@ -64,8 +64,9 @@ def announce(stage: str) -> Iterator[Progress]:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document for machines."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+    """One JSON document for machines; what a terminal would obey stands in it as escapes."""
+    lines = json.dumps(value, ensure_ascii=False, indent=1).split("\n")
+    sys.stdout.write("".join(escaped_for_json(line) + "\n" for line in lines))
 
 
 def print_made(made: Artifact, *, json: bool) -> None:
@@ -110,7 +111,7 @@ def print_report(report: Report) -> None:
     table = Table()
     table.add_column("")
     for metric in metrics:
-        table.add_column(metric, justify="right", no_wrap=True)
+        table.add_column(_shown(metric), justify="right", no_wrap=True)
     for row in report.rows:
         table.add_row(_label(row), *(_figure(row.values.get(metric)) for metric in metrics))
     out.print(table)
@@ -179,11 +180,11 @@ def print_figures(title: str, figures: Mapping[str, Any]) -> None:
     table.add_column(f"all {overall['users']:,} users", justify="right")
     table.add_column("95 %", justify="right", style="dim")
     for name, part in segments.items():
-        table.add_column(f"{name}, {part['users']:,}", justify="right")
+        table.add_column(f"{_shown(name)}, {part['users']:,}", justify="right")
     for metric, measured in overall["metrics"].items():
         parts = (_figure(s["metrics"].get(metric, {}).get("mean")) for s in segments.values())
         interval = f"{measured['low']:.4f} to {measured['high']:.4f}"
-        table.add_row(metric, _figure(measured["mean"]), interval, *parts)
+        table.add_row(_shown(metric), _figure(measured["mean"]), interval, *parts)
     out.print(table)
     print_beyond(figures.get("beyond", {}))
 
@@ -199,7 +200,7 @@ def print_comparisons(first: str, second: str, comparisons: Sequence[Comparison]
         table.add_column(name, justify="right", no_wrap=True)
     for each in comparisons:
         table.add_row(
-            each.metric,
+            _shown(each.metric),
             _figure(each.first),
             _figure(each.second),
             f"{each.difference:+.4f}",

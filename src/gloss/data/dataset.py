@@ -16,6 +16,8 @@ The three splits have the same columns, so that other tools can load them as one
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from pydantic import ConfigDict, Field
 
 from gloss.arrays import Ints
 from gloss.artifacts import Artifact, ArtifactConfig, ArtifactSummary, Draft, open_artifact
+from gloss.artifacts.content import read_table, require
 from gloss.choices import SplitName, SplitRule, TitleStyle
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.histories import Example, History
@@ -46,6 +49,16 @@ __all__ = [
 ]
 
 KIND = "dataset"
+_SPLIT_COLUMNS: Mapping[str, Any] = {
+    "user": pl.String,
+    "history": pl.List(pl.String),
+    "target": pl.String,
+}
+_COLUMNS: Mapping[str, Mapping[str, Any]] = {
+    "catalogue": {"item": pl.String, "title": pl.String},
+    "histories": {"user": pl.String, "items": pl.List(pl.String)},
+}
+_PURCHASES = ("items", "history")
 _ROW_GROUP = 1 << 17
 
 
@@ -165,4 +178,24 @@ class Dataset:
 
     def _read(self, name: str) -> pl.DataFrame:
         with self.artifact.reading():
-            return pl.read_parquet(self.artifact.file(f"{name}.parquet"), glob=False)
+            frame = self._table(name)
+            if name != "catalogue":
+                self._require_known(name, frame)
+            return frame
+
+    def _table(self, name: str) -> pl.DataFrame:
+        columns = _COLUMNS.get(name, _SPLIT_COLUMNS)
+        return read_table(self.artifact.file(f"{name}.parquet"), columns)
+
+    def _require_known(self, name: str, frame: pl.DataFrame) -> None:
+        """Raise ValueError unless all purchases are of the catalogue's items."""
+        parts = [frame[column].explode() for column in frame.columns if column in _PURCHASES]
+        if "target" in frame.columns:
+            parts.append(frame["target"])
+        bought = pl.concat(parts).drop_nulls().unique()  # an empty list explodes to a null
+        unknown = bought.filter(~bought.is_in(self._items.implode()))
+        require(not len(unknown), name, "a purchase is of an item that the catalogue lacks")
+
+    @cached_property
+    def _items(self) -> pl.Series:
+        return self._table("catalogue")["item"]

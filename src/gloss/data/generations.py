@@ -6,6 +6,7 @@ Needs no torch: ranking and evaluation read generations on machines that could n
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,9 @@ __all__ = [
 KIND = "generations"
 SHARDS = "part-*.jsonl"
 RESEARCH_MARKER = "Title: "
+
+_ROUNDING = 0.1
+"""A log-probability is 0 at most; sums of float32 are off by less than this."""
 
 
 class GenerationsConfig(Decoding, ArtifactConfig):
@@ -131,15 +135,40 @@ def _read_shards(artifact: Artifact) -> tuple[Generation, ...]:
 def _read_lines(shards: Iterable[Path]) -> Iterator[Generation]:
     for shard in shards:
         with shard.open(encoding="utf-8") as lines:
-            for line in lines:
-                row = json.loads(line)
-                queries = tuple(
-                    Query(text, beam, logprob)
-                    for beam, (text, logprob) in enumerate(
-                        zip(row["titles"], row["logprobs"], strict=True)
-                    )
-                )
-                yield Generation(row["user"], tuple(row["history"]), queries)
+            for number, line in enumerate(lines, 1):
+                yield _from_row(json.loads(line), f"{shard.name}, line {number}")
+
+
+def _from_row(row: Any, where: str) -> Generation:
+    """What `to_row` made; ValueError for anything else."""
+    fields: dict[str, Any] = row if isinstance(row, dict) else {}
+    user: Any = fields.get("user")
+    history: Any = fields.get("history")
+    titles: Any = fields.get("titles")
+    logprobs: Any = fields.get("logprobs")
+    if not (isinstance(user, str) and _is_list_of_texts(history) and _is_list_of_texts(titles)):
+        raise ValueError(f"{where}: expected a user, and a history and titles that are texts")
+    if not (isinstance(logprobs, list) and all(map(_is_logprob, logprobs))):
+        raise ValueError(f"{where}: a log-probability is none")
+    queries = tuple(
+        Query(_encodable(text), beam, logprob)
+        for beam, (text, logprob) in enumerate(zip(titles, logprobs, strict=True))
+    )
+    return Generation(UserId(user), tuple(map(ItemId, history)), queries)
+
+
+def _is_list_of_texts(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(each, str) for each in found)
+
+
+def _is_logprob(found: Any) -> bool:
+    return found is None or (type(found) is float and -math.inf < found < _ROUNDING)
+
+
+def _encodable(text: str) -> str:
+    """The text; UnicodeEncodeError, which is a ValueError, for half a surrogate."""
+    text.encode()
+    return text
 
 
 def _entries(path: Path) -> Iterator[tuple[str, Any]]:

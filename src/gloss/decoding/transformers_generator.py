@@ -25,7 +25,7 @@ from gloss.decoding.generator import Footprint, GeneratorRequest, GeneratorSpec
 from gloss.decoding.search import Search, steps_of
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import ConfigError
-from gloss.language.examples import encode_prompts
+from gloss.language.examples import encode_prompts, title_as_text
 from gloss.language.loading import LanguageModel, context_of, load_language_model
 from gloss.progress import Progress, silent
 from gloss.prompts import Prompt, PromptBuilder
@@ -83,6 +83,7 @@ class TransformersGenerator:
             self.language.template,
             count_tokens=lambda text: len(self._encode([text])[0]),
             max_tokens=sys.maxsize if self.settings.cut == "left" else self._room(),
+            as_text=title_as_text(self.language.tokenizer, self.language.template),
         )
 
     def generate(

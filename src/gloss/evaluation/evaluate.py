@@ -7,7 +7,6 @@ metrics.json         means and bootstrap intervals, of all users and of each seg
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -19,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from gloss.artifacts import Artifact, ArtifactConfig, Draft, read_artifact
+from gloss.artifacts.content import read_json, read_table, require
 from gloss.choices import ProtocolName, SplitName
 from gloss.data.histories import Example, UserId
 from gloss.errors import ConfigError, InputError
@@ -43,6 +43,7 @@ KIND = "evaluation"
 
 _PER_USER = "per_user.parquet"
 _METRICS = "metrics.json"
+_FIGURES = ("mean", "low", "high")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,9 +142,7 @@ def examples_of(rankings: Sequence[Ranking], examples: Sequence[Example]) -> Seq
 def figures(evaluation: Evaluation) -> dict[str, Any]:
     """The number of users, and the mean and the 95 % interval of each metric."""
     metrics = {
-        metric: dict(
-            zip(("mean", "low", "high"), (mean, *evaluation.interval(metric)), strict=True)
-        )
+        metric: dict(zip(_FIGURES, (mean, *evaluation.interval(metric)), strict=True))
         for metric, mean in evaluation.means().items()
     }
     return {"users": len(evaluation.users), "metrics": metrics}
@@ -176,7 +175,11 @@ def write_evaluation(
 def read_figures(artifact: Artifact) -> dict[str, Any]:
     """What was measured: "protocol", "overall" and "segments" as `figures`, "beyond"."""
     with artifact.reading():
-        document: dict[str, Any] = json.loads(artifact.file(_METRICS).read_bytes())
+        file = artifact.file(_METRICS)
+        document: dict[str, Any] = read_json(file, dict)
+        parts = (document["overall"], *document["segments"].values())
+        require(all(map(_are_figures, parts)), file, "its figures are none")
+        require(isinstance(document["beyond"], dict), file, "its figures are none")
     return document
 
 
@@ -186,9 +189,21 @@ def load_evaluation(path: Path) -> tuple[Artifact, Evaluation]:
 
 
 def _evaluation_in(artifact: Artifact) -> Evaluation:
-    frame = pl.read_parquet(artifact.file(_PER_USER), glob=False)
-    values = {metric: frame[metric].to_numpy() for metric in frame.columns if metric != "user"}
+    file = artifact.file(_PER_USER)
+    frame = read_table(file, {"user": pl.String})
+    metrics = [name for name in frame.columns if name != "user"]
+    frame = read_table(file, dict.fromkeys(metrics, pl.Float64))
+    values = {metric: frame[metric].to_numpy() for metric in metrics}
+    for each in values.values():
+        require(bool(((each >= 0) & (each <= 1)).all()), file, "a figure is not between 0 and 1")
     return Evaluation(EvaluationConfig.of(artifact).protocol, tuple(frame["user"]), values)
+
+
+def _are_figures(found: Any) -> bool:
+    """Whether this is what `figures` makes."""
+    return type(found["users"]) is int and all(
+        isinstance(each[name], float) for each in found["metrics"].values() for name in _FIGURES
+    )
 
 
 def _check_users(ranked: Sequence[UserId], examples: Sequence[Example]) -> None:

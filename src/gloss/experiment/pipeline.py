@@ -32,6 +32,7 @@ from gloss.rankers.ranker import Need, RankerSpec
 from gloss.rankers.sources import RankerSources
 from gloss.rankers.specs import ranker_named
 from gloss.report.content import Report
+from gloss.retrieval.index import fetch_what_is_needed
 from gloss.retrieval.settings import IndexSettings
 from gloss.retrieval.specs import retriever_named
 
@@ -205,7 +206,8 @@ def _require_parts(experiment: Experiment, protocol: EvaluationProtocol) -> None
 
 
 def _require_inputs(settings: IndexSettings) -> None:
-    """Raise what an index would raise for something that its retriever lacks."""
+    """Fetch what an index needs; raise what it would raise for something that it lacks."""
+    fetch_what_is_needed(settings)
     retriever_named(settings.retriever).inputs(settings)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from gloss.arrays import Array
+from gloss.artifacts.content import finite, read_json, require
 from gloss.data.catalogue import ItemId
 from gloss.errors import ConfigError, InputError
 from gloss.fusion.candidates import Candidates, aligned, candidates
@@ -101,8 +102,11 @@ def fit(request: FusionRequest, targets: Sequence[ItemId]) -> LogLinear:
 
 
 def _load(folder: Path) -> LogLinear:
-    fitted = json.loads((folder / _FILE).read_bytes())
-    return LogLinear(np.array(fitted["weights"]), fitted["users"])
+    fitted = read_json(folder / _FILE, dict)
+    weights, users = np.array(fitted["weights"], np.float64), fitted["users"]
+    require(weights.shape[1:] == (len(LIST_FEATURES),), _FILE, f"its shape is {weights.shape}")
+    require(type(users) is int and users > 0, _FILE, "its users are none")
+    return LogLinear(finite(weights, _FILE), users)
 
 
 def _list_features(batch: Candidates) -> Array:

@@ -22,10 +22,12 @@ from typing import Any
 import numpy as np
 
 from gloss.arrays import Array
+from gloss.artifacts.content import read_json, require
 from gloss.data.catalogue import ItemId
 from gloss.data.histories import History
 from gloss.errors import ConfigError, InputError, require_extra
 from gloss.fusion.candidates import Candidates, aligned, candidates
+from gloss.fusion.lightgbm_text import checked_trees
 from gloss.fusion.rule import FusionRequest, FusionRule
 from gloss.rankings.table import RankingTable
 
@@ -59,8 +61,9 @@ _SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """Fitted trees. text: LightGBM's own format; users: how many validation users the fit rests
-    on: those with what they bought next among their candidates."""
+    """Fitted trees. text: LightGBM's own format, checked where it is read (lightgbm_text.py);
+    users: how many validation users the fit rests on: those with what they bought next among their
+    candidates."""
 
     text: str
     users: int
@@ -120,12 +123,14 @@ def fit(request: FusionRequest, targets: Sequence[ItemId]) -> Trees:
         np.concatenate(features), np.concatenate(labels), group=np.concatenate(groups)
     )
     booster = lightgbm.train(_SETTINGS, data, num_boost_round=_ROUNDS)
-    return Trees(booster.model_to_string(), sum(map(len, groups)))
+    return Trees(checked_trees(booster.model_to_string(), _FILE), sum(map(len, groups)))
 
 
 def _load(folder: Path) -> Trees:
-    users = json.loads((folder / _USERS_FILE).read_bytes())["users"]
-    return Trees((folder / _FILE).read_text("utf-8"), users)
+    users = read_json(folder / _USERS_FILE, dict)["users"]
+    require(type(users) is int and users > 0, _USERS_FILE, "its users are none")
+    text = (folder / _FILE).read_text("utf-8")
+    return Trees(checked_trees(text, _FILE), users)
 
 
 def _features(

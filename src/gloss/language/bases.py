@@ -18,6 +18,7 @@ from pathlib import Path
 from gloss.artifacts import MANIFEST, fingerprint_of, fingerprint_of_file
 from gloss.errors import InputError
 from gloss.language.hub import MODELS, cached, fetch, files_wanted
+from gloss.language.weights import require_safe_names
 from gloss.progress import Progress, silent
 
 __all__ = ["Base", "find_base", "is_hub_name", "require_weights"]
@@ -82,6 +83,7 @@ def require_weights(folder: Path) -> None:
         raise InputError(f"{folder} is not a model folder: it has no config.json")
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{folder} has no weights as safetensors; other formats are not loaded")
+    require_safe_names(folder)
 
 
 def _names_to_try(name: str) -> Iterator[str]:

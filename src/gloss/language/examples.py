@@ -9,7 +9,8 @@ Knows histories, titles and tokens; knows no weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -21,7 +22,14 @@ from gloss.data.histories import Example, History, UserId
 from gloss.errors import ConfigError, InputError
 from gloss.prompts import Prompt, PromptBuilder, PromptTemplate
 
-__all__ = ["EncodedExample", "Examples", "encode", "encode_prompts", "examples_of"]
+__all__ = [
+    "EncodedExample",
+    "Examples",
+    "encode",
+    "encode_prompts",
+    "examples_of",
+    "title_as_text",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +116,51 @@ def encode_prompts(
 ) -> list[list[int]]:
     """Prompts as tokens, with what the tokenizer puts before a text.
 
-    longest: cut on the left to as many tokens, as the published system does; None: not at all. A
-    special token in somebody's title is plain text, but a template may be made of one.
+    longest: cut on the left to as many tokens, as the published system does; None: not at all.
+    Special tokens are read as such only where the template itself holds one; the titles in these
+    texts then must have gone through `title_as_text`.
     """
     if not texts:
         return []
-    special = any(token in template.render(["x"]) for token in tokenizer.all_special_tokens)
     tokenizer.truncation_side = "left"
     encoded: list[list[int]] = tokenizer(
         list(texts),
-        split_special_tokens=not special,
+        split_special_tokens=not _holds_special_tokens(template, tokenizer),
         truncation=longest is not None,
         max_length=longest,
     )["input_ids"]
     return encoded
+
+
+def title_as_text(tokenizer: Any, template: PromptTemplate) -> Callable[[str], str]:
+    """What makes a title plain text in a prompt, whatever its letters mean to the tokenizer.
+
+    A template without special tokens needs nothing: none is looked for. In a prompt of one that
+    holds some, those in a title would be found, too. They are broken up by a space after their
+    first letter, `<|im_end|>` becomes `< |im_end|>`; one of a single letter becomes a space.
+    """
+    if not _holds_special_tokens(template, tokenizer):
+        return str
+    longest_first = sorted(_special_tokens(tokenizer), key=len, reverse=True)
+    special = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+
+    def broken(match: re.Match[str]) -> str:
+        return f"{match[0][0]} {match[0][1:]}" if len(match[0]) > 1 else " "
+
+    return lambda title: special.sub(broken, title)
+
+
+def _holds_special_tokens(template: PromptTemplate, tokenizer: Any) -> bool:
+    frame = template.render(["x"])
+    return any(token in frame for token in _special_tokens(tokenizer))
+
+
+def _special_tokens(tokenizer: Any) -> set[str]:
+    """All that it reads as one token of its own: those with a role (end of text, padding) and those
+    without one, as the marks of turns in a conversation are."""
+    added = tokenizer.added_tokens_decoder.values()
+    marks = (each.content for each in added if each.special)
+    return {token for token in (*tokenizer.all_special_tokens, *marks) if token}
 
 
 def _prompts(
@@ -142,8 +181,9 @@ def _prompts(
 
     @cache
     def builder(room: int) -> PromptBuilder:
-        return PromptBuilder(template, count_tokens=count, max_tokens=room)
+        return PromptBuilder(template, count_tokens=count, max_tokens=room, as_text=as_text)
 
+    as_text = title_as_text(tokenizer, template)
     frame = count(template.header) + count(template.footer)
 
     def prompt(example: Example, room: int) -> Prompt | None:

@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 BASE_KIND = "base"
+_SECONDS_TO_ANSWER = 20.0
+"""In which the hub must answer before anything is fetched from it."""
 MODELS = Path("models")
 """Where `gloss models pull` puts ORG/NAME, seen from where the command runs."""
 SAFE = (
@@ -78,7 +80,9 @@ def plan_pull(name: str, revision: str | None = None) -> Plan:
     Raises InputError if it does not answer, does not know the model, or has no safetensors of it.
     """
     with _errors_in_one_line(f"{name} cannot be found on the hub", advice=files_wanted(name)):
-        info = _api().model_info(name, revision=revision, files_metadata=True)
+        info = _api().model_info(
+            name, revision=revision, files_metadata=True, timeout=_SECONDS_TO_ANSWER
+        )
     sizes = {
         file.rfilename: int(file.size or 0)
         for file in info.siblings or ()

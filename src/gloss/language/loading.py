@@ -21,7 +21,7 @@ import torch
 
 from gloss.artifacts import MANIFEST, Artifact, Draft, listing_in, open_artifact
 from gloss.config import AS_IT_IS, Loading, LoraTraining
-from gloss.errors import ArtifactError, InputError
+from gloss.errors import ArtifactError, ConfigError, InputError, reason_of
 from gloss.language.bases import Base, find_base
 from gloss.language.hub import BASE_KIND
 from gloss.language.lora.adapters import (
@@ -293,6 +293,9 @@ def template_of(folder: Path) -> PromptTemplate:
     if not _has(folder, _TEMPLATE):
         return PAPER_TEMPLATE
     try:
-        return PromptTemplate(**json.loads(file.read_bytes()))
-    except (ValueError, TypeError) as error:
-        raise ArtifactError(f"{file} is damaged: {error}") from None
+        parts = json.loads(file.read_bytes())
+        if not all(isinstance(part, str) for part in parts.values()):
+            raise ValueError("its parts are no texts")
+        return PromptTemplate(**parts)
+    except (ValueError, TypeError, AttributeError, RecursionError, ConfigError) as error:
+        raise ArtifactError(f"{file} is damaged: {reason_of(error)}") from None

@@ -19,6 +19,8 @@ from typing import Any
 import polars as pl
 
 from gloss.artifacts import Artifact, Draft, read_artifact, write_atomic
+from gloss.artifacts.content import finite, require
+from gloss.artifacts.content import read_table as read_parquet
 from gloss.rankings.ranking import Ranking
 from gloss.rankings.table import COLUMNS, RankingTable
 
@@ -28,6 +30,7 @@ KIND = "ranking"
 
 _FILE = "ranking.parquet"
 _USER = {"user": pl.String}
+_LISTS = {name: pl.List(kind) for name, kind in COLUMNS.items()}
 
 
 def write_rankings(
@@ -65,11 +68,16 @@ def read_table(ranking: Artifact) -> RankingTable:
 
 
 def _table_in(artifact: Artifact) -> RankingTable:
-    frame = pl.read_parquet(artifact.file(_FILE), glob=False)
+    file = artifact.file(_FILE)
+    frame = read_parquet(file, _USER | _LISTS, optional=("queries", "because"))
     lengths = frame["items"].list.len().to_numpy().astype("int64")
+    for name in COLUMNS:
+        of_column = frame[name].list.len().to_numpy()
+        require(bool((of_column == lengths).all()), file, f"{name!r} are not as many as items")
     # Exploding an empty list would make an entry of nulls.
     filled = frame.filter(pl.Series(lengths > 0))
     entries = pl.DataFrame({name: filled[name].explode() for name in COLUMNS}, schema=COLUMNS)
+    finite(entries["scores"].to_numpy(), file)
     return RankingTable(tuple(frame["user"].to_list()), lengths, entries)
 
 

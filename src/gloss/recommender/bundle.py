@@ -34,6 +34,7 @@ from gloss.artifacts import (
     open_artifact,
     write_atomic,
 )
+from gloss.artifacts.content import finite, read_array, read_table
 from gloss.choices import TitleStyle
 from gloss.config import Decoding, ListLength, Settings, TitleFusion
 from gloss.data.catalogue import Catalogue, Item
@@ -203,22 +204,20 @@ class Bundle:
     @cached_property
     def title_vectors(self) -> Array:
         """float32 (catalogue, width): a vector for each item, rows of length 1."""
-        vectors = self._array(_TITLE_VECTORS)
-        if vectors.dtype != np.float32 or vectors.ndim != 2:
-            raise ArtifactError(f"{self.artifact.path / _TITLE_VECTORS} holds no vectors")
-        return self._of_catalogue(vectors, _TITLE_VECTORS)
+        return self._array(_TITLE_VECTORS, np.float32, (len(self.catalogue), None))
 
     @cached_property
     def times_bought(self) -> Ints:
         """int64 (catalogue,): how often each item was bought in training."""
-        return self._of_catalogue(self._array(_TIMES_BOUGHT), _TIMES_BOUGHT)
+        return self._array(_TIMES_BOUGHT, np.int64, (len(self.catalogue),))
 
     @cached_property
     def fusion(self) -> FittedFusion | None:
         """What makes one list of several; None where there is one only."""
         if self.settings.fusion is None:
             return None
-        return rule_named(self.settings.fusion).load(self.artifact.path / _FUSION)
+        with self.artifact.reading():
+            return rule_named(self.settings.fusion).load(self.artifact.path / _FUSION)
 
     @property
     def model(self) -> Path | None:
@@ -228,8 +227,11 @@ class Bundle:
     def counts(self, spec: RankerSpec[S], _settings: S) -> Mapping[str, Array]:
         """What the ranker has counted."""
         file = self.artifact.file(f"rankers/{spec.name}/{_COUNTS}")
-        with np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
+        with self.artifact.reading(), np.load(file, allow_pickle=False) as arrays:
+            counts = dict(arrays)
+            for array in counts.values():
+                finite(array, file)
+        return counts
 
     def trained(self, spec: RankerSpec[S]) -> Artifact:
         """What the ranker's training has made."""
@@ -248,16 +250,13 @@ class Bundle:
 
     @cached_property
     def _frame(self) -> pl.DataFrame:
-        return pl.read_parquet(self.artifact.file(_CATALOGUE), glob=False)
+        file = self.artifact.file(_CATALOGUE)
+        with self.artifact.reading():
+            return read_table(file, {"item": pl.String, "title": pl.String})
 
-    def _array(self, name: str) -> Array:
-        array: Array = np.load(self.artifact.file(name), allow_pickle=False)
-        return array
-
-    def _of_catalogue(self, array: Array, name: str) -> Array:
-        if len(array) != len(self.catalogue):
-            raise ArtifactError(f"{self.artifact.path / name} is of another catalogue")
-        return array
+    def _array(self, name: str, dtype: Any, shape: tuple[int | None, ...]) -> Array:
+        with self.artifact.reading():
+            return read_array(self.artifact.file(name), dtype=dtype, shape=shape)
 
 
 def _write_catalogue(draft: Draft, catalogue: Catalogue) -> None:

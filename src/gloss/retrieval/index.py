@@ -23,6 +23,7 @@ import polars as pl
 
 from gloss.arrays import Floats, Ints
 from gloss.artifacts import Artifact, Draft, Recipe, read_artifact
+from gloss.artifacts.content import read_table
 from gloss.data.catalogue import Catalogue, Item
 from gloss.errors import ArtifactError, ConfigError
 from gloss.progress import Progress, silent
@@ -34,13 +35,14 @@ from gloss.retrieval.retriever import (
     RetrieverSpec,
     StoredRetriever,
 )
-from gloss.retrieval.settings import IndexSettings
+from gloss.retrieval.settings import EncoderSettings, IndexSettings
 from gloss.retrieval.specs import retriever_named, settings_from
 
 __all__ = [
     "KIND",
     "Index",
     "build_index",
+    "fetch_what_is_needed",
     "index_inputs",
     "index_recipe",
     "load_index",
@@ -51,6 +53,7 @@ KIND = "index"
 
 _CATALOGUE = "catalogue.parquet"
 _TIMES_BOUGHT = "times_bought"
+_COLUMNS = {"item": pl.String, "title": pl.String, _TIMES_BOUGHT: pl.Int64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +158,23 @@ def _index_in(artifact: Artifact) -> Index:
     spec = retriever_named(settings.retriever)
     for name, fingerprint in spec.inputs(settings).items():
         artifact.require_input(name, fingerprint, f"the {name} {getattr(settings, name, '')}")
-    frame = pl.read_parquet(artifact.file(_CATALOGUE), glob=False)
+    frame = read_table(artifact.file(_CATALOGUE), _COLUMNS)
     catalogue = Catalogue(Item(*pair) for pair in frame.select("item", "title").iter_rows())
     times_bought = frame[_TIMES_BOUGHT].to_numpy()
     stored = spec.load(artifact, catalogue, settings)
     retriever = _in_order(stored, catalogue, settings, times_bought)
     return Index(artifact, settings, catalogue, times_bought, stored, retriever)
+
+
+def fetch_what_is_needed(settings: IndexSettings) -> None:
+    """Fetch the encoder of an index that is to be made, if it has one and that is a hub's.
+
+    Raises what `fetch_encoder` raises.
+    """
+    if isinstance(settings, EncoderSettings):
+        from gloss.retrieval.dense.encoders import fetch_encoder
+
+        fetch_encoder(settings.encoder)
 
 
 def index_inputs(dataset: str, settings: IndexSettings) -> dict[str, str]:

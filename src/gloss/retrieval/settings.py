@@ -67,7 +67,7 @@ class BM25Settings(_WithMarker):
     """Lexical search (lexical/bm25.py)."""
 
     retriever: str = "bm25"
-    k1: float = Field(1.5, ge=0, description="BM25: saturation of repeated words.")
+    k1: float = Field(1.5, ge=0, le=1000, description="BM25: saturation of repeated words.")
     b: float = Field(0.75, ge=0, le=1, description="BM25: share of the length normalisation.")
     words: WordRule = Field(
         "any-script",

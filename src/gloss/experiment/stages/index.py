@@ -10,7 +10,7 @@ from gloss.data.dataset import Dataset
 from gloss.errors import ArtifactError
 from gloss.progress import Progress, silent
 from gloss.retrieval.changes import was_changed
-from gloss.retrieval.index import KIND, index_recipe, write_index
+from gloss.retrieval.index import KIND, fetch_what_is_needed, index_recipe, write_index
 from gloss.retrieval.settings import IndexSettings
 
 __all__ = ["index"]
@@ -32,6 +32,7 @@ def index(
     and it says so too where such an index is replaced.
     """
     data = Dataset.load(dataset)
+    fetch_what_is_needed(settings)
     recipe = index_recipe(data.fingerprint, settings)
     changed = _changed(out)
     if changed and keep_changes and _is_of(changed, recipe):

@@ -111,6 +111,7 @@ def _train_network(
 ) -> dict[str, Any]:
     """Train and write one network, unless an earlier try has; returns what is to be said of it."""
     from gloss.language.loading import save_language_model, save_network
+    from gloss.training.optimization import threads_for_summary
 
     part, done = f"network {number}", draft.path / _TRAINING / f"{number}.json"
     if not (draft.is_finished(part) and done.is_file()):
@@ -127,6 +128,7 @@ def _train_network(
             "steps": record.steps,
             "tokens": record.units,
             **record.losses[-1],
+            **threads_for_summary(),
         }
         draft.write_json(f"{_TRAINING}/{done.name}", summary)
         draft.finish(part, [name for name in draft.names() if _network_of(name) == number])

@@ -176,6 +176,7 @@ def _write(
 ) -> None:
     from gloss.language.card import CardFacts, model_card
     from gloss.language.loading import save_tokenizer
+    from gloss.training.optimization import threads_for_summary
 
     last = dict(record.losses[-1])
     last |= {
@@ -218,5 +219,6 @@ def _write(
             "kept step": record.best_step,
             "tokens": record.tokens,
             **losses,
+            **threads_for_summary(),
         }
     )

@@ -15,6 +15,7 @@ from gloss.progress import Progress, silent
 from gloss.rankers.ranker import CHECKPOINTS, RankerSpec
 from gloss.rankers.records import TrainedConfig
 from gloss.rankers.sources import RankerSources
+from gloss.retrieval.dense.encoders import fetch_encoder
 
 __all__ = ["train_ranker"]
 
@@ -39,6 +40,8 @@ def train_ranker(
         raise ConfigError(f"{spec.name} is not trained: there is nothing to do")
     spec.require_installed()
     needs, fit = spec.training.needs(settings), spec.training.fit
+    if "encoder" in needs:
+        fetch_encoder(sources.encoder_name)
     config = TrainedConfig(
         ranker=spec.name,
         titles=sources.title_style,

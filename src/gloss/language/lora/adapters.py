@@ -20,9 +20,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gloss.choices import Quantization
 from gloss.config import LoraModel
-from gloss.errors import InputError, MissingExtraError
+from gloss.errors import InputError, MissingExtraError, is_panic, reason_of
 from gloss.language.bases import Base
 from gloss.language.quiet import quiet_transformers
+from gloss.language.weights import require_safe_model
 
 __all__ = [
     "ADAPTER_CONFIG",
@@ -32,6 +33,7 @@ __all__ = [
     "load_base",
     "load_tokenizer",
     "name_base",
+    "require_finite",
     "require_lora",
     "trainable_parameters",
     "with_adapter",
@@ -67,9 +69,11 @@ def load_tokenizer(folder: Path) -> Any:
     """A folder's tokenizer, made ready to pad: by its own padding token or the end of text."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
-    except Exception as error:  # every library beneath has errors of its own
+    except BaseException as error:  # every library beneath has errors of its own
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
         raise InputError(
-            f"{folder} has no tokenizer that can be loaded: {_first_line(error)}"
+            f"{folder} has no tokenizer that can be loaded: {reason_of(error)}"
         ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -87,6 +91,7 @@ def load_base(
     Safetensors only, nothing from the network, no code of the folder's. Raises InputError naming
     what is missing or damaged.
     """
+    require_safe_model(folder)
     dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
     if quantization == "nf4":
@@ -96,14 +101,26 @@ def load_base(
         with quiet_transformers():
             loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options, **_LOCAL)
     except Exception as error:  # every library beneath has errors of its own
-        raise InputError(f"{folder} cannot be loaded as a model: {_first_line(error)}") from error
+        raise InputError(f"{folder} cannot be loaded as a model: {reason_of(error)}") from error
     model, loading = loaded
     if loading["missing_keys"]:
         # transformers would go on with random numbers in their place.
         raise InputError(
             f"{folder} is a model without {', '.join(sorted(loading['missing_keys']))}"
         )
+    require_finite(model, folder)
     return model if quantization == "nf4" else torch.nn.Module.to(model, device)
+
+
+def require_finite(model: Any, folder: Path) -> None:
+    """Raise InputError if a weight is infinite or no number: all that is computed of it would be
+    none either."""
+    for name, weights in model.named_parameters():
+        if weights.is_floating_point() and weights.numel():
+            # Extremes carry what is no number, and need no mask as large as the weights.
+            lowest, highest = torch.aminmax(weights)
+            if not bool(torch.isfinite(lowest) & torch.isfinite(highest)):
+                raise InputError(f"{folder} is damaged: {name} holds what is no number")
 
 
 def add_adapter(model: Any, settings: LoraModel, base: Base, *, seed: int) -> Any:
@@ -126,7 +143,7 @@ def add_adapter(model: Any, settings: LoraModel, base: Base, *, seed: int) -> An
         with quiet_transformers(), _without_peft_warning():
             adapted = get_peft_model(model, config)
     except ValueError as error:
-        raise InputError(f"no adapter fits {base.name}: {_first_line(error)}") from error
+        raise InputError(f"no adapter fits {base.name}: {reason_of(error)}") from error
     name_base(adapted, base)
     return adapted
 
@@ -146,7 +163,7 @@ def adapter_base(folder: Path) -> tuple[str, str | None]:
         config = json.loads(file.read_bytes())
         name, revision = config["base_model_name_or_path"], config.get("revision")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is damaged: {_first_line(error)}") from None
+        raise InputError(f"{file} is damaged: {reason_of(error)}") from None
     if not isinstance(name, str) or not name:
         raise InputError(f"{file} does not name a base model: give its folder with --base")
     return name, revision
@@ -168,10 +185,11 @@ def with_adapter(model: Any, folder: Path, *, merge: bool) -> Any:
             warnings.simplefilter("ignore")  # what is missing is found below
             adapted = PeftModel.from_pretrained(model, folder, is_trainable=False)
             _require_all_weights(adapted, folder)
+            require_finite(adapted, folder)
             return adapted.merge_and_unload(safe_merge=True) if merge else _keep_apart(adapted)
     except Exception as error:  # every library beneath has errors of its own
         raise InputError(
-            f"{folder} is no adapter of this base model: {_first_line(error)}"
+            f"{folder} is no adapter of this base model: {reason_of(error)}"
         ) from error
 
 
@@ -248,7 +266,3 @@ def _without_peft_warning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
         yield
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]

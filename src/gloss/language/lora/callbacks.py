@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 from gloss.config import LoraTraining
+from gloss.errors import InputError
 from gloss.language.lora import checkpoints
 from gloss.language.lora.processes import wait_for_everyone
 from gloss.language.quiet import quiet_transformers
@@ -15,7 +17,7 @@ from gloss.progress import Progress
 with quiet_transformers():
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-__all__ = ["LOG_STEPS", "EarlyStopping", "ReportProgress", "SaveCheckpoints"]
+__all__ = ["LOG_STEPS", "EarlyStopping", "RefuseDivergence", "ReportProgress", "SaveCheckpoints"]
 
 LOG_STEPS = 10
 """Steps between two rows of the loss curve."""
@@ -54,6 +56,25 @@ class SaveCheckpoints(TrainerCallback):
             best = checkpoints.best_step(state.log_history)
             kept = [state.global_step, *([best] if best is not None else [])]
             checkpoints.keep_only(self._folder, kept)
+
+
+class RefuseDivergence(TrainerCallback):
+    """Raises InputError at the first loss that is infinite or no number."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        for name in ("loss", "eval_loss"):
+            if not math.isfinite((logs or {}).get(name, 0.0)):
+                raise InputError(
+                    f"training has diverged: the loss is {(logs or {})[name]} after step "
+                    f"{state.global_step:,}; take a lower learning rate"
+                )
 
 
 class EarlyStopping(TrainerCallback):

@@ -17,7 +17,12 @@ from gloss.config import LoraTraining
 from gloss.errors import UsageError
 from gloss.language.examples import EncodedExample
 from gloss.language.lora.adapt import Adapted
-from gloss.language.lora.callbacks import LOG_STEPS, EarlyStopping, SaveCheckpoints
+from gloss.language.lora.callbacks import (
+    LOG_STEPS,
+    EarlyStopping,
+    RefuseDivergence,
+    SaveCheckpoints,
+)
 from gloss.language.packing import LossOn, PackedCollator, PaddedCollator
 from gloss.language.quiet import quiet_transformers
 
@@ -49,7 +54,7 @@ def make_trainer(
         data_collator=collator_of(adapted, training, training.loss_on, pad=pad),
         train_dataset=ExampleDataset(train),
         eval_dataset=ExampleDataset(validation) if validation else None,
-        callbacks=[SaveCheckpoints(folder), EarlyStopping(training)],
+        callbacks=[RefuseDivergence(), SaveCheckpoints(folder), EarlyStopping(training)],
     )
     trainer.remove_callback(PrinterCallback)
     if not trainer.model_accepts_loss_kwargs:

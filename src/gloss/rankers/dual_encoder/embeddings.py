@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from gloss.arrays import Array
+from gloss.artifacts.content import finite, require
 
 __all__ = ["KIND", "DualEncoderEmbeddings", "read_embeddings", "write_embeddings"]
 
@@ -66,9 +67,18 @@ def write_embeddings(embeddings: DualEncoderEmbeddings, folder: Path) -> None:
 
 
 def read_embeddings(folder: Path) -> DualEncoderEmbeddings:
-    """Read what `write_embeddings` wrote."""
+    """Read what `write_embeddings` wrote; ValueError for anything else."""
     with np.load(folder / _FILE, allow_pickle=False) as arrays:
-        return DualEncoderEmbeddings(**arrays)
+        found = DualEncoderEmbeddings(**arrays)
+    titles, width = found.item_embeddings.shape
+    shapes = found.query_embeddings.shape, found.gate_logits.shape, found.recency_logits.ndim
+    require(shapes == ((titles, width), (titles,), 1), _FILE, "its arrays do not fit together")
+    rows = found.title_rows
+    require(rows.dtype.kind == "i" and rows.ndim == 1, _FILE, "its titles are none")
+    require(bool(((rows >= 0) & (rows < titles)).all()), _FILE, "a title is not there")
+    for each in asdict(found).values():
+        finite(each, _FILE)
+    return found
 
 
 def _softmax(logits: Array) -> Array:

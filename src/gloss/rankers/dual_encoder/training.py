@@ -27,7 +27,7 @@ from gloss.rankers.ranker import CHECKPOINTS
 from gloss.rankers.scoring import rows_of
 from gloss.retrieval.dense.encoders import Encoder, open_encoder
 from gloss.training.histories import HistoryLengthWeighting, train_on_histories
-from gloss.training.optimization import BETAS
+from gloss.training.optimization import BETAS, threads_for_summary
 
 __all__ = ["train_dual_encoder"]
 
@@ -84,6 +84,7 @@ def train_dual_encoder(
             "titles": len(titles),
             "parameters": sum(w.numel() for w in network.parameters() if w.requires_grad),
             "loss": round(losses[-1]["loss"], 4),
+            **threads_for_summary(),
         }
     )
 

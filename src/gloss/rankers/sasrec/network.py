@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from gloss.arrays import Array
+from gloss.artifacts.content import require
 from gloss.data.catalogue import Catalogue
 from gloss.rankers.sasrec.settings import SASRecSettings
 from gloss.training.sequences import embedding_lookup
@@ -99,9 +100,15 @@ def load_network(
     settings: SASRecSettings,
     device: str | None = None,
 ) -> Network:
-    """Read what `save_network` wrote. vectors: those of the titles that it was trained with."""
+    """Read what `save_network` wrote; ValueError for anything else. vectors: those of the titles
+    that it was trained with."""
+    weights = load_file(file)
     network = Network(len(catalogue), vectors, settings)
-    network.load_state_dict(load_file(file))
+    require(
+        weights.keys() == network.state_dict().keys(), file, "its weights are another network's"
+    )
+    require(all(bool(w.isfinite().all()) for w in weights.values()), file, "a weight is no number")
+    network.load_state_dict(weights)
     return network.to(device_named(device)).eval()
 
 

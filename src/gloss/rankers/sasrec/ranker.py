@@ -76,6 +76,7 @@ def _fit(
     """Train network after network; a file that stands there under its own name is whole."""
     from gloss.rankers.sasrec.network import count_parameters, save_network
     from gloss.rankers.sasrec.training import train_network
+    from gloss.training.optimization import threads_for_summary
 
     for number in range(settings.networks):
         if draft.is_finished(network_file(number)):
@@ -95,6 +96,7 @@ def _fit(
         written.replace(draft.path / network_file(number))
         draft.finish(network_file(number), [network_file(number), f"losses-{number}.jsonl"])
     draft.summary["parameters"] = count_parameters(draft.path / network_file(0))
+    draft.summary.update(threads_for_summary())
 
 
 def _build(parts: RankerParts, settings: SASRecSettings) -> SASRec:

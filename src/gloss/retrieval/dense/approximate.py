@@ -14,6 +14,7 @@ import numpy as np
 
 from gloss.arrays import Array, require_positive
 from gloss.errors import InputError, MissingExtraError
+from gloss.retrieval.dense.faiss_files import require_index_of
 from gloss.retrieval.dense.nearest import Exhaustive, Nearest
 from gloss.retrieval.settings import Neighbours
 
@@ -64,8 +65,9 @@ class Approximate:
         _faiss().write_index(self._index, str(file))
 
     @classmethod
-    def load(cls, file: Path) -> Approximate:
-        """Read what `save` wrote."""
+    def load(cls, file: Path, vectors: Array) -> Approximate:
+        """Read what `save` wrote of these vectors; ValueError for anything else."""
+        require_index_of(file, vectors)
         return cls(_faiss().read_index(str(file)))
 
     def search(self, queries: Array, k: int) -> tuple[Array, Array]:

@@ -20,7 +20,14 @@ import numpy as np
 
 from gloss.arrays import Floats
 from gloss.artifacts import fingerprint_of, fingerprint_of_file
-from gloss.errors import ConfigError, InputError, MissingExtraError, pip_line
+from gloss.errors import (
+    ConfigError,
+    InputError,
+    MissingExtraError,
+    is_panic,
+    pip_line,
+    reason_of,
+)
 from gloss.progress import Progress, silent
 
 __all__ = [
@@ -29,6 +36,7 @@ __all__ = [
     "Prefixes",
     "Preset",
     "Role",
+    "fetch_encoder",
     "open_encoder",
 ]
 
@@ -37,12 +45,18 @@ Role = Literal["query", "document"]
 MAX_TOKENS = 256
 """Tokens of a text that are read, as in the published system; a title of 25 words has fewer."""
 
+SECONDS_TO_ANSWER = 20.0
+"""In which a hub must answer before anything is fetched from it."""
+
 _BATCH_TEXTS_ON_CPU = 32
 _BATCH_TEXTS_ON_GPU = 512
 _HUB = "hub:"
 _SETTINGS_FILE = "modules.json"
 _PROMPTS_FILE = "config_sentence_transformers.json"
 _WEIGHTS = "model.safetensors"
+_PICKLE = "pytorch_model.bin"
+_LIBRARY_MODULE = re.compile(r"sentence_transformers(\.\w+)+")
+_MODULE_FOLDER = re.compile(r"(\w[\w-]*)?")
 _PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors", "*/*.json", "*/*.safetensors")
 """Files that are fetched from the hub and read: neither code nor pickles."""
 
@@ -189,15 +203,15 @@ class Encoder:
 def open_encoder(name: str) -> Encoder:
     """An encoder by its name in `PRESETS`, by its folder, or as "hub:OWNER/NAME".
 
-    Only presets and names with "hub:" are fetched; a folder that is missing is an error. Raises
-    ConfigError for an unknown name, InputError when files are missing, altered or out of reach,
-    MissingExtraError without sentence-transformers.
+    Nothing is fetched (`fetch_encoder` does that for presets and names with "hub:"), so that
+    reading an index asks nobody. Raises ConfigError for an unknown name, InputError when files are
+    missing or altered, MissingExtraError without sentence-transformers.
     """
     if importlib.util.find_spec("sentence_transformers") is None:
         raise MissingExtraError(f"the sentence encoder {name}", "dense")
     if name in PRESETS:
         return Encoder(name, _preset_folder(name, PRESETS[name]), PRESETS[name])
-    folder = _fetched(name.removeprefix(_HUB)) if name.startswith(_HUB) else _own_folder(name)
+    folder = _cached(name.removeprefix(_HUB)) if name.startswith(_HUB) else _own_folder(name)
     _require_files(folder)
     return Encoder(name, folder, None)
 
@@ -214,7 +228,7 @@ def _own_folder(name: str) -> Path:
 
 def _preset_folder(name: str, preset: Preset) -> Path:
     folder = _package_folder(preset.package) if preset.package else None
-    folder = folder or _fetched(preset.hub, extra="minilm" if preset.package else None)
+    folder = folder or _cached(preset.hub, extra="minilm" if preset.package else None)
     _require_files(folder)
     if preset.sha256 and _content_of(folder / _WEIGHTS) != preset.sha256:
         raise InputError(f"{folder / _WEIGHTS} is not {name}: its SHA-256 is another")
@@ -227,23 +241,56 @@ def _package_folder(package: str) -> Path | None:
     return Path(spec.origin).parent / "model" if spec and spec.origin else None
 
 
-def _fetched(hub: str, *, extra: str | None = None) -> Path:
-    """The folder of a hub model, fetched or, offline, from the local cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+def fetch_encoder(name: str) -> None:
+    """Fetch an encoder into the hub's cache, if its name is one of the hub and it is not there.
+
+    For commands that make something with an encoder; whatever only reads opens what is there.
+    Raises ConfigError for a name that the hub cannot have, InputError if it cannot be fetched.
+    """
+    preset = PRESETS.get(name)
+    if preset and preset.package and _package_folder(preset.package):
+        return
+    hub = preset.hub if preset else name.removeprefix(_HUB)
+    if (preset or name.startswith(_HUB)) and _snapshot(hub) is None:
+        _fetch(hub, extra="minilm" if preset and preset.package else None)
+
+
+def _fetch(hub: str, extra: str | None) -> None:
+    from huggingface_hub import HfApi, snapshot_download
 
     try:
-        return Path(snapshot_download(hub, allow_patterns=[*_PATTERNS]))
+        # One question with a limit: the download itself would ask a hub that does not answer again
+        # and again, for minutes.
+        HfApi().model_info(hub, timeout=SECONDS_TO_ANSWER)
+        snapshot_download(hub, allow_patterns=[*_PATTERNS])
+    except Exception as error:  # the client has a dozen words for "out of reach"
+        raise InputError(_out_of_reach(hub, extra)) from error
+
+
+def _cached(hub: str, *, extra: str | None = None) -> Path:
+    """The folder of a hub model in the local cache."""
+    folder = _snapshot(hub)
+    if folder is None:
+        raise InputError(_out_of_reach(hub, extra))
+    return folder
+
+
+def _snapshot(hub: str) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return Path(snapshot_download(hub, allow_patterns=[*_PATTERNS], local_files_only=True))
     except HFValidationError:
         raise ConfigError(f"{_HUB}{hub} is no name of the hub: write {_HUB}OWNER/NAME") from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError(_out_of_reach(hub, extra)) from error
+    except Exception:  # the client has a dozen words for "not there"
+        return None
 
 
 def _out_of_reach(hub: str, extra: str | None) -> str:
     package = f"{pip_line(extra)}, or " if extra else ""
     return (
-        f"the encoder {hub} cannot be fetched from huggingface.co: {package}put its files "
+        f"the encoder {hub} is not in the cache and cannot be fetched: {package}put its files "
         f"({_SETTINGS_FILE}, config.json, {_WEIGHTS}, tokenizer.json, 1_Pooling/config.json, …) "
         "into a folder and name that folder"
     )
@@ -253,6 +300,29 @@ def _require_files(folder: Path) -> None:
     for name in (_SETTINGS_FILE, "config.json", "*.safetensors"):
         if not any(folder.rglob(name)):
             raise InputError(f"{folder} is not a sentence encoder: it has no {name}")
+
+
+def _require_safe_modules(folder: Path) -> None:
+    """Raise InputError unless all parts of an encoder are sentence-transformers' own, and all of
+    their weights safetensors: others are pickles, which may run anything, and are not in the
+    fingerprint."""
+    from gloss.language.weights import require_safe_model
+
+    require_safe_model(folder)
+    file = folder / _SETTINGS_FILE
+    try:
+        modules = [(each["type"], each["path"]) for each in json.loads(file.read_bytes())]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{file} is damaged: {reason_of(error)}") from None
+    for kind, path in modules:
+        if not (isinstance(kind, str) and _LIBRARY_MODULE.fullmatch(kind)):
+            raise InputError(f"{file} names {kind!r:.100}, which is not sentence-transformers'")
+        if not (isinstance(path, str) and _MODULE_FOLDER.fullmatch(path)):
+            raise InputError(f"{file} names {path!r:.100}, which is no folder in it")
+        if (folder / path / _PICKLE).exists() and not (folder / path / _WEIGHTS).is_file():
+            raise InputError(
+                f"{folder / path / _PICKLE} is not loaded: weights are safetensors ({_WEIGHTS})"
+            )
 
 
 def _content_of(file: Path) -> str:
@@ -275,12 +345,14 @@ def _shared(folder: Path, _fingerprint: str) -> Any:
 def _loaded(folder: Path) -> Any:
     from gloss.language.quiet import quiet_transformers
 
+    _require_safe_modules(folder)
     try:
         with quiet_transformers():
             model = _sentence_transformer(folder)
-    except Exception as error:  # every library beneath has errors of its own
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"{folder} cannot be loaded as an encoder: {reason}") from error
+    except BaseException as error:  # every library beneath has errors of its own
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
+        raise InputError(f"{folder} cannot be loaded as an encoder: {reason_of(error)}") from error
     model.max_seq_length = min(model.max_seq_length or MAX_TOKENS, MAX_TOKENS)
     return model.eval()
 

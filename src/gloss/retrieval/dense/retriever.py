@@ -13,7 +13,9 @@ import numpy as np
 
 from gloss.arrays import Floats, require_positive
 from gloss.artifacts import Artifact, Draft
+from gloss.artifacts.content import read_array
 from gloss.data.catalogue import Catalogue
+from gloss.errors import ArtifactError
 from gloss.progress import Progress, silent
 from gloss.retrieval.dense.approximate import Approximate, neighbours_of
 from gloss.retrieval.dense.encoders import Encoder, Role, open_encoder
@@ -85,7 +87,13 @@ class TitleVectors:
         row_of = self._row_of if self._queries_are_documents() else {}
         new = [text for text in texts if text not in row_of]
         vectors = np.empty((len(texts), self.vectors.shape[1]), dtype=np.float32)
-        encoded = iter(self._encode(new, "query") if new else ())
+        made = self._encode(new, "query") if new else vectors[:0]
+        if made.shape[1] != vectors.shape[1]:
+            raise ArtifactError(
+                f"the index holds vectors of {vectors.shape[1]} numbers, its encoder makes "
+                f"{made.shape[1]}: make it again with gloss index"
+            )
+        encoded = iter(made)
         for number, text in enumerate(texts):
             vectors[number] = self.vectors[row_of[text]] if text in row_of else next(encoded)
         return vectors
@@ -152,11 +160,12 @@ class Dense:
 
     @classmethod
     def load(cls, artifact: Artifact, catalogue: Catalogue, settings: DenseSettings) -> Dense:
-        """Read what `save` wrote."""
-        vectors = np.load(artifact.file(_VECTORS), allow_pickle=False)
+        """Read what `save` wrote; ValueError for anything else."""
+        shape = len(catalogue.titles), None
+        vectors = read_array(artifact.file(_VECTORS), dtype=np.float32, shape=shape)
         nearest: Nearest = Exhaustive(vectors)
         if _NEIGHBOURS in artifact.files:
-            nearest = Approximate.load(artifact.file(_NEIGHBOURS))
+            nearest = Approximate.load(artifact.file(_NEIGHBOURS), vectors)
         encoder = open_encoder(settings.encoder)
         return cls(catalogue, TitleVectors(catalogue.titles, vectors, encoder, settings), nearest)
 

@@ -18,17 +18,18 @@ once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gloss.arrays import Array, require_positive
 from gloss.artifacts import Artifact, Draft
+from gloss.artifacts.content import read_array, read_json, require, require_rising
 from gloss.data.catalogue import Catalogue
 from gloss.errors import ConfigError, InputError
 from gloss.progress import Progress
@@ -141,11 +142,16 @@ class BM25:
 
     @classmethod
     def load(cls, artifact: Artifact, catalogue: Catalogue, settings: BM25Settings) -> BM25:
-        """Read what `save` wrote."""
-        arrays = {
-            name: np.load(artifact.file(f"{name}.npy"), allow_pickle=False) for name in _ARRAYS
-        }
-        vocabulary = json.loads(artifact.file(_VOCABULARY).read_bytes())
+        """Read what `save` wrote; ValueError for anything else."""
+        files = {name: artifact.file(f"{name}.npy") for name in _ARRAYS}
+        data = read_array(files["data"], dtype=np.float32, shape=(None,))
+        indices = read_array(files["indices"], dtype=np.int32, shape=data.shape)
+        in_catalogue = (indices >= 0) & (indices < len(catalogue))
+        require(bool(in_catalogue.all()), files["indices"], "a row is not in the catalogue")
+        vocabulary = _vocabulary_in(artifact.file(_VOCABULARY))
+        indptr = read_array(files["indptr"], dtype=np.int64, shape=(len(vocabulary) + 1,))
+        require_rising(indptr, files["indptr"], first=0, last=len(data))
+        arrays = {"data": data, "indices": indices, "indptr": indptr}
         return cls(catalogue, _Matrix.of(arrays, vocabulary), settings)
 
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
@@ -205,6 +211,13 @@ class BM25:
                 self._matrix.add(line, words)
             else:
                 line[:] = 0
+
+
+def _vocabulary_in(file: Path) -> dict[str, int]:
+    vocabulary = read_json(file, dict)
+    columns = sorted(column for column in vocabulary.values() if type(column) is int)
+    require(columns == [*range(len(vocabulary))], file, "its words do not number the columns")
+    return vocabulary
 
 
 def _compiled() -> Callable[..., Iterator[_Best]] | None:
