@@ -24,12 +24,13 @@ class FusionRequest:
 
     lists: for each ranker everybody's list, in the order of the histories. histories: the users'
     purchases. times_bought: how often each item was bought by those who were trained on; an item
-    that is not there never was.
+    that is not there never was. exclude_seen: whether the lists leave out what was bought.
     """
 
     lists: Sequence[RankingTable]
     histories: Sequence[History]
     times_bought: Mapping[ItemId, int]
+    exclude_seen: bool = True
 
 
 class FittedFusion(Protocol):
@@ -59,7 +60,8 @@ class FusionRule:
     """What the rest of GLoSS knows of a rule.
 
     name: in commands, settings and manifests. label: in reports. features: what the rule sees of an
-    item in each list, and besides; a fused ranking is made again when they change. fit: on
+    item in each list, and besides; purchase_features: what it sees of the user's own purchases of
+    it, where lists keep what was bought. A fused ranking is made again when they change. fit: on
     validation users and what each bought next, an item of the catalogue; raises InputError when
     nobody's is in a list. load: from a folder that holds what `files` gave. needs_validation:
     whether anything is fitted; otherwise `fit` reads nothing. require_installed: raises
@@ -72,4 +74,9 @@ class FusionRule:
     fit: Callable[[FusionRequest, Sequence[ItemId]], FittedFusion]
     load: Callable[[Path], FittedFusion]
     needs_validation: bool = True
+    purchase_features: tuple[str, ...] = ()
     require_installed: Callable[[], None] = nothing_to_install
+
+    def features_of(self, *, exclude_seen: bool) -> tuple[str, ...]:
+        """What the rule sees of an item in lists that leave out what was bought, or keep it."""
+        return self.features if exclude_seen else (*self.features, *self.purchase_features)

@@ -39,13 +39,14 @@ def fuse(
     fitted = [_ranking_of(fitted_on, path) for path in validation]
     _require_pairs(tested, fitted, rule)
     made = [config_of(each) for each in tested]
+    exclude_seen = all(each.exclude_seen for each in made)
     config = FusedRankingConfig(
         fusion=rule.name,
         rankers=tuple(each.made_by for each in made),
-        features=rule.features,
+        features=rule.features_of(exclude_seen=exclude_seen),
         split=made[0].split,
         length=length,
-        exclude_seen=all(each.exclude_seen for each in made),
+        exclude_seen=exclude_seen,
     )
 
     def fill(draft: Draft) -> None:
@@ -113,6 +114,8 @@ def _examples(
 def _request(ranked: Sequence[Artifact], data: Dataset) -> tuple[FusionRequest, Sequence[Example]]:
     """Rankings of one split, with what is known of their users, and the examples of the split."""
     lists = [rankings.read_table(ranking) for ranking in ranked]
-    examples = data.examples(config_of(ranked[0]).split, limit=len(lists[0]))
+    made = [config_of(each) for each in ranked]
+    examples = data.examples(made[0].split, limit=len(lists[0]))
     histories = [History(example.user, example.history) for example in examples]
-    return FusionRequest(lists, histories, times_bought(data.train())), examples
+    exclude_seen = all(each.exclude_seen for each in made)
+    return FusionRequest(lists, histories, times_bought(data.train()), exclude_seen), examples
