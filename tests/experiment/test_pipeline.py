@@ -306,6 +306,7 @@ SHIFTED = [
     "rankers.use=[transitions, second-order-transitions]",
     "fusion.rule=trees",
     "fusion.shifted_run=true",
+    "fusion.guard=false",
     "rankers.length=40",
 ]
 

@@ -17,6 +17,7 @@ from gloss.experiment import pipeline
 from gloss.experiment.following import on_data, protocol_of
 from gloss.experiment.loading import with_overrides
 from gloss.experiment.run_folder import RANKERS, RunFolder
+from gloss.experiment.served import served_list
 from gloss.experiment.stages import prepare
 from gloss.rankers.ranker import RankRequest
 from gloss.rankers.repeats import SPEC, RepeatsSettings
@@ -77,6 +78,7 @@ def test_the_fused_list_is_better_than_each_part_and_than_what_a_user_bought_mos
     own = np.mean([example.target in most_bought(example)[:5] for example in examples])
     fused = recall(grocer, RANKERS)
     assert fused >= own + 10 / USERS
+    assert served_list(grocer)[0] == RANKERS
     for name in PARTS:
         assert fused >= recall(grocer, name) + 6 / USERS, name
 

@@ -21,7 +21,8 @@ from gloss.experiment import stages
 from gloss.experiment.following import on_data, protocol_of
 from gloss.experiment.loading import load_experiment
 from gloss.experiment.pipeline import Announce, index_of, quietly, train_parts
-from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
+from gloss.experiment.run_folder import OURS, RunFolder
+from gloss.experiment.served import served_list
 from gloss.experiment.settings import Experiment
 from gloss.fusion.reciprocal_rank import RULE as RECIPROCAL_RANK
 from gloss.fusion.rule import FittedFusion
@@ -34,6 +35,7 @@ from gloss.rankers.specs import ranker_named
 from gloss.rankings import files as rankings
 from gloss.rankings.records import (
     FusedRankingConfig,
+    FusionSummary,
     RankerRankingConfig,
     TitleRankingConfig,
     config_of,
@@ -165,21 +167,29 @@ def _require_parts(experiment: Experiment, *, model: bool) -> None:
 def _ranking_of(folder: RunFolder, experiment: Experiment, model: bool | None) -> Artifact:
     """The ranking that a bundle of this run answers with."""
     _require_parts(experiment, model=model is not False)
-    names = [FUSED, RANKERS] if experiment.rankers.use else [OURS]
-    if model is not None and experiment.rankers.use:
-        names = [FUSED] if model else [RANKERS]
-    for name in names:
-        if (folder.ranking(name) / MANIFEST).is_file():
-            return open_artifact(folder.ranking(name), rankings.KIND)
+    if experiment.rankers.use:
+        found = served_list(folder, model=model)
+        if found:
+            return found[1]
+    elif (folder.ranking(OURS) / MANIFEST).is_file():
+        return open_artifact(folder.ranking(OURS), rankings.KIND)
     raise InputError(f"{folder.path} has no ranking to serve yet: finish it with `gloss run`")
 
 
 def _served(folder: RunFolder, ranking: Artifact) -> _Served:
     """What a ranking was made by."""
     made = config_of(ranking)
+    if isinstance(made, RankerRankingConfig):
+        length = protocol_of(load_experiment(folder.config)).length
+        parts = (_ranker_part(ranking),)
+        return _Served(None, parts, None, None, made.exclude_seen, length)
     if not isinstance(made, FusedRankingConfig):
         model = _model_part(folder, ranking)
         return _Served(model, (), None, None, made.exclude_seen, made.length)
+    return _fused(folder, ranking, made)
+
+
+def _fused(folder: RunFolder, ranking: Artifact, made: FusedRankingConfig) -> _Served:
     model_part, parts = None, []
     for number, name in enumerate(made.rankers, 1):
         part = open_artifact(folder.ranker("test", name), rankings.KIND)
@@ -187,13 +197,19 @@ def _served(folder: RunFolder, ranking: Artifact) -> _Served:
         if name == OURS:
             model_part = _model_part(folder, part)
         else:
-            ranked = RankerRankingConfig.of(part)
-            spec = ranker_named(ranked.ranker)
-            settings = read_recorded(spec.settings, ranked.settings, of=part)
-            parts.append(_Part(spec, settings, ranked.length, part))
+            parts.append(_ranker_part(part))
+    rule = FusionSummary.of(ranking).rule or made.fusion
     with ranking.reading(), ranking.folder() as files:
-        fusion = rule_named(made.fusion).load(files)
-    return _Served(model_part, tuple(parts), made.fusion, fusion, made.exclude_seen, made.length)
+        fusion = rule_named(rule).load(files)
+    return _Served(model_part, tuple(parts), rule, fusion, made.exclude_seen, made.length)
+
+
+def _ranker_part(ranking: Artifact) -> _Part:
+    """The ranker that has made a ranking."""
+    ranked = RankerRankingConfig.of(ranking)
+    spec = ranker_named(ranked.ranker)
+    settings = read_recorded(spec.settings, ranked.settings, of=ranking)
+    return _Part(spec, settings, ranked.length, ranking)
 
 
 def _model_part(folder: RunFolder, ranking: Artifact) -> ModelPart:

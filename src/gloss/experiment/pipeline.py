@@ -382,6 +382,7 @@ class _Work:
             rule=rule_named(self.experiment.fusion.rule),
             length=self.protocol.length,
             shifted_run=fitted.data,
+            guard=self.experiment.fusion.guard,
         )
 
     def evaluate(self, names: Sequence[str]) -> None:

@@ -59,6 +59,10 @@ _SETTINGS = {
 """Chosen on validation users of one category (docs/log.md): many small trees, learned slowly."""
 
 
+_MIN_USERS = 200
+"""As many as a leaf holds candidates at least: fewer answers would tell hardly any leaves apart."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trees:
     """Fitted trees. text: LightGBM's own format; users: how many validation users the fit rests
@@ -193,6 +197,10 @@ def _lightgbm() -> Any:
     return lightgbm
 
 
+def _min_users(rankers: int) -> int:
+    return _MIN_USERS
+
+
 RULE = FusionRule(
     name="trees",
     label="by fitted trees",
@@ -200,5 +208,6 @@ RULE = FusionRule(
     purchase_features=PURCHASE_FEATURES,
     fit=fit,
     load=_load,
+    min_users=_min_users,
     require_installed=_require_installed,
 )
