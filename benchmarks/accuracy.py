@@ -34,6 +34,7 @@ from gloss.evaluation.evaluate import load_evaluation
 from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.evaluation.significance import compare_folders
 from gloss.experiment import pipeline, stages
+from gloss.experiment.following import protocol_of
 from gloss.experiment.loading import load_experiment
 from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
 from gloss.experiment.settings import Experiment
@@ -149,7 +150,7 @@ def _run(experiment: Experiment, out: Path, *, model: bool) -> None:
 def _ablate(folder: RunFolder, experiment: Experiment, *, model: bool) -> None:
     """What the run does not need, and its page tells of; what is quick comes first."""
     if model:
-        protocol = pipeline.protocol_of(experiment)
+        protocol = protocol_of(experiment)
         _alone(folder, f"{ALONE}titles", replace(protocol, per_query=1, fusion="beam-order"))
         _alone(folder, f"{ALONE}kept", replace(protocol, exclude_seen=False))
         _otherwise(folder, experiment, f"{ALONE}free", mode="free")
@@ -192,13 +193,13 @@ def _otherwise(folder: RunFolder, experiment: Experiment, name: str, **decoding:
         settings=experiment.decoding.model_copy(update={"returned": None, **decoding}),
         limit_users=experiment.limit_users,
     )
-    _alone(folder, name, pipeline.protocol_of(experiment), written)
+    _alone(folder, name, protocol_of(experiment), written)
 
 
 def _fuse(
     folder: RunFolder, experiment: Experiment, names: Sequence[str], out: str, *, rule: FusionRule
 ) -> None:
-    protocol, made = pipeline.protocol_of(experiment), folder.path / "ablations" / out
+    protocol, made = protocol_of(experiment), folder.path / "ablations" / out
     fitted = pipeline.fitted_in(experiment, folder)
     stages.fuse(
         [folder.ranker("test", name) for name in names],

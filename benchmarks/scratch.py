@@ -22,8 +22,8 @@ from typing import Any
 
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.experiment import stages
+from gloss.experiment.following import protocol_of
 from gloss.experiment.loading import load_experiment
-from gloss.experiment.pipeline import protocol_of
 from gloss.experiment.settings import Experiment
 from machine import best_device, hardware, matrix_rate
 

@@ -101,6 +101,11 @@ class ShopData(Settings):
     source: Literal["shop"] = Field("shop", description="Where the data come from.")
     users: Users = Field(3000, description="How many people buy there.")
     seed: Seed = Field(0, description="Another seed, another shop.")
+    repeats: Share = Field(
+        0.0,
+        description="Share of the purchases that repeat an earlier one of the same user: 0.5 is "
+        "like a grocer's.",
+    )
     split: SplitRule = _SPLIT
 
 
@@ -442,7 +447,9 @@ class Ranking(Settings):
     )
     length: ListLength | None = Field(None, description="Items in a list.")
     exclude_seen: bool | None = Field(
-        None, description="Leave out items that the user has bought already."
+        None,
+        description="Leave out items that the user has bought already (default: as the protocol "
+        "does; fair keeps them where 5 % of the validation answers or more are such items).",
     )
     fills_up: bool | None = Field(
         None, description="End lists that are too short with the items that are bought most."

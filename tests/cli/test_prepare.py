@@ -43,7 +43,7 @@ def test_a_run_warns_before_it_trains(done, tmp_path, caplog):
     items = write(tmp_path / "items.csv", csv_items())
     done("prepare", "table", "--interactions", log, "--items", items, "-o", tmp_path / "out")
     (warning,) = caplog.messages
-    assert "ranking.exclude_seen=false" in warning
+    assert "`gloss run` keeps what was bought in lists, unless ranking.exclude_seen" in warning
 
 
 @pytest.mark.parametrize(

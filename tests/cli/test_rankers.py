@@ -33,6 +33,7 @@ SETTINGS = {
         "length": 40,
         "sasrec": {"text": False, "epochs": 2, "width": 16},
     },
+    "fusion": {"guard": False},  # what is compared here is the fused list, whatever it is worth
 }
 
 

@@ -11,7 +11,9 @@ import pytest
 
 from gloss.config import TableData
 from gloss.data.dataset import Dataset
+from gloss.data.repeats import KEPT_FROM, RepeatedAnswers
 from gloss.errors import ConfigError, GlossError, InputError
+from gloss.evaluation.protocol import FAIR, PAPER
 from gloss.experiment import stages
 from preparing import (
     bought,
@@ -229,9 +231,37 @@ def test_that_everybody_buys_again_is_said_with_the_setting_that_mends_it(
     rows = [(f"u{n}", f"i{t % 2}", t) for n in range(30) for t in range(4)]
     data = prepared(tmp_path / "out", write(tmp_path / "log.csv", csv_log(rows)), items)
     assert data.summary["test users who buy again what they had"] == 30
+    # One of 30 is a validation user, who trains on two purchases: i0 and i1, no repeat.
+    assert data.repeats == RepeatedAnswers(answers=30, repeated=29)
     (warning,) = data.summary["warnings"]
-    assert warning.startswith("all test users buy again")
-    assert "ranking.exclude_seen=false" in warning
+    assert warning.startswith("29 of 30 answers (97%) are items that the user had bought before")
+    assert "ranking.exclude_seen=true" in warning
+
+
+@pytest.mark.parametrize("again", [4, 5, 6])
+def test_bought_items_are_kept_from_one_repeat_in_twenty_answers(
+    tmp_path: Path, items: Path, again: int
+) -> None:
+    """Of 100 validation answers, the purchase before the last, some were bought before."""
+    rows = [
+        (f"u{user:03}", item, time)
+        for user in range(100)
+        for time, item in enumerate(["i0", "i1", "i0" if user < again else "i2", "i3"])
+    ]
+    log = write(tmp_path / "log.csv", csv_log(rows))
+    data = prepared(tmp_path / "out", log, items, split="leave-one-out")
+    assert data.repeats == RepeatedAnswers(answers=100, repeated=again)
+    assert FAIR.on(data.repeats).exclude_seen == (again / 100 < KEPT_FROM)
+    assert PAPER.on(data.repeats) == PAPER
+    assert ("warnings" in data.summary) == (again / 100 >= KEPT_FROM)
+
+
+def test_without_a_split_the_last_purchases_say_whether_people_buy_again(
+    tmp_path: Path, items: Path
+) -> None:
+    rows = [("a", "i0", 0), ("b", "i0", 0), ("b", "i1", 1), ("c", "i0", 0), ("c", "i0", 1)]
+    data = prepared(tmp_path / "out", write(tmp_path / "l.csv", csv_log(rows)), items, split="none")
+    assert data.repeats == RepeatedAnswers(answers=2, repeated=1)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,21 @@ def test_nobody_buys_an_item_twice(log):
     assert not log.interactions.select("user", "item").is_duplicated().any()
 
 
+def test_a_grocers_customers_buy_twice_as_much_half_of_it_again():
+    grocer = make_shop(users=200, repeats=0.5).interactions
+    first = grocer.unique(["user", "item"], keep="first", maintain_order=True)
+    chances = grocer.height - 200  # a user's first purchase repeats nothing
+    assert (grocer.height - first.height) / chances == pytest.approx(0.5, abs=0.02)
+    sizes = grocer.group_by("user").len()["len"]
+    assert (sizes.min(), sizes.max()) == (2 * MIN_PURCHASES, 2 * MAX_PURCHASES)
+
+
+def test_a_share_of_repeats_is_less_than_one():
+    for share in (1.0, -0.1):
+        with pytest.raises(ConfigError, match="must be a share"):
+            make_shop(users=1, repeats=share)
+
+
 def test_users_buy_five_to_fifteen_items_on_different_days(log):
     sizes = log.interactions.group_by("user").len()["len"]
     assert sizes.min() == MIN_PURCHASES

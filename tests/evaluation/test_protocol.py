@@ -13,7 +13,7 @@ RETRIEVERS = ("bm25", "dense", "hybrid", "milvus")
 def test_paper_is_the_published_way():
     assert dataclasses.astuple(PAPER) == (
         *("paper", "paper", True, False, False),
-        *(1, None, 5, False, (5,)),
+        *(1, None, 5, False, (5,), False),
     )
 
 

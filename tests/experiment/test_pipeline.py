@@ -14,6 +14,7 @@ from gloss.artifacts import MANIFEST, open_artifact
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError, MissingExtraError
 from gloss.experiment import pipeline
+from gloss.experiment.following import protocol_of
 from gloss.experiment.loading import load_experiment, with_overrides
 from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
 from gloss.experiment.stages.report import report_on
@@ -288,7 +289,7 @@ def test_a_folder_without_a_run_is_not_opened(tmp_path):
 
 def test_the_protocol_gives_what_the_ranking_section_does_not_set():
     settings = {"name": "a", "data": {"source": "shop"}, "ranking": {"per_query": 3}}
-    protocol = pipeline.protocol_of(with_overrides(settings, []))
+    protocol = protocol_of(with_overrides(settings, []))
     assert (protocol.per_query, protocol.fusion, protocol.length) == (3, "beam-order", 20)
 
 
@@ -305,6 +306,7 @@ SHIFTED = [
     "rankers.use=[transitions, second-order-transitions]",
     "fusion.rule=trees",
     "fusion.shifted_run=true",
+    "fusion.guard=false",
     "rankers.length=40",
 ]
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from gloss.data.histories import Example, History
 from gloss.errors import ConfigError, InputError
 from gloss.fusion import log_linear, trees
+from gloss.fusion.own_purchases import PURCHASE_FEATURES
 from gloss.fusion.rule import FittedFusion, FusionRequest
 from gloss.fusion.trees import Trees
 from gloss.rankings.ranking import RankedItem, Ranking
@@ -124,6 +126,34 @@ def test_trees_see_how_often_an_item_was_bought_and_how_long_a_history_is():
         return fused.entries[0].score - fused.entries[1].score
 
     assert leads_by(2) > leads_by(20) + 1e-3
+
+
+def regulars(count: int, seed: int = 0) -> tuple[list[list[Ranking]], list[Example]]:
+    """Users whose one list holds two items in no order; they buy again what they had twice."""
+    rng = np.random.default_rng(seed)
+    lists, examples = [], []
+    for number in range(count):
+        twice, once = (ITEMS[n] for n in rng.permutation(len(ITEMS))[:2])
+        entries = [RankedItem(twice, 1.0), RankedItem(once, 1.0)]
+        lists.append(Ranking(f"u{number}", tuple(entries[:: int(rng.choice([1, -1]))])))
+        examples.append(Example(f"u{number}", (twice, once, twice), twice))
+    return [lists], examples
+
+
+def test_where_bought_items_are_kept_trees_see_what_the_user_bought():
+    kept, asked = regulars(800), regulars(200, seed=1)
+    targets = [example.target for example in kept[1]]
+    sees = trees.fit(replace(request(*kept, {}), exclude_seen=False), targets)
+    blind = trees.fit(request(*kept, {}), targets)
+    assert hits(fuse(*asked, sees, {}, length=2), asked[1]) == 1
+    assert hits(fuse(*asked, blind, {}, length=2), asked[1]) < 0.7
+    assert [*sees.summary(["one"])["gains"]][-2:] == [*PURCHASE_FEATURES]
+
+
+def test_a_rule_says_what_it_sees_in_lists_that_keep_what_was_bought():
+    assert trees.RULE.features_of(exclude_seen=True) == trees.RULE.features
+    assert trees.RULE.features_of(exclude_seen=False)[-2:] == PURCHASE_FEATURES
+    assert log_linear.RULE.features_of(exclude_seen=False) == log_linear.RULE.features
 
 
 def test_nobody_and_empty_lists_are_fused(fitted):

@@ -82,7 +82,7 @@ def ranker(spec, dataset, tmp_path_factory, request) -> Ranker:
 
 @pytest.fixture(
     scope="module",
-    params=[spec for spec in RANKERS if spec.name != "popularity"],
+    params=[spec for spec in RANKERS if spec.name not in ("popularity", "repeats")],
     ids=lambda spec: spec.name,
 )
 def spec(request) -> RankerSpec:
@@ -99,6 +99,15 @@ class TestPopularity(RankerContract):
     @pytest.fixture
     def ranker(self, dataset) -> Ranker:
         spec = ranker_named("popularity")
+        return spec.build(RankerSources(dataset, "fair"), spec.settings())
+
+
+class TestRepeats(RankerContract):
+    lists_bought_alone = True
+
+    @pytest.fixture
+    def ranker(self, dataset) -> Ranker:
+        spec = ranker_named("repeats")
         return spec.build(RankerSources(dataset, "fair"), spec.settings())
 
 

@@ -65,6 +65,15 @@ def test_a_bought_title_is_not_its_own_next_whoever_sells_it():
     assert np.exp([entry.score for entry in ranking.entries]) == pytest.approx([0.7, 0.2, 0.1])
 
 
+def test_with_repeats_a_bought_title_may_be_its_own_next():
+    """All odds after kite: 0.5, 0.2, 0.7 and 0.1; items a and d share the title kite."""
+    ranker = DualEncoder(KNOWN, CATALOGUE, repeats=True)
+    (ranking,) = ranker.rank(RankRequest([History("u", ("a",))], 9, exclude_seen=False))
+    assert [entry.item for entry in ranking.entries] == ["b", "a", "d", "c", "e"]
+    chances = np.exp([entry.score for entry in ranking.entries])
+    assert chances == pytest.approx(np.array([0.7, 0.5, 0.5, 0.2, 0.1]) / 1.5)
+
+
 def test_items_of_one_title_are_as_likely():
     (ranking,) = RANKER.rank(RankRequest([History("u", ("b",))], 9, exclude_seen=True))
     scores = {entry.item: entry.score for entry in ranking.entries}

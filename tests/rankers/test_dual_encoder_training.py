@@ -168,6 +168,25 @@ def test_a_title_bought_again_has_a_loss(minilm):
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
 
 
+def test_with_repeats_a_title_that_is_bought_again_is_learnt(tmp_path):
+    """Everybody buys one title over and over: it becomes its own likeliest next."""
+    titles = TITLES[:4]
+    bought = [(f"u{u}", f"b{u % 4}", n) for u in range(8) for n in range(4)]
+    items = {"item": [f"b{n}" for n in range(4)], "title": titles}
+    log = PurchaseLog(
+        pl.DataFrame(bought, schema=["user", "item", "time"], orient="row"), pl.DataFrame(items), {}
+    )
+    save_dataset(prepare(log, split="paper"), tmp_path / "shop")
+    made = trained(
+        Dataset.load(tmp_path / "shop"),
+        tmp_path / "trained",
+        QUICK.model_copy(update={"repeats": True}),
+    )
+    chances = read_embeddings(made.path).next_probabilities(np.arange(4), repeats=True)
+    assert (chances.argmax(axis=1) == np.arange(4)).all()
+    assert chances.diagonal().mean() > 0.9
+
+
 def test_several_threads_leave_the_same_gradients(minilm):
     """With steps large enough for torch to share them out."""
     import torch

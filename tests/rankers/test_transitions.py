@@ -92,6 +92,12 @@ def test_what_nothing_reaches_is_left_out_and_so_is_what_was_bought():
     assert walked(["a"], "a").entries == ()
 
 
+def test_what_is_bought_again_is_joined_to_itself():
+    # In a a b: a-a one apart, counted from both ends (2 x 1); a-b one and two apart (1 + 0.5).
+    assert scores(walked(["aab"], "a", exclude_seen=False)) == {"a": 1.0, "b": 1.5 / 2}
+    assert scores(walked(["aab"], "a")) == {"b": 1.5 / 2}
+
+
 def test_an_item_is_there_because_of_the_purchase_that_gives_most():
     ranking = walked(["ac", "ac", "ac", "bc", "bd"], "ab")
     # c: 0.5 x 3 from a against 1 from b.

@@ -314,6 +314,7 @@ def shop(
     out: Out,
     users: Annotated[int, setting(ShopData, "users")] = 3000,
     seed: Annotated[int, setting(ShopData, "seed")] = 0,
+    repeats: Annotated[float, setting(ShopData, "repeats")] = 0.0,
     split: SplitRuleName = "paper",
     json: Json = False,
 ) -> None:
@@ -323,7 +324,8 @@ def shop(
     """
     from gloss.experiment.loading import checked
 
-    _prepare(checked(ShopData, users=users, seed=seed, split=split), out, json=json)
+    settings = checked(ShopData, users=users, seed=seed, repeats=repeats, split=split)
+    _prepare(settings, out, json=json)
 
 
 def _prepare(settings: Any, out: Path, *, json: bool) -> None:

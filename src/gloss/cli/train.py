@@ -40,8 +40,9 @@ def train(
     """
     from gloss.cli import output
     from gloss.experiment import stages
+    from gloss.experiment.following import protocol_of
     from gloss.experiment.loading import load_experiment
-    from gloss.experiment.pipeline import protocol_of, quietly
+    from gloss.experiment.pipeline import quietly
 
     experiment = load_experiment(config, overrides or [])
     titles = protocol_of(experiment).title_style

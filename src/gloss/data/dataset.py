@@ -31,8 +31,9 @@ from gloss.artifacts.content import read_table, require
 from gloss.choices import SplitName, SplitRule, TitleStyle
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.histories import Example, History
-from gloss.data.preparation import Cleaning, PreparedData, prepare
+from gloss.data.preparation import Cleaning, PreparedData, prepare, repeated_answers
 from gloss.data.purchases import PurchaseLog
+from gloss.data.repeats import RepeatedAnswers
 from gloss.data.titles import clean_title
 
 __all__ = [
@@ -133,6 +134,11 @@ class Dataset:
     def is_synthetic(self) -> bool:
         """Whether the data are the built-in shop's."""
         return self.config.source == "shop"
+
+    @property
+    def repeats(self) -> RepeatedAnswers:
+        """How many of the answers that models may look at were bought before."""
+        return repeated_answers(self.summary)
 
     def catalogue(self, style: TitleStyle) -> Catalogue:
         """The items, with titles cleaned in the given style."""

@@ -6,7 +6,7 @@ whole users that fit into memory; the pieces are files. No user is ever a Python
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ import numpy.typing as npt
 import polars as pl
 
 from gloss.data.purchases import PurchaseLog, Workspace
+from gloss.data.repeats import MIN_ANSWERS, RepeatedAnswers
 from gloss.data.splits import MIN_ITEMS, SplitRule, Splits, held_out, split_histories
 from gloss.errors import InputError
 
-__all__ = ["LEFT_OUT", "Cleaning", "PreparedData", "prepare"]
+__all__ = ["LEFT_OUT", "Cleaning", "PreparedData", "prepare", "repeated_answers"]
 
 LEFT_OUT = (
     "bad lines",
@@ -37,8 +38,12 @@ LEFT_OUT = (
 )
 """What a summary counts of the log that is not in the data set, or not as it was."""
 
+_BUY_AGAIN = "who buy again what they had"
+"""Ends the name of a count of users."""
+
+_TWO_PURCHASES = "training users with two purchases"
+
 _PURCHASES_AT_ONCE = 5_000_000
-_MOST_REPEATS = 0.5
 _EXAMPLES = 3
 
 
@@ -111,7 +116,7 @@ def prepare(log: PurchaseLog, *, split: SplitRule, cleaning: Cleaning = Cleaning
         "purchases outside the k-core": sorted_log.purchases - core.purchases,
         **_counted(histories, items.height, split),
     }
-    warnings = [*log.warnings, *warnings, *_vain_protocol(counts, split)]
+    warnings = [*log.warnings, *warnings, *_vain_protocol(counts, split), *_bought_again(counts)]
     summary: dict[str, Any] = dict(counts)
     if log.described:
         summary["read as"] = dict(log.described)
@@ -329,13 +334,12 @@ def _histories(
 
 
 def _counted(histories: pl.LazyFrame, catalogue: int, split: SplitRule) -> dict[str, int]:
-    """How many there are of what; of test users, those whose answer is in their history."""
+    """How many there are of what; whose answer is in their history: of test users, of validation
+    users, and of training users for the last purchase that a model may see."""
     length = pl.col("items").list.len()
     is_asked = (length >= MIN_ITEMS) & (split != "none")
     kept_back = pl.when("held_out").then(2).otherwise(1) if split != "none" else 0
-    last = pl.col("items").list.last()
-    before = pl.col("items").list.head(length.cast(pl.Int64) - 1)
-    again = is_asked & before.list.contains(last)
+    trained = length > kept_back + 1
     found = _streamed(
         histories.select(
             pl.len().alias("users"),
@@ -344,7 +348,12 @@ def _counted(histories: pl.LazyFrame, catalogue: int, split: SplitRule) -> dict[
             (length > kept_back).sum().alias("training users"),
             (is_asked & pl.col("held_out")).sum().alias("validation users"),
             is_asked.sum().alias("test users"),
-            again.sum().alias("test users who buy again what they had"),
+            (is_asked & _repeats(1)).sum().alias(f"test users {_BUY_AGAIN}"),
+            (is_asked & pl.col("held_out") & _repeats(2))
+            .sum()
+            .alias(f"validation users {_BUY_AGAIN}"),
+            trained.sum().alias(_TWO_PURCHASES),
+            (trained & _repeats(kept_back + 1)).sum().alias(f"training users {_BUY_AGAIN}"),
         )
     ).row(0, named=True)
     head = ("users", "purchases")
@@ -352,12 +361,37 @@ def _counted(histories: pl.LazyFrame, catalogue: int, split: SplitRule) -> dict[
     return {name: int(found[name]) for name in head} | {"catalogue": catalogue} | rest
 
 
+def _repeats(back: int | pl.Expr) -> pl.Expr:
+    """Whether the purchase so many places from the end of `items` repeats one before it."""
+    before = pl.col("items").list.len().cast(pl.Int64) - back
+    answer = pl.col("items").list.get(before, null_on_oob=True)
+    return pl.col("items").list.head(before.clip(lower_bound=0)).list.contains(answer)
+
+
+def repeated_answers(counts: Mapping[str, Any]) -> RepeatedAnswers:
+    """What a summary says of repeats; none where it is of a version that did not count them."""
+    validated, trained = (counts.get(name, 0) for name in ("validation users", _TWO_PURCHASES))
+    asked = "validation" if validated >= min(MIN_ANSWERS, trained) else "training"
+    answers = validated if asked == "validation" else trained
+    return RepeatedAnswers(answers, counts.get(f"{asked} users {_BUY_AGAIN}", 0))
+
+
+def _bought_again(counts: Mapping[str, int]) -> Iterator[str]:
+    """That lists keep what was bought, where the data say so."""
+    found = repeated_answers(counts)
+    if found.are_common:
+        yield (
+            f"{found.repeated:,} of {found.answers:,} answers ({found.share:.0%}) are items that "
+            "the user had bought before: `gloss run` keeps what was bought in lists, unless "
+            "ranking.exclude_seen=true; single commands do it with --keep-seen"
+        )
+
+
 def _vain_protocol(counts: dict[str, int], split: SplitRule) -> Iterator[str]:
     """What will give nothing to measure, with the setting that mends it."""
     if split == "none":
         return
     tested, validated = counts["test users"], counts["validation users"]
-    again = counts["test users who buy again what they had"]
     if not tested:
         yield (
             "no test users: nobody has three purchases or more, so nothing can be measured; say "
@@ -368,9 +402,3 @@ def _vain_protocol(counts: dict[str, int], split: SplitRule) -> Iterator[str]:
             "--split leave-one-out makes everybody one" if split == "paper" else "bring more users"
         )
         yield f"no validation users ({counts['users']} users are too few to draw 5 % of): {mend}"
-    if tested and again >= _MOST_REPEATS * tested:
-        everybody = "all" if again == tested else f"{again / tested:.0%} of the"
-        yield (
-            f"{everybody} test users buy again what they had bought, and lists leave that out: "
-            "set ranking.exclude_seen=false (--keep-seen), or leave repeats out with drop_repeats"
-        )

@@ -5,11 +5,12 @@ to be right. Each line in which they differ is a field.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gloss.choices import ProtocolName
 from gloss.config import TitleFusion
+from gloss.data.repeats import RepeatedAnswers
 from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError, named
 from gloss.retrieval.settings import PROTOCOL_SETTINGS, IndexSettings
@@ -32,7 +33,8 @@ class EvaluationProtocol:
     title_style, marker, exact_first, popular_first, prefixes: how an index is made
     (retrieval/settings.py). fills_up: whether popular items end a list that is too short. The other
     fields are those of the configuration's `ranking` section (`config.Ranking`); fusion None:
-    as the published system does for each retriever, see `fusion_of`.
+    as the published system does for each retriever, see `fusion_of`. follows_data: whether
+    `exclude_seen` gives way to data in which people buy again what they had.
     """
 
     name: ProtocolName
@@ -47,6 +49,7 @@ class EvaluationProtocol:
     exclude_seen: bool
     fills_up: bool
     cutoffs: tuple[int, ...]
+    follows_data: bool = False
 
     def index_settings(self, retriever: str = "bm25", **chosen: Any) -> IndexSettings:
         """The index of this protocol, with the settings that were chosen instead of its own.
@@ -63,6 +66,16 @@ class EvaluationProtocol:
         own = {n: getattr(self, n) for n in PROTOCOL_SETTINGS if n in settings.model_fields}
         made: IndexSettings = settings.model_validate({**own, **chosen})
         return made
+
+    def on(self, repeats: RepeatedAnswers) -> EvaluationProtocol:
+        """The protocol for data whose answers repeat so often.
+
+        >>> FAIR.on(RepeatedAnswers(answers=100, repeated=40)).exclude_seen
+        False
+        """
+        if self.follows_data and repeats.are_common:
+            return replace(self, exclude_seen=False)
+        return self
 
     def fusion_of(self, retriever: str) -> TitleFusion:
         """How the items of several titles that a retriever found are joined."""
@@ -98,8 +111,10 @@ FAIR = EvaluationProtocol(
     exclude_seen=True,
     fills_up=True,
     cutoffs=(1, 5, 10, 20),
+    follows_data=True,
 )
-"""What we recommend: lists of full length, without what the user already has."""
+"""What we recommend: lists of full length, without what the user already has, unless the data show
+that people buy it again."""
 
 PROTOCOLS = {protocol.name: protocol for protocol in (PAPER, FAIR)}
 

@@ -18,9 +18,11 @@ from gloss.config import Settings
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError
 from gloss.experiment import stages
+from gloss.experiment.following import on_data, protocol_of
 from gloss.experiment.loading import load_experiment
-from gloss.experiment.pipeline import Announce, index_of, protocol_of, quietly, train_parts
-from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
+from gloss.experiment.pipeline import Announce, index_of, quietly, train_parts
+from gloss.experiment.run_folder import OURS, RunFolder
+from gloss.experiment.served import served_list
 from gloss.experiment.settings import Experiment
 from gloss.fusion.reciprocal_rank import RULE as RECIPROCAL_RANK
 from gloss.fusion.rule import FittedFusion
@@ -33,6 +35,7 @@ from gloss.rankers.specs import ranker_named
 from gloss.rankings import files as rankings
 from gloss.rankings.records import (
     FusedRankingConfig,
+    FusionSummary,
     RankerRankingConfig,
     TitleRankingConfig,
     config_of,
@@ -107,7 +110,7 @@ def bundle(run: Path, out: Path, *, model: bool | None = None) -> Artifact:
     damaged or not the one that was measured.
     """
     folder = RunFolder.open(Path(run))
-    experiment = load_experiment(folder.config)
+    experiment = _measured(folder)
     ranking = _ranking_of(folder, experiment, model)
     served = _served(folder, ranking)
     return _bundled(experiment, folder, served, out, inputs={"ranking": ranking.fingerprint})
@@ -131,42 +134,62 @@ def fit(
     """
     data = experiment.data.model_copy(update={"split": _EVERYTHING})
     of_all = experiment.model_copy(update={"data": data, "limit_users": None})
-    inputs: dict[str, str] = {}
     if measured is None:
-        served = _unmeasured(of_all, model=model)
+        _require_parts(of_all, model=model)
+        folder = train_parts(of_all, parts, model=model, announce=announce)
+        of_all = on_data(of_all, Dataset.load(folder.data))
+        served, inputs = _unmeasured(of_all, model=model), {}
     else:
         run = RunFolder.open(Path(measured))
-        known = load_experiment(run.config)
-        _require_same(experiment, known, run)
+        _require_same(experiment, load_experiment(run.config), run)
+        known = _measured(run)
         ranking = _ranking_of(run, known, model)
-        inputs["measured ranking"] = ranking.fingerprint
-        measured_as = _served(run, ranking)
-        rankers = tuple(replace(part, ranking=None) for part in measured_as.rankers)
-        served = replace(measured_as, rankers=rankers)
-    folder = train_parts(of_all, parts, model=served.model is not None, announce=announce)
+        inputs = {"measured ranking": ranking.fingerprint}
+        served = _served(run, ranking)
+        served = replace(served, rankers=tuple(replace(p, ranking=None) for p in served.rankers))
+        of_all = of_all.model_copy(update={"ranking": known.ranking, "rankers": known.rankers})
+        folder = train_parts(of_all, parts, model=served.model is not None, announce=announce)
     with announce("bundle"):
         return _bundled(of_all, folder, served, out, inputs=inputs)
 
 
+def _measured(run: RunFolder) -> Experiment:
+    """The settings of a run, as its data completed them."""
+    return on_data(load_experiment(run.config), Dataset.load(run.data))
+
+
+def _require_parts(experiment: Experiment, *, model: bool) -> None:
+    """Raise ConfigError where nothing would answer."""
+    if not model and not experiment.rankers.use:
+        raise ConfigError("without a language model, rankers.use has to name a ranker")
+
+
 def _ranking_of(folder: RunFolder, experiment: Experiment, model: bool | None) -> Artifact:
     """The ranking that a bundle of this run answers with."""
-    if model is False and not experiment.rankers.use:
-        raise ConfigError("without a language model, rankers.use has to name a ranker")
-    names = [FUSED, RANKERS] if experiment.rankers.use else [OURS]
-    if model is not None and experiment.rankers.use:
-        names = [FUSED] if model else [RANKERS]
-    for name in names:
-        if (folder.ranking(name) / MANIFEST).is_file():
-            return open_artifact(folder.ranking(name), rankings.KIND)
+    _require_parts(experiment, model=model is not False)
+    if experiment.rankers.use:
+        found = served_list(folder, model=model)
+        if found:
+            return found[1]
+    elif (folder.ranking(OURS) / MANIFEST).is_file():
+        return open_artifact(folder.ranking(OURS), rankings.KIND)
     raise InputError(f"{folder.path} has no ranking to serve yet: finish it with `gloss run`")
 
 
 def _served(folder: RunFolder, ranking: Artifact) -> _Served:
     """What a ranking was made by."""
     made = config_of(ranking)
+    if isinstance(made, RankerRankingConfig):
+        length = protocol_of(load_experiment(folder.config)).length
+        parts = (_ranker_part(ranking),)
+        return _Served(None, parts, None, None, made.exclude_seen, length)
     if not isinstance(made, FusedRankingConfig):
         model = _model_part(folder, ranking)
         return _Served(model, (), None, None, made.exclude_seen, made.length)
+    return _fused(folder, ranking, made)
+
+
+def _fused(folder: RunFolder, ranking: Artifact, made: FusedRankingConfig) -> _Served:
     model_part, parts = None, []
     for number, name in enumerate(made.rankers, 1):
         part = open_artifact(folder.ranker("test", name), rankings.KIND)
@@ -174,13 +197,19 @@ def _served(folder: RunFolder, ranking: Artifact) -> _Served:
         if name == OURS:
             model_part = _model_part(folder, part)
         else:
-            ranked = RankerRankingConfig.of(part)
-            spec = ranker_named(ranked.ranker)
-            settings = read_recorded(spec.settings, ranked.settings, of=part)
-            parts.append(_Part(spec, settings, ranked.length, part))
+            parts.append(_ranker_part(part))
+    rule = FusionSummary.of(ranking).rule or made.fusion
     with ranking.reading(), ranking.folder() as files:
-        fusion = rule_named(made.fusion).load(files)
-    return _Served(model_part, tuple(parts), made.fusion, fusion, made.exclude_seen, made.length)
+        fusion = rule_named(rule).load(files)
+    return _Served(model_part, tuple(parts), rule, fusion, made.exclude_seen, made.length)
+
+
+def _ranker_part(ranking: Artifact) -> _Part:
+    """The ranker that has made a ranking."""
+    ranked = RankerRankingConfig.of(ranking)
+    spec = ranker_named(ranked.ranker)
+    settings = read_recorded(spec.settings, ranked.settings, of=ranking)
+    return _Part(spec, settings, ranked.length, ranking)
 
 
 def _model_part(folder: RunFolder, ranking: Artifact) -> ModelPart:
@@ -198,8 +227,7 @@ def _unmeasured(experiment: Experiment, *, model: bool) -> _Served:
     protocol, section = protocol_of(experiment), experiment.rankers
     rankers = [ranker_named(name) for name in section.use]
     parts = tuple(_Part(spec, section.of(spec), section.length) for spec in rankers)
-    if not model and not parts:
-        raise ConfigError("without a language model, rankers.use has to name a ranker")
+    _require_parts(experiment, model=model)
     is_fused = model + len(parts) > 1
     of_model = ModelPart(
         decoding=experiment.decoding,

@@ -20,9 +20,10 @@ from gloss.config import Settings
 from gloss.data.dataset import Dataset, SplitName
 from gloss.data.splits import SplitRule
 from gloss.errors import ConfigError, InputError
-from gloss.evaluation.protocol import EvaluationProtocol, protocol_named, require_measurable
+from gloss.evaluation.protocol import EvaluationProtocol, require_measurable
 from gloss.evaluation.segments import SegmentBounds
 from gloss.experiment import stages
+from gloss.experiment.following import on_data, protocol_of
 from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
 from gloss.experiment.settings import Experiment
 from gloss.experiment.stages.report import report_on, write_report
@@ -41,7 +42,6 @@ __all__ = [
     "Announce",
     "fitted_in",
     "index_of",
-    "protocol_of",
     "quietly",
     "run",
     "run_rankers",
@@ -76,8 +76,8 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
 
 
 def _all_stages(work: _Work) -> Report:
+    work = work.prepared()
     experiment, announce = work.experiment, work.announce
-    work.prepare()
     work.train()
     work.generate("test")
     work.index()
@@ -105,16 +105,16 @@ def run_rankers(
     A later `run` in the same folder takes over what is done. Raises ConfigError when the experiment
     uses no rankers, and what `run` raises.
     """
-    if not experiment.rankers.use:
-        raise ConfigError("rankers.use names no ranker: there is nothing to do")
+    _require_rankers(experiment)
     _require_asked(experiment)
     with _begun(experiment, out, announce) as work:
         return _all_rankers(work)
 
 
 def _all_rankers(work: _Work) -> dict[str, Path]:
+    work = work.prepared()
     experiment, announce = work.experiment, work.announce
-    work.prepare()
+    _require_rankers(experiment)
     _make_candidates(work, model=False)
     with announce("fuse"):
         work.fuse(RANKERS, experiment.rankers.use)
@@ -129,7 +129,7 @@ def train_parts(
     """Train what an experiment's recommender is made of, on all that it may see, and measure
     nothing: the run folder `out`. model: whether the language model is among it."""
     with _begun(experiment, out, announce) as work:
-        work.prepare()
+        work = work.prepared()
         if model:
             work.train()
         work.index()
@@ -157,12 +157,6 @@ def _make_candidates(work: _Work, *, model: bool) -> None:
         part.rankers(split)
         if model:
             part.titles(split)
-
-
-def protocol_of(experiment: Experiment) -> EvaluationProtocol:
-    """The experiment's protocol, with what its ranking section sets instead."""
-    wanted = experiment.ranking.model_dump(exclude={"segments"}, exclude_none=True)
-    return replace(protocol_named(experiment.protocol), **wanted)
 
 
 def fitted_in(experiment: Experiment, folder: RunFolder) -> RunFolder:
@@ -233,6 +227,12 @@ class _Work:
             folder=folder,
             announce=lambda stage: self.announce(f"shifted run: {stage}"),
         )
+
+    def prepared(self) -> _Work:
+        """The same work on prepared data, with what follows them set."""
+        self.prepare()
+        experiment = on_data(self.experiment, Dataset.load(self.folder.data))
+        return replace(self, experiment=experiment, protocol=protocol_of(experiment))
 
     def prepare(self) -> None:
         with self.announce("prepare") as progress:
@@ -386,6 +386,7 @@ class _Work:
             rule=rule_named(self.experiment.fusion.rule),
             length=self.protocol.length,
             shifted_run=fitted.data,
+            guard=self.experiment.fusion.guard,
         )
 
     def evaluate(self, names: Sequence[str]) -> None:
@@ -420,6 +421,12 @@ def _begun(experiment: Experiment, out: Path, announce: Announce) -> Iterator[_W
         settings = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
         write_atomic(folder.config, settings.encode())
         yield _Work(experiment, folder, protocol, announce)
+
+
+def _require_rankers(experiment: Experiment) -> None:
+    """Raise ConfigError where no ranker takes part."""
+    if not experiment.rankers.use:
+        raise ConfigError("rankers.use names no ranker: there is nothing to do")
 
 
 def _require_asked(experiment: Experiment) -> None:

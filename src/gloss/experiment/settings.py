@@ -134,6 +134,11 @@ class FusionSection(Settings):
         description="Fit not on the paper split's few validation users but on everybody's "
         "second-last purchase, for which all is trained a second time without it.",
     )
+    guard: bool = Field(
+        True,
+        description="Fit nothing on too few users, and serve the best ranker alone where the fused "
+        "list is not better on validation users (cross-fitted).",
+    )
 
 
 def fusion_section(rules: Sequence[FusionRule]) -> type[FusionSection]:

@@ -44,6 +44,9 @@ _MIN_GAIN = 1e-9
 """Newton's method stops when a step raises L by less than this for each user, or when a step
 halved down to this fraction still does not raise it; and after `_MAX_STEPS` at the latest."""
 
+_USERS_PER_WEIGHT = 10
+"""Fewer events for each weight make a regression unstable (Peduzzi and others, 1996)."""
+
 Case = tuple[Array, int]
 """A user's candidates, float64 (candidates, features), and the row of what was bought next."""
 
@@ -169,10 +172,15 @@ def _likelihood(cases: Sequence[Case], weights: Array) -> tuple[float, Array, Ar
     return value, gradient, curvature
 
 
+def _min_users(rankers: int) -> int:
+    return _USERS_PER_WEIGHT * len(LIST_FEATURES) * rankers
+
+
 RULE = FusionRule(
     name="log-linear",
     label="by fitted weights",
     features=LIST_FEATURES,
     fit=fit,
     load=_load,
+    min_users=_min_users,
 )

@@ -6,7 +6,7 @@ A rule is one file that ends with its `FusionRule`, and one line in the tuple of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,12 +24,25 @@ class FusionRequest:
 
     lists: for each ranker everybody's list, in the order of the histories. histories: the users'
     purchases. times_bought: how often each item was bought by those who were trained on; an item
-    that is not there never was.
+    that is not there never was. exclude_seen: whether the lists leave out what was bought.
     """
 
     lists: Sequence[RankingTable]
     histories: Sequence[History]
     times_bought: Mapping[ItemId, int]
+    exclude_seen: bool = True
+
+    def part(self, start: int, end: int) -> FusionRequest:
+        """Users `start` to `end`, without the last."""
+        lists = [table.part(start, end - start) for table in self.lists]
+        return replace(self, lists=lists, histories=self.histories[start:end])
+
+    def without(self, start: int, end: int) -> FusionRequest:
+        """All other users, in their order."""
+        head, tail = self.part(0, start), self.part(end, len(self.histories))
+        pairs = zip(head.lists, tail.lists, strict=True)
+        lists = [RankingTable.joined(pair) for pair in pairs]
+        return replace(self, lists=lists, histories=[*head.histories, *tail.histories])
 
 
 class FittedFusion(Protocol):
@@ -54,15 +67,22 @@ class FittedFusion(Protocol):
         ...
 
 
+def needs_nobody(rankers: int) -> int:
+    """For rules that fit nothing."""
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class FusionRule:
     """What the rest of GLoSS knows of a rule.
 
     name: in commands, settings and manifests. label: in reports. features: what the rule sees of an
-    item in each list, and besides; a fused ranking is made again when they change. fit: on
+    item in each list, and besides; purchase_features: what it sees of the user's own purchases of
+    it, where lists keep what was bought. A fused ranking is made again when they change. fit: on
     validation users and what each bought next, an item of the catalogue; raises InputError when
     nobody's is in a list. load: from a folder that holds what `files` gave. needs_validation:
-    whether anything is fitted; otherwise `fit` reads nothing. require_installed: raises
+    whether anything is fitted; otherwise `fit` reads nothing. min_users: how many users with an
+    answer in a list it takes to fit so many rankers. require_installed: raises
     MissingExtraError when an extra is missing, before any work is done.
     """
 
@@ -72,4 +92,10 @@ class FusionRule:
     fit: Callable[[FusionRequest, Sequence[ItemId]], FittedFusion]
     load: Callable[[Path], FittedFusion]
     needs_validation: bool = True
+    purchase_features: tuple[str, ...] = ()
+    min_users: Callable[[int], int] = needs_nobody
     require_installed: Callable[[], None] = nothing_to_install
+
+    def features_of(self, *, exclude_seen: bool) -> tuple[str, ...]:
+        """What the rule sees of an item in lists that leave out what was bought, or keep it."""
+        return self.features if exclude_seen else (*self.features, *self.purchase_features)

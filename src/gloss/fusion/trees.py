@@ -4,8 +4,9 @@ Gradient-boosted trees that learn to rank (LightGBM: Ke et al., NeurIPS 2017) wi
 of whole lists (XE-NDCG: Bruch, WWW 2021), fitted on validation users. An item has features in each
 list (`LIST_FEATURES`), missing where the list does not hold it, and features of its context
 (`CONTEXT_FEATURES`): how often the item was bought and how long the user's history is, since both
-tell how far a list can be trusted. So a third rank in one list can be worth more where the item
-leads another, which no weighted sum can express.
+tell how far a list can be trusted. Where lists keep what was bought, it has features of the user's
+own purchases of it too (own_purchases.py). So a third rank in one list can be worth more where the
+item leads another, which no weighted sum can express.
 
 Needs lightgbm (extra "trees").
 """
@@ -28,6 +29,7 @@ from gloss.data.histories import History
 from gloss.errors import ConfigError, InputError, require_extra
 from gloss.fusion.candidates import Candidates, aligned, candidates
 from gloss.fusion.lightgbm_text import checked_trees
+from gloss.fusion.own_purchases import PURCHASE_FEATURES, purchase_features
 from gloss.fusion.rule import FusionRequest, FusionRule
 from gloss.rankings.table import RankingTable
 
@@ -59,6 +61,10 @@ _SETTINGS = {
 """Chosen on validation users of one category (docs/log.md): many small trees, learned slowly."""
 
 
+_MIN_USERS = 200
+"""As many as a leaf holds candidates at least: fewer answers would tell hardly any leaves apart."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trees:
     """Fitted trees. text: LightGBM's own format, checked where it is read (lightgbm_text.py);
@@ -76,20 +82,25 @@ class Trees:
         """
         booster = _booster(self.text)
         _require_features(booster, rankers=len(request.lists))
+        sees_own = _sees_own_purchases(booster, rankers=len(request.lists))
         tables = []
         for batch, histories in aligned(candidates(request.lists), request.histories):
-            features = _features(batch, histories, request.times_bought)
+            features = _features(batch, histories, request.times_bought, own=sees_own)
             scores = booster.predict(features) if len(features) else np.zeros(0)
             tables.append(batch.ranked(scores, -batch.ranks, length=length))
         return RankingTable.joined(tables)
 
     def summary(self, rankers: Sequence[str]) -> dict[str, Any]:
         """How many users the fit rests on, and whose features the splits gained what share by."""
-        gains = _booster(self.text).feature_importance("gain")
-        context = len(CONTEXT_FEATURES)
+        booster = _booster(self.text)
+        gains = booster.feature_importance("gain")
+        names_of_context: tuple[str, ...] = CONTEXT_FEATURES
+        if _sees_own_purchases(booster, rankers=len(rankers)):
+            names_of_context += PURCHASE_FEATURES
+        context = len(names_of_context)
         of_rankers = gains[:-context].reshape(len(rankers), len(LIST_FEATURES)).sum(axis=1)
         shares = np.append(of_rankers, gains[-context:]) / max(gains.sum(), 1e-300)
-        names = (*rankers, *CONTEXT_FEATURES)
+        names = (*rankers, *names_of_context)
         return {
             "fitted on users": self.users,
             "gains": dict(zip(names, shares.round(4).tolist(), strict=True)),
@@ -114,7 +125,8 @@ def fit(request: FusionRequest, targets: Sequence[ItemId]) -> Trees:
         bought = batch.bought([target for _, target in of_users])
         kept = batch.per_user(np.logical_or, bought)  # candidates of users who bought one of them
         histories = [history for history, _ in of_users]
-        features.append(_features(batch, histories, request.times_bought)[kept])
+        of_batch = _features(batch, histories, request.times_bought, own=not request.exclude_seen)
+        features.append(of_batch[kept])
         labels.append(bought[kept])
         groups.append(np.unique(batch.users[kept], return_counts=True)[1])
     if not any(map(len, groups)):
@@ -134,11 +146,16 @@ def _load(folder: Path) -> Trees:
 
 
 def _features(
-    batch: Candidates, histories: Sequence[History], times_bought: Mapping[ItemId, int]
+    batch: Candidates,
+    histories: Sequence[History],
+    times_bought: Mapping[ItemId, int],
+    *,
+    own: bool,
 ) -> Array:
-    """float64 (candidates, rankers * list features + context features).
+    """float64 (candidates, rankers * list features + context features + purchase features).
 
-    The features of a list that does not hold the item are NaN. histories: of these users.
+    The features of a list that does not hold the item are NaN. histories: of these users; own:
+    whether their own purchases of the item are seen.
     """
     best = batch.per_user(np.maximum, batch.scores)
     log_ranks = np.log1p(np.maximum(batch.ranks, 0))  # ranks of a batch begin with 0
@@ -149,12 +166,19 @@ def _features(
     lengths = np.array([len(history.items) for history in histories])[batch.users]
     context = np.log1p(np.stack([popularity, lengths], axis=1))
     flat = of_lists.reshape(len(of_lists), len(batch.lists) * len(LIST_FEATURES))
-    return np.concatenate([flat, context], axis=1)
+    of_user = [purchase_features(batch, histories)] if own else []
+    return np.concatenate([flat, context, *of_user], axis=1)
+
+
+def _sees_own_purchases(booster: Any, *, rankers: int) -> bool:
+    """Whether the trees were fitted on lists that keep what was bought."""
+    without: int = rankers * len(LIST_FEATURES) + len(CONTEXT_FEATURES)
+    return bool(booster.num_feature() == without + len(PURCHASE_FEATURES))
 
 
 def _require_features(booster: Any, *, rankers: int) -> None:
     expected = rankers * len(LIST_FEATURES) + len(CONTEXT_FEATURES)
-    if booster.num_feature() != expected:
+    if booster.num_feature() not in (expected, expected + len(PURCHASE_FEATURES)):
         raise ConfigError(
             f"trees of {booster.num_feature()} features cannot fuse {rankers} rankings, which have "
             f"{expected}: fuse again"
@@ -178,11 +202,17 @@ def _lightgbm() -> Any:
     return lightgbm
 
 
+def _min_users(rankers: int) -> int:
+    return _MIN_USERS
+
+
 RULE = FusionRule(
     name="trees",
     label="by fitted trees",
     features=(*LIST_FEATURES, *CONTEXT_FEATURES),
+    purchase_features=PURCHASE_FEATURES,
     fit=fit,
     load=_load,
+    min_users=_min_users,
     require_installed=_require_installed,
 )

@@ -168,6 +168,9 @@ class RankerSpec(Generic[S]):
     ranker that needs none. count: of everybody's purchases, what the ranker needs to know of them,
     as arrays by name, which a bundle keeps; None for a ranker that reads no purchases.
     without_vectors: the settings with which it needs no title vectors, where its usual ones do.
+    lists_bought_alone: whether it lists nothing but the user's own purchases, so that it has no
+    part where these are left out. with_bought: the settings for lists that may hold what was
+    bought, where a ranker is trained otherwise for them.
     require_installed: raises MissingExtraError when an extra is missing, before any work is done.
     """
 
@@ -179,6 +182,8 @@ class RankerSpec(Generic[S]):
     training: RankerTraining[S] | None = None
     count: Callable[[Sequence[History], Catalogue, S], Mapping[str, Array]] | None = None
     without_vectors: S | None = None
+    lists_bought_alone: bool = False
+    with_bought: Callable[[S], S] | None = None
     require_installed: Callable[[], None] = nothing_to_install
 
     @property

@@ -8,6 +8,7 @@ from gloss.errors import named
 from gloss.rankers import (
     last_item,
     popularity,
+    repeats,
     title_similarity,
     transitions,
     word_overlap,
@@ -21,6 +22,7 @@ __all__ = ["RANKERS", "ranker_named"]
 RANKERS: tuple[RankerSpec[Any], ...] = (
     popularity.SPEC,
     last_item.SPEC,
+    repeats.SPEC,
     transitions.SPEC,
     transitions.SECOND_ORDER,
     title_similarity.SPEC,

@@ -83,7 +83,7 @@ class SecondOrderTransitionsSettings(TransitionsSettings):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """A symmetric matrix as compressed sparse rows, with no diagonal.
+    """A symmetric matrix as compressed sparse rows; its diagonal says what is bought again.
 
     starts: int64 (items + 1,), where each row begins; neighbours: int64 (edges,), by row;
     weights: float64 (edges,), above 0. Items 0 1 2 with edges 0-1 of weight 3 and 0-2 of weight 5:
@@ -123,7 +123,8 @@ def build_graph(
     """Join purchases at most `window` apart, with weight fading^(gap - 1), both ways.
 
     The weight of an edge is the sum over all histories, divided by both items' degrees (the sums of
-    their weights) to the power `degree_power`.
+    their weights) to the power `degree_power`. An item that is bought again is joined to itself,
+    so that it can be named again; lists that leave out what was bought do not see that.
     """
     size = len(catalogue)
     rows = [rows_of(history.items, catalogue) for history in train]
@@ -140,12 +141,10 @@ def build_graph(
 
 
 def _normalised(rows: Array, columns: Array, sums: Array, size: int, power: float) -> Graph:
-    """The matrix without its diagonal, degrees divided out on both sides.
+    """The matrix with degrees divided out on both sides.
 
     rows, columns: int64 (edges,), row by row; sums: float64 (edges,).
     """
-    off_diagonal = rows != columns
-    rows, columns, sums = rows[off_diagonal], columns[off_diagonal], sums[off_diagonal]
     degrees = np.bincount(rows, sums, minlength=size)  # (items,)
     scales = np.where(degrees > 0, degrees, 1.0) ** -power
     starts = np.searchsorted(rows, np.arange(size + 1))

@@ -17,8 +17,10 @@ from gloss.choices import SplitName, TitleStyle
 from gloss.config import TitleFusion
 
 __all__ = [
+    "FUSED_LIST",
     "OURS",
     "FusedRankingConfig",
+    "FusionSummary",
     "GroundingSummary",
     "ImportedRankingConfig",
     "RankerRankingConfig",
@@ -29,6 +31,9 @@ __all__ = [
 
 OURS = "gloss"
 """What the language model's own ranking is called among others."""
+
+
+FUSED_LIST = "the fused list"
 
 
 class RankingConfig(ArtifactConfig):
@@ -80,11 +85,27 @@ class ImportedRankingConfig(RankingConfig):
 
 
 class FusedRankingConfig(RankingConfig):
-    """A ranking out of several. fusion: the rule; features: what it saw of each item."""
+    """A ranking out of several. fusion: the rule that was asked for; features: what it sees of each
+    item; guard: True where it was compared with its parts."""
+
+    omitted_if_none = RankingConfig.omitted_if_none | {"guard"}
 
     fusion: str
     rankers: tuple[str, ...]
     features: tuple[str, ...]
+    guard: bool | None = None
+
+
+class FusionSummary(ArtifactSummary):
+    """How lists were joined, and what is served.
+
+    rule: the one that was fitted, where it is not the configuration's. served: the fused list, or
+    the ranker whose own list is better. why: in a sentence; empty where nothing was compared.
+    """
+
+    rule: str | None = Field(None, alias="joined by")
+    served: str = FUSED_LIST
+    why: str = ""
 
 
 class GroundingSummary(ArtifactSummary):

@@ -17,6 +17,10 @@ pipeline works; they say nothing about real people. The signal is real but not t
 The first three start from the last purchase, or, less often, from an earlier one. Popularity falls
 with rank as 1/rank (Zipf) over departments, lines and editions. Nobody buys an item twice.
 
+With a share of repeats it is a grocer's: people buy twice as much, and that share of what they buy
+repeats an earlier purchase. What was bought often is bought again more often, refills far more than
+the rest, and an item when it is due: each has an interval of its own, in purchases.
+
 Knows purchases and titles; knows nothing of models and splits.
 """
 
@@ -50,6 +54,15 @@ _MOTIVES: tuple[tuple[Motive, float], ...] = (
     ("noise", 0.12),
 )
 _MOTIVE_SHARES = tuple(share for _, share in _MOTIVES)
+_LASTING = 0.15
+"""How likely something that is no refill is bought again, where a refill would be."""
+_INTERVALS = (2, 3, 4, 6, 8)
+"""Purchases after which an item is due, in turn by the item's row."""
+_NOT_DUE = 0.15
+"""How likely an item is bought again at half its interval or before, or after twice as long."""
+_MAX_DRAWS = 50
+"""Draws until an item is taken that is neither lasting nor due."""
+
 _FIRST_OF_TWO = 0.7
 """How often the first of an item's two companions, or of its two habits, is taken."""
 
@@ -210,14 +223,17 @@ class _World:
     habits: tuple[tuple[int, int], ...]
     department_of: tuple[int, ...]
     brand_of: tuple[int, ...]
+    is_refill: tuple[bool, ...]
     popular: _Weights
     by_department: tuple[_Weights, ...]
     by_brand: tuple[_Weights, ...]
     departments: _Weights
 
 
-def make_shop(*, users: int = 3000, seed: int = 0) -> PurchaseLog:
+def make_shop(*, users: int = 3000, seed: int = 0, repeats: float = 0.0) -> PurchaseLog:
     """The synthetic shop's purchases: 5 to 15 for each user, the same bytes for the same arguments.
+
+    repeats: the share of purchases that repeat an earlier one, of 10 to 30 for each user then.
 
     Only uniform numbers of PCG64 are drawn, whose stream NumPy keeps across versions. The catalogue
     and what leads to what depend on the seed alone: a smaller shop is the larger one's beginning.
@@ -226,12 +242,15 @@ def make_shop(*, users: int = 3000, seed: int = 0) -> PurchaseLog:
     >>> make_shop(users=2).items["title"][0]
     'Marlstone Castle Diorama Kit, Part 4: Chapel'
 
-    Raises ConfigError unless there is at least one user and the seed is not negative.
+    Raises ConfigError unless there is at least one user, the seed is not negative, and the share of
+    repeats lies from 0 to less than 1.
     """
     if users < 1:
         raise ConfigError(f"users is {users}; the shop needs at least one")
     if seed < 0:
         raise ConfigError(f"seed is {seed}; it must not be negative")
+    if not 0 <= repeats < 1:
+        raise ConfigError(f"repeats is {repeats}; it must be a share, from 0 to less than 1")
     rng = np.random.Generator(np.random.PCG64(seed))
     things = _things()
     world = _world(things, rng)
@@ -239,7 +258,7 @@ def make_shop(*, users: int = 3000, seed: int = 0) -> PurchaseLog:
     rows = [
         (f"user-{user:05d}", ids[thing], day)
         for user in range(users)
-        for thing, day in _purchases(world, rng)
+        for thing, day in _purchases(world, repeats, rng)
     ]
     items = sorted((ids[row], thing.title) for row, thing in enumerate(things))
     return PurchaseLog(
@@ -291,6 +310,7 @@ def _world(things: Sequence[_Thing], rng: np.random.Generator) -> _World:
         habits=tuple(_habits(thing, shelves, partner, rng) for thing in things),
         department_of=tuple(departments),
         brand_of=tuple(brands),
+        is_refill=tuple(thing.line == REFILL for thing in things),
         popular=_weights(range(len(things)), popularity),
         by_department=_grouped(departments, popularity),
         by_brand=_grouped(brands, popularity),
@@ -343,15 +363,19 @@ def _popularity(things: Sequence[_Thing], rng: np.random.Generator) -> list[floa
     ]
 
 
-def _purchases(world: _World, rng: np.random.Generator) -> list[tuple[int, int]]:
+def _purchases(world: _World, repeats: float, rng: np.random.Generator) -> list[tuple[int, int]]:
     """One user's purchases: (item row, day), days rising."""
     department = _draw(world.departments, rng)
     bought: list[int] = [_draw(world.by_department[department], rng)]
     days = [int(rng.random() * 365)]
-    for _ in range(_how_many(rng) - 1):
+    count = _how_many(rng) * (2 if repeats else 1)
+    for _ in range(count - 1):
         if rng.random() < _DRIFTS:
             department = _draw(world.departments, rng)
-        bought.append(_next_purchase(world, bought, department, rng))
+        if repeats and rng.random() < repeats:
+            bought.append(_repeated(world, bought, rng))
+        else:
+            bought.append(_next_purchase(world, bought, department, rng))
         days.append(days[-1] + 1 + int(rng.random() * 30))
     return list(zip(bought, days, strict=True))
 
@@ -373,6 +397,19 @@ def _next_purchase(
         thing = _follow(motive, world, anchor, department, rng)
         if thing >= 0 and thing not in bought:
             return thing
+
+
+def _repeated(world: _World, bought: Sequence[int], rng: np.random.Generator) -> int:
+    """Draw from the user's purchases, the often bought more often, until one is taken again."""
+    for _ in range(_MAX_DRAWS):
+        thing = bought[int(rng.random() * len(bought))]
+        gap = 1 + bought[::-1].index(thing)
+        interval = _INTERVALS[thing % len(_INTERVALS)]
+        is_due = interval / 2 < gap <= 2 * interval
+        chance = (1.0 if is_due else _NOT_DUE) * (1.0 if world.is_refill[thing] else _LASTING)
+        if rng.random() < chance:
+            break
+    return thing
 
 
 def _follow(

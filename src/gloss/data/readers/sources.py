@@ -54,7 +54,8 @@ class LocalSource:
         if self.tables is not None:
             return read_tables(self.tables, self.interactions, self.items, workspace=self.workspace)
         if isinstance(self.settings, ShopData):
-            return make_shop(users=self.settings.users, seed=self.settings.seed)
+            shop = self.settings
+            return make_shop(users=shop.users, seed=shop.seed, repeats=shop.repeats)
         assert isinstance(self.settings, AmazonData)
         assert self.settings.folder is not None
         return read_amazon(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gloss.artifacts import Artifact, Draft, Recipe, open_artifact
 from gloss.data.catalogue import ItemId
 from gloss.data.dataset import Dataset
 from gloss.data.histories import Example, History, times_bought
 from gloss.errors import ConfigError, InputError
+from gloss.experiment.fusion_guard import Guarded, guarded
 from gloss.fusion.rule import FusionRequest, FusionRule
 from gloss.rankings import files as rankings
-from gloss.rankings.records import FusedRankingConfig, config_of
+from gloss.rankings.records import FUSED_LIST, FusedRankingConfig, FusionSummary, config_of
 
 __all__ = ["fuse"]
+
+_LOG = logging.getLogger(__name__)
 
 
 def fuse(
@@ -26,40 +31,65 @@ def fuse(
     rule: FusionRule,
     length: int,
     shifted_run: Path | None = None,
+    guard: bool = False,
 ) -> Artifact:
     """One ranking out of several of the same users: the ranking at `out`.
 
     validation: the lists of the same rankers, in the same order, for validation users, on whom the
     rule is fitted; a rule that fits nothing needs none. shifted_run: the data set of these
-    validation users, where it is another: the same purchases, split otherwise. Raises InputError
-    when the two do not match, MissingExtraError when the rule needs what is not installed.
+    validation users, where it is another: the same purchases, split otherwise. guard: whether the
+    rule is fitted where users suffice only, and the summary says if the fused list is served
+    (fusion_guard.py). Raises InputError when the two do not match, MissingExtraError when the rule
+    needs what is not installed.
     """
     data, fitted_on = Dataset.load(dataset), Dataset.load(shifted_run or dataset)
     tested = [_ranking_of(data, path) for path in ranked]
     fitted = [_ranking_of(fitted_on, path) for path in validation]
     _require_pairs(tested, fitted, rule)
     made = [config_of(each) for each in tested]
+    exclude_seen = all(each.exclude_seen for each in made)
     config = FusedRankingConfig(
         fusion=rule.name,
         rankers=tuple(each.made_by for each in made),
-        features=rule.features,
+        features=rule.features_of(exclude_seen=exclude_seen),
         split=made[0].split,
         length=length,
-        exclude_seen=all(each.exclude_seen for each in made),
+        exclude_seen=exclude_seen,
+        guard=guard or None,
     )
 
     def fill(draft: Draft) -> None:
-        joined = rule.fit(*_examples(fitted, fitted_on, rule))
+        examples = _examples(fitted, fitted_on, rule, guard=guard)
+        found = Guarded(rule, FUSED_LIST, "")
+        if guard:
+            found = guarded(rule, *examples, config.rankers, length=length)
+        joined = found.rule.fit(*examples)
         request, _ = _request(tested, data)
         rankings.write_rankings(
             draft,
             joined.fuse(request, length=length),
-            summary=joined.summary(config.rankers),
+            summary={**joined.summary(config.rankers), **_summary(found, rule)},
             extra_files=joined.files(),
         )
 
     inputs = _inputs(data, fitted_on, tested, fitted)
-    return Recipe(rankings.KIND, config.to_json(), inputs).make(out, fill)
+    made_now = Recipe(rankings.KIND, config.to_json(), inputs).make(out, fill)
+    _say(FusionSummary.of(made_now))
+    return made_now
+
+
+def _summary(found: Guarded, wanted: FusionRule) -> dict[str, Any]:
+    """What the guard has found, where there was one."""
+    if not found.why:
+        return {}
+    rule = None if found.rule is wanted else found.rule.name
+    return FusionSummary(rule=rule, served=found.served, why=found.why).to_json()
+
+
+def _say(found: FusionSummary) -> None:
+    """Log what is not as the configuration wants it, also where it was found out before."""
+    if found.rule or found.served != FUSED_LIST:
+        _LOG.warning("%s", found.why)
 
 
 def _ranking_of(data: Dataset, path: Path) -> Artifact:
@@ -101,10 +131,10 @@ def _inputs(
 
 
 def _examples(
-    fitted: Sequence[Artifact], data: Dataset, rule: FusionRule
+    fitted: Sequence[Artifact], data: Dataset, rule: FusionRule, *, guard: bool
 ) -> tuple[FusionRequest, list[ItemId]]:
-    """What a rule is fitted on: lists, and what their users bought next."""
-    if not rule.needs_validation:
+    """What a rule is fitted on and guarded by: lists, and what their users bought next."""
+    if not (rule.needs_validation or guard):
         return FusionRequest((), (), {}), []
     request, examples = _request(fitted, data)
     return request, [example.target for example in examples]
@@ -113,6 +143,8 @@ def _examples(
 def _request(ranked: Sequence[Artifact], data: Dataset) -> tuple[FusionRequest, Sequence[Example]]:
     """Rankings of one split, with what is known of their users, and the examples of the split."""
     lists = [rankings.read_table(ranking) for ranking in ranked]
-    examples = data.examples(config_of(ranked[0]).split, limit=len(lists[0]))
+    made = [config_of(each) for each in ranked]
+    examples = data.examples(made[0].split, limit=len(lists[0]))
     histories = [History(example.user, example.history) for example in examples]
-    return FusionRequest(lists, histories, times_bought(data.train())), examples
+    exclude_seen = all(each.exclude_seen for each in made)
+    return FusionRequest(lists, histories, times_bought(data.train()), exclude_seen), examples

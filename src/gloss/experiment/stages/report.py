@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -14,8 +14,11 @@ from gloss.evaluation import evaluate as evaluations
 from gloss.evaluation.evaluate import EvaluationConfig
 from gloss.experiment.loading import load_experiment
 from gloss.experiment.run_folder import FUSED, OURS, RunFolder
+from gloss.experiment.served import served_list
 from gloss.experiment.settings import Experiment
 from gloss.language.records import KIND, ModelConfig, ModelSummary
+from gloss.rankings import files as rankings
+from gloss.rankings.records import FusionSummary
 from gloss.report.assemble import assemble, draw_samples
 from gloss.report.content import Report, Sample
 from gloss.report.names import baseline_name
@@ -128,8 +131,10 @@ def _report(sources: Sequence[_Source], datasets: dict[str, Dataset], command: s
         facts={name: text for run in runs for name, text in _facts(run, alone=len(runs) == 1)},
         samples=_samples(runs[0], dataset) if runs else (),
     )
-    of = baseline_name(_shown(runs[0])) if runs and _shown(runs[0]) != OURS else ""
-    return replace(report, command=command, samples_of=of)
+    shown = _shown(runs[0])[0] if runs else OURS
+    return replace(
+        report, command=command, samples_of="" if shown == OURS else baseline_name(shown)
+    )
 
 
 def _distinct(labels: Iterable[str]) -> list[str]:
@@ -145,12 +150,13 @@ def _distinct(labels: Iterable[str]) -> list[str]:
 def _samples(run: RunFolder, dataset: Dataset) -> tuple[Sample, ...]:
     model = ModelConfig.of(open_artifact(run.model, KIND))
     catalogue = dataset.catalogue(model.titles)
-    return draw_samples(run.ranking(_shown(run)), dataset, catalogue)
+    return draw_samples(_shown(run)[1], dataset, catalogue)
 
 
-def _shown(run: RunFolder) -> str:
-    """The list that people would be shown: the fused one, where there is one."""
-    return FUSED if FUSED in run.evaluations() else OURS
+def _shown(run: RunFolder) -> tuple[str, Path]:
+    """The list that people would be shown: its name and its folder."""
+    served = served_list(run) if FUSED in run.evaluations() else None
+    return (served[0], served[1].path) if served else (OURS, run.ranking(OURS))
 
 
 def _facts(run: RunFolder, *, alone: bool) -> list[tuple[str, str]]:
@@ -158,7 +164,16 @@ def _facts(run: RunFolder, *, alone: bool) -> list[tuple[str, str]]:
     model = ModelSummary.of(open_artifact(run.model, KIND))
     of = "" if alone else f", {_experiment(run).name}"
     counts = {"Model parameters": model.parameters, "Tokens trained on": model.tokens}
-    return [(f"{name}{of}", f"{count:,}") for name, count in counts.items() if count is not None]
+    facts = [(f"{name}{of}", f"{count:,}") for name, count in counts.items() if count is not None]
+    return [*facts, *((f"Served{of}", why) for why in _why_served(run))]
+
+
+def _why_served(run: RunFolder) -> Iterator[str]:
+    """What was found of the fused list, where it was compared with its parts."""
+    if FUSED in run.evaluations():
+        fused = open_artifact(run.ranking(FUSED), rankings.KIND)
+        if why := FusionSummary.of(fused).why:
+            yield why
 
 
 def _title(reports: Sequence[Report]) -> str:

@@ -2,7 +2,8 @@
 
 For a history of purchases i, with rows of `query_embeddings` q and `item_embeddings` v:
 
-    p(j | i) = softmax_{j ≠ i}(q_i · v_j)                          what follows one purchase
+    p(j | i) = softmax_{j ≠ i}(q_i · v_j)                          what follows one purchase;
+                                                                   over all j with repeats
     gate_i   = softmax_i(gate_logits_i + recency_logits_age(i))     how much it matters which
     p(j | h) = Σ_i gate_i · p(j | i)
 
@@ -42,10 +43,12 @@ class DualEncoderEmbeddings:
     gate_logits: Array
     recency_logits: Array
 
-    def next_probabilities(self, titles: Array) -> Array:
-        """p(j | i), float32 (queries, titles). titles: int64 (queries,), the purchases i."""
+    def next_probabilities(self, titles: Array, *, repeats: bool = False) -> Array:
+        """p(j | i), float32 (queries, titles). titles: int64 (queries,), the purchases i; repeats:
+        whether a title may follow itself."""
         logits = self.query_embeddings[titles] @ self.item_embeddings.T
-        logits[np.arange(len(titles)), titles] = -np.inf  # no title follows itself
+        if not repeats:
+            logits[np.arange(len(titles)), titles] = -np.inf
         return _softmax(logits)
 
     def mixture_gate(self, titles: Array) -> Array:

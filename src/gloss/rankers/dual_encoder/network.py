@@ -5,7 +5,7 @@ residual embeddings a and b of every title, a gate vector u and recency logits r
 
     q_i      = s · (W^T t_i + a_i)                       the query embedding of a purchase i
     v_j      = t_j + b_j                                  the item embedding of a title j
-    p(j | i) = softmax_{j ≠ i}(q_i · v_j)
+    p(j | i) = softmax_{j ≠ i}(q_i · v_j)                over all j with `repeats`
     gate_i   = softmax_i(u · t_i + r_age(i))              over a user's last purchases
     p(j | h) = Σ_i gate_i · p(j | i)
 
@@ -144,8 +144,10 @@ class Network(nn.Module):
         target_logits = (
             embedding_lookup(queries, purchases) @ embedding_lookup(items, targets).mT
         ).squeeze(-1)
-        log_p = target_logits - _log_partition(queries, items, purchases)
-        log_p = torch.where(purchases == targets, _REPEAT_LOG_PROBABILITY, log_p)
+        repeats = bool(self._settings.repeats)
+        log_p = target_logits - _log_partition(queries, items, purchases, repeats=repeats)
+        if not repeats:
+            log_p = torch.where(purchases == targets, _REPEAT_LOG_PROBABILITY, log_p)
         title_logits = embedding_lookup((vectors @ self.gate_vector)[:, None], purchases)
         gate_logits = title_logits.squeeze(-1) + recency_logits
         nats = -torch.logsumexp(gate_logits.log_softmax(-1) + log_p, -1)  # (targets,)
@@ -214,15 +216,18 @@ class Network(nn.Module):
 
 
 def _log_partition(
-    queries: torch.Tensor, items: torch.Tensor, purchases: torch.Tensor
+    queries: torch.Tensor, items: torch.Tensor, purchases: torch.Tensor, *, repeats: bool
 ) -> torch.Tensor:
-    """log Σ_{j ≠ i} exp(q_i · v_j) for each purchase i, float32 of the shape of `purchases`.
+    """log Σ_{j ≠ i} exp(q_i · v_j) for each purchase i, float32 of the shape of `purchases`; with
+    repeats over all j.
 
     Purchases that occur several times are summed over once.
     """
     distinct, inverse = purchases.unique(return_inverse=True)
     logits = embedding_lookup(queries, distinct) @ items.T  # (distinct, candidates)
-    sums = logits.scatter(1, distinct[:, None], -torch.inf).logsumexp(1)  # (distinct,)
+    if not repeats:
+        logits = logits.scatter(1, distinct[:, None], -torch.inf)
+    sums = logits.logsumexp(1)  # (distinct,)
     return embedding_lookup(sums[:, None], inverse).squeeze(-1)
 
 

@@ -38,10 +38,12 @@ _BATCH_BYTES = 2**30
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DualEncoder:
-    """Embeddings of the catalogue's titles, and how likely each is after each."""
+    """Embeddings of the catalogue's titles, and how likely each is after each; with repeats, also
+    after itself."""
 
     embeddings: DualEncoderEmbeddings
     catalogue: Catalogue
+    repeats: bool = False
 
     def rank(self, request: RankRequest) -> RankingTable:
         """Everybody's list by the module's formula.
@@ -63,7 +65,7 @@ class DualEncoder:
         titles = [known.title_rows[rows_of(items, self.catalogue)] for items in recent]
         # Each title is looked up once for all users who bought it.
         distinct = np.unique(np.concatenate(titles))
-        next_given = known.next_probabilities(distinct)  # (distinct, titles), p(j | i)
+        next_given = known.next_probabilities(distinct, repeats=self.repeats)  # (distinct, titles)
         for items, bought in zip(recent, titles, strict=True):
             gates = known.mixture_gate(bought)[:, None]  # (purchases, 1)
             terms = gates * next_given[np.searchsorted(distinct, bought)]  # (purchases, titles)
@@ -103,10 +105,16 @@ def _reads_encoder(settings: DualEncoderSettings) -> frozenset[Need]:
     return frozenset({"encoder"})
 
 
+def _with_bought(settings: DualEncoderSettings) -> DualEncoderSettings:
+    if settings.repeats is not None:
+        return settings
+    return settings.model_copy(update={"repeats": True})
+
+
 def _build(parts: RankerParts, settings: DualEncoderSettings) -> DualEncoder:
     trained = parts.trained(SPEC)
     with trained.reading(), trained.folder() as folder:
-        return DualEncoder(read_embeddings(folder), parts.catalogue)
+        return DualEncoder(read_embeddings(folder), parts.catalogue, bool(settings.repeats))
 
 
 SPEC = RankerSpec(
@@ -115,4 +123,5 @@ SPEC = RankerSpec(
     settings=DualEncoderSettings,
     build=_build,
     training=RankerTraining(kind=KIND, fit=_fit, needs=_reads_encoder),
+    with_bought=_with_bought,
 )

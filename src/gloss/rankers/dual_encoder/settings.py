@@ -41,3 +41,8 @@ class DualEncoderSettings(RecentPurchases):
         le=2,
         description="A purchase counts in the loss as its history's length to this power.",
     )
+    repeats: bool | None = Field(
+        None,
+        description="Whether a purchase may be its own next, so that it is named again (default: "
+        "where lists keep what was bought; not in the protocol paper).",
+    )
