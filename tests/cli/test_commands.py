@@ -291,6 +291,12 @@ def test_recommendations_are_for_people_or_for_machines(done, bundled, catalogue
         parts = {part for line in table.splitlines() for part in map(str.strip, line.split("  "))}
         assert {each["title"], each["item"]} <= parts
     assert "by the language model" in table
+    typed = f"{catalogue[0].title} xyzzy"
+    said = done("recommend", "-b", bundled, "--history", typed).out
+    assert (
+        f"{typed!r} is not a title of the catalogue: read by the language model only; "
+        f"did you mean {catalogue[0].title!r}?"
+    ) in said
 
 
 def test_many_histories_are_served_at_once_as_each_alone(done, bundled, catalogue):

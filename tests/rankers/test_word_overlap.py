@@ -51,3 +51,16 @@ def test_what_shares_no_word_is_left_out():
     assert ranked("b4").entries == ()
     assert ranked().entries == ()
     assert len(ranked("b0", length=1).entries) == 1
+
+
+@pytest.mark.parametrize(
+    ("titles", "alike"),
+    [
+        (("लाल पतंग", "नीली पतंग", "लीला"), (0, 1)),  # "kite" in both; the third has its letters
+        (("红色风筝", "蓝色风筝", "肥皂"), (0, 1)),
+        (("Été rouge", "été bleu", "soap"), (0, 1)),
+    ],
+)
+def test_words_of_any_script_are_words(titles, alike):
+    cosines = TitleWords.of(catalogue_of(titles)).cosines(alike[0])
+    assert [row for row in (1, 2) if cosines[row] > 0] == [alike[1]]

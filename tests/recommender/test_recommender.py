@@ -207,6 +207,14 @@ def test_titles_that_the_catalogue_lacks_are_said_and_read_by_the_model(fused, a
     assert items(served[1:2]) == items(fused.recommend(histories[:1]))
 
 
+def test_an_unknown_title_comes_with_the_nearest_of_the_catalogue(fused):
+    title = fused.catalogue[0].title
+    typed = f"{title} xyzzy"
+    (answer,) = fused.recommend([[typed, "xyzzy"]], 3)
+    assert answer.unknown == (typed, "xyzzy")
+    assert answer.nearest == (title, None)
+
+
 def test_unknown_titles_beside_known_ones_are_no_purchases(fused, histories):
     (found,) = fused.recommend([[UNKNOWN[0], *histories[0], UNKNOWN[1]]])
     assert (found.way, found.unknown) == ("fused", tuple(UNKNOWN))

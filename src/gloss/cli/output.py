@@ -148,8 +148,18 @@ def print_recommendations(answer: Recommendations) -> None:
         table.add_row(str(rank), _shown(item.title), _because(item), _shown(item.item))
     out.print(table)
     print_line(_WAYS[answer.way], style="italic")
-    for text in answer.unknown:
-        print_line(f"not an item of the catalogue: {text!r}")
+    for text, near in zip(answer.unknown, answer.nearest, strict=True):
+        print_line(f"{text!r} is not a title of the catalogue: {_read_as(answer.way)}{_hint(near)}")
+
+
+def _read_as(way: str) -> str:
+    if way in ("fused", "language-model"):
+        return "read by the language model only"
+    return "taken by its words" if way == "similar-titles" else "left out"
+
+
+def _hint(near: str | None) -> str:
+    return f"; did you mean {near!r}?" if near else ""
 
 
 _WAYS = {

@@ -23,10 +23,12 @@ from gloss.rankers.ranker import RankerParts, RankerSpec, RankRequest
 from gloss.rankers.scoring import Contributions, cached_by_row, rank_by_recent, recency_weights
 from gloss.rankers.settings import RecentPurchases
 from gloss.rankings.table import RankingTable
+from gloss.retrieval.lexical.words import words_of
 
 __all__ = ["SPEC", "TitleWords", "WordOverlap", "WordOverlapSettings"]
 
 _WORD = re.compile(r"\w+")
+_any_script = words_of("any-script")
 
 
 class WordOverlapSettings(RecentPurchases):
@@ -60,7 +62,7 @@ class TitleWords:
             title_of     0 0    1 1       # (occurrences,)
             holding      1 1 2            # (words,), titles that hold each
         """
-        titles = [sorted(set(_WORD.findall(item.title.lower()))) for item in catalogue]
+        titles = [sorted(set(_words(item.title))) for item in catalogue]
         vocabulary = {
             word: n for n, word in enumerate(sorted({w for title in titles for w in title}))
         }
@@ -88,6 +90,11 @@ class TitleWords:
         for word, weight in zip(words, weights, strict=True):
             cosines[self.titles[word]] += weight * self.shares[word]
         return cosines
+
+
+def _words(title: str) -> list[str]:
+    """Runs of letters and digits, one letter too; in other scripts what BM25 takes for words."""
+    return _WORD.findall(title.lower()) if title.isascii() else _any_script(title)
 
 
 class WordOverlap:

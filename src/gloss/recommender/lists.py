@@ -172,6 +172,15 @@ class Lists:
             found.append(fuse(generation, hits, "reciprocal-rank", length=request.length))
         return found
 
+    def nearest_titles(self, texts: Sequence[str]) -> dict[str, str | None]:
+        """For each text the title that the index finds first; None where it finds nothing."""
+        distinct = list(dict.fromkeys(texts))
+        if not distinct:
+            return {}
+        found = self.retriever.search(distinct, 1)
+        titles = [self.catalogue.title(hits[0].item) if hits else None for hits in found]
+        return dict(zip(distinct, titles, strict=True))
+
     def of_wish(self, wish: str, request: ListRequest) -> tuple[RankedItem, ...]:
         """What a sentence finds: by its words, and by its vector where there is an encoder."""
         (hits,) = within(self.retriever, request.allowed).search([wish], _WISH_HITS)

@@ -59,12 +59,14 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class Recommendations:
-    """One person's list, best first; how it was made; and the purchases that were taken as texts,
-    because the catalogue has no such id or title."""
+    """One person's list, best first; how it was made; the purchases that were taken as texts,
+    because the catalogue has no such id or title; and for each of these the title of the catalogue
+    that has most in common with it, if any has."""
 
     items: tuple[Recommendation, ...]
     way: Way
     unknown: tuple[str, ...]
+    nearest: tuple[str | None, ...] = ()
 
 
 class Recommender:
@@ -132,13 +134,15 @@ class Recommender:
         arrangement = Arrangement(rules, self.catalogue, self.bundle.columns, vectors)
         wish = clean_title(wish, "fair") if wish else None
         wished = self._lists.of_wish(wish, request) if wish else ()
+        nearest = self._lists.nearest_titles([text for each in read for text in each.unknown])
         answers = []
         for history, (ranking, way) in zip(read, self._ranked(read, request), strict=True):
             if wished:
                 ranking = self._lists.with_wish(ranking, wished, history, request)
                 way = "wish" if way == "popular" else way
             items = self._items(history, ranking.entries, arrangement, request, k, wish)
-            answers.append(Recommendations(items, way, history.unknown))
+            near = tuple(nearest[text] for text in history.unknown)
+            answers.append(Recommendations(items, way, history.unknown, near))
         return answers
 
     def _request(self, rules: Rules, k: int) -> ListRequest:
