@@ -1,7 +1,7 @@
 """How good the lists are: ours, the baselines and the published figures, in one generated page.
 
     python benchmarks/accuracy.py run configs/toys-fused.yaml -o runs/toys-fused data.folder=FOLDER
-    python benchmarks/accuracy.py run configs/toys-fused.yaml -o runs/toys-signals --without-model
+    python benchmarks/accuracy.py run configs/toys-fused.yaml -o runs/toys-rankers --without-model
     python benchmarks/accuracy.py table runs/toys-fused runs/beauty-fused -o benchmarks/accuracy.md
 
 `run` does what `gloss run` does, notes how long each stage took (`times.json` in the run folder),
