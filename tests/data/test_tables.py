@@ -239,7 +239,8 @@ def test_half_characters_in_titles_are_replaced_and_counted(tmp_path: Path) -> N
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_an_absent_column_is_named_with_the_nearest_first(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path / f"log.{kind}", ("item", "time", "user_id"), [("a", 1, "u")])
-    with pytest.raises(InputError, match=rf"log\.{kind} has no column 'user'; it has 'user_id', "):
+    said = rf"log\.{kind} has no column 'user'; it has 'user_id', .*: say which with --user$"
+    with pytest.raises(InputError, match=said):
         read_tables(path, path)
 
 

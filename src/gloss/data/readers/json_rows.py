@@ -74,7 +74,7 @@ def read_json(
             else:
                 numbers.append(number)
         reader.frame(rows, found).write_parquet(folder / f"{part:05}.parquet")
-    require_columns(request.needed if found else (), list(found), shown)
+    require_columns(request.needed if found else (), list(found), shown, request.options)
     frame = _joined(sorted(folder.iterdir()), request)
     kind = "a JSON array" if is_array else "JSON lines" if whole is None else "a JSON document"
     described = f"{kind}, {text.encoding}"

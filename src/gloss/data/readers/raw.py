@@ -5,10 +5,11 @@ What is an id, a time or a title is decided later, in one place for all formats 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 
@@ -22,17 +23,19 @@ _MOST_COLUMNS_NAMED = 20
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is wanted of a table. needed, others: columns; a head is known by the needed ones; ids:
-    columns that must hold ids; lists: columns that may hold lists; everything: all are wanted."""
+    columns that must hold ids; lists: columns that may hold lists; everything: all are wanted;
+    options: by which option of the command line a needed column is named."""
 
     needed: tuple[str, ...]
     others: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
     everything: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def chosen(self, found: Sequence[str], path: Path) -> list[str]:
         """The columns to read, of those that were found; InputError if a needed one is absent."""
-        require_columns(self.needed, found, path)
+        require_columns(self.needed, found, path, self.options)
         if self.everything:
             return list(dict.fromkeys(found))
         require_columns(self.others, found, path)
@@ -52,8 +55,14 @@ class RawTable:
     lines: Callable[[Sequence[int]], list[int]] = field(default=lambda rows: [r + 1 for r in rows])
 
 
-def require_columns(names: Collection[str], found: Sequence[str], path: Path) -> None:
-    """Raise InputError if a column is absent, naming the nearest ones, or stands there twice."""
+def require_columns(
+    names: Collection[str],
+    found: Sequence[str],
+    path: Path,
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Raise InputError if a column is absent, naming the nearest ones and the option that names
+    another, or stands there twice."""
     for name in names:
         if found.count(name) > 1:
             raise InputError(f"{path} has {found.count(name)} columns named {name!r}: rename one")
@@ -61,7 +70,8 @@ def require_columns(names: Collection[str], found: Sequence[str], path: Path) ->
             nearest = sorted(found, key=lambda other: -_likeness(name, other))
             named = ", ".join(map(repr, nearest[:_MOST_COLUMNS_NAMED]))
             more = ", …" if len(nearest) > _MOST_COLUMNS_NAMED else ""
-            raise InputError(f"{path} has no column {name!r}; it has {named}{more}")
+            cure = f": say which with {options[name]}" if name in options else ""
+            raise InputError(f"{path} has no column {name!r}; it has {named}{more}{cure}")
 
 
 def _likeness(name: str, other: str) -> float:

@@ -120,7 +120,11 @@ def _read_log(
     said = DialectChoice(settings.delimiter, settings.quote, settings.header, settings.encoding)
     named = (settings.user, settings.item, *([settings.time] if settings.time else []))
     ids = (settings.user, settings.item)
-    request = Request(named, condition_columns(settings.where), ids, named[1:])
+    options = {settings.user: "--user", settings.item: "--item"}
+    if settings.time:
+        options[settings.time] = "--time"
+    others = condition_columns(settings.where)
+    request = Request(named, others, ids, named[1:], options=options)
     tables = [open_table(file, request, said, bad, workspace=workspace) for file in files]
     rows = _Rows.of(tables)
     pieces = []
@@ -286,7 +290,14 @@ def _read_items(
     extras = [name for name in settings.columns if name != _EVERYTHING]
     group = [settings.group] if settings.group else []
     everything = _EVERYTHING in settings.columns
-    request = Request((item, settings.title), (*group, *extras), (item,), everything=everything)
+    options = {settings.title: "--title", item: "--item-in-items"}
+    request = Request(
+        (item, settings.title),
+        (*group, *extras),
+        (item,),
+        everything=everything,
+        options=options,
+    )
     frames = []
     tables = []
     for file in files:
