@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +13,7 @@ from campaign import faults, flips, fuzz, hostile, kills, natives
 from campaign.artefacts import make_all
 from campaign.ledger import Row, judged, table_of
 from gloss.artifacts import MANIFEST
-from processes import Ended, Processes
+from processes import TINY, Ended, Processes
 
 SEED = 7
 
@@ -97,10 +99,49 @@ def test_a_killed_change_stands_in_the_old_version_or_the_new_one(processes, tmp
     assert nothing_is_bad(rows)
 
 
+def test_commands_that_read_run_nothing_foreign_and_call_nobody(processes, made, tmp_path):
+    run, bundle, ranking = made["data set"].parent, tmp_path / "bundle", tmp_path / "ranking"
+    calls = (
+        ("rank", "-g", made["generations"], "-i", made["index, lexical"], "-o", ranking),
+        ("evaluate", "-r", ranking, "-d", made["data set"], "-o", tmp_path / "evaluation"),
+        ("report", run, "-o", tmp_path / "page.html", "--tables", tmp_path / "tables"),
+        ("bundle", run, "-o", bundle),
+        ("recommend", "-b", bundle, "--history", "shop-0001"),
+    )
+    for call in calls:
+        assert judged(processes.gloss(*call, watched=True)) == "well", call
+
+
+def test_a_whole_run_starts_no_process_and_calls_nobody(processes, tmp_path):
+    call = ("run", tmp_path / "tiny.yaml", "data.users=20", "decoding.beams=2")
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    assert judged(processes.gloss(*call, "-o", tmp_path / "run", watched=True)) == "well"
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "event"),
+    [
+        ("os:system", ["true"], "os.system"),
+        ("subprocess:call", ["true"], "subprocess.Popen"),
+        ("socket:gethostbyname", ["localhost"], "socket.gethostbyname"),
+        ("runpy:run_path", ["{folder}/evil.py"], "exec {folder}/evil.py"),
+        ("numpy:load", ["{folder}/evil.npy", None, 1], "pickle.find_class"),
+    ],
+)
+def test_what_must_not_happen_is_seen(processes, tmp_path, function, arguments, event):
+    (tmp_path / "evil.py").write_text("")
+    np.save(tmp_path / "evil.npy", np.array([Path("evil")], dtype=object), allow_pickle=True)
+    named = [each.format(folder=tmp_path) if isinstance(each, str) else each for each in arguments]
+    ended = processes.call(function, *named)
+    assert f"watched: {event.format(folder=tmp_path)}" in ended.stderr
+    assert judged(ended) == "ran"
+
+
 @pytest.mark.parametrize(
     ("ended", "outcome"),
     [
         (Ended(0, "made", "", 1.0), "well"),
+        (Ended(0, "made", "watched: os.system\n", 1.0), "ran"),
         (Ended(1, "", "note\nerror: no such file\n", 1.0), "refused"),
         (Ended(1, "", "error: one\nerror: two\n", 1.0), "words"),
         (Ended(1, "", "error: no such file\nmore\n", 1.0), "words"),
