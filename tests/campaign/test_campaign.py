@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from campaign import faults, flips, fuzz, hostile, kills, natives
+from campaign.__main__ import _document, joined
 from campaign.artefacts import make_all
 from campaign.ledger import Row, judged, table_of
 from gloss.artifacts import MANIFEST
@@ -56,6 +58,24 @@ def test_a_hostile_artefact_is_one_line(case, processes, made, tmp_path):
         pytest.skip("the campaign makes this artefact; it takes an encoder")
     outcome, said = hostile.try_one(processes, case, made, tmp_path)
     assert outcome == "refused", said
+
+
+def test_parts_that_are_run_one_by_one_come_together_by_their_seed():
+    def document(seed: int, *rows: Row) -> dict[str, Any]:
+        return _document(rows, {row.part: 1.0 for row in rows}, seed)
+
+    flips, kills_, more = Row("flips", "a"), Row("kills", "b"), Row("flips", "c")
+    for row, outcomes in ((flips, ["refused"] * 3), (kills_, ["killed"]), (more, ["changed"])):
+        for outcome in outcomes:
+            row.add(outcome)
+    both = joined(document(1, flips), document(1, kills_))
+    assert [row["part"] for row in both["rows"]] == ["kills", "flips"]
+    assert (both["tried"], both["bad"]) == (3 + 1, 0)
+    assert both["seconds"] == {"flips": 1.0, "kills": 1.0}
+    again = joined(both, document(1, more))
+    assert [row["case"] for row in again["rows"]] == ["b", "c"]
+    assert (again["tried"], again["bad"]) == (1 + 1, 1)
+    assert joined(both, document(2, more)) == document(2, more)
 
 
 def test_what_is_trained_on_a_cpu_says_with_how_many_threads(made):
