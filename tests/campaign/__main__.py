@@ -18,7 +18,7 @@ import platform
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -58,28 +58,30 @@ def main() -> None:
         parser.error(f"no such part: {', '.join(unknown)}")
     seed = random.SystemRandom().randrange(2**32) if args.seed is None else args.seed
     print(f"seed {seed}", flush=True)
-    rows, seconds = _all_parts(names, seed, args.scale)
+    rows = []
+    for done, seconds in _all_parts(names, seed, args.scale):
+        rows += done
+        if args.out:  # after each part: all of them take hours
+            document = joined(_before(args.out), _document(done, seconds, seed))
+            args.out.write_text(json.dumps(document, indent=1) + "\n")
     print(table_of(rows))
-    if args.out:
-        document = joined(_before(args.out), _document(rows, seconds, seed))
-        args.out.write_text(json.dumps(document, indent=1) + "\n")
     sys.exit(1 if any(row.bad for row in rows) else 0)
 
 
-def _all_parts(names: Sequence[str], seed: int, scale: float) -> tuple[list[Row], dict[str, float]]:
-    rows: list[Row] = []
-    seconds = {}
+def _all_parts(
+    names: Sequence[str], seed: int, scale: float
+) -> Iterator[tuple[list[Row], dict[str, float]]]:
+    """Run part after part: the rows of each, and its seconds by its name."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
         parts = _parts(Path(folder), stack, seed)
         for name in names:
             started = time.monotonic()
             done = parts[name](trials=max(1, round(scale * _TRIALS[name])))
-            seconds[name] = round(time.monotonic() - started, 1)
+            seconds = round(time.monotonic() - started, 1)
             bad = sum(row.bad for row in done)
             tried = sum(row.tried for row in done)
-            print(f"{name}: {tried} tried, {bad} bad, {seconds[name]:.0f} s", flush=True)
-            rows += done
-    return rows, seconds
+            print(f"{name}: {tried} tried, {bad} bad, {seconds:.0f} s", flush=True)
+            yield done, {name: seconds}
 
 
 def _parts(folder: Path, stack: ExitStack, seed: int) -> dict[str, Callable[..., list[Row]]]:
