@@ -26,6 +26,13 @@ from typing import Any
 
 # Idle threads that spin for work would fight for the cores; here the work is tiny.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+UNWANTED = {
+    *("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn"),
+    *("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"),
+    "pickle.find_class",
+}
+"""What no reading needs: processes, connections, objects out of pickles."""
+
 WRITES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree"}
 
 
@@ -83,6 +90,7 @@ class Processes:
         fault: tuple[int, int] | None = None,
         limit: float | None = None,
         where: Path | None = None,
+        watched: bool = False,
     ) -> Ended:
         """Run `gloss` with these arguments.
 
@@ -90,6 +98,8 @@ class Processes:
         change to the file system that Python makes. largest_file: bytes that a file may hold.
         fault: the number of a fault of the preloaded library, and before which call it comes.
         limit: seconds after which the process counts as hung. where: the folder to work in.
+        watched: a line on standard error (`watched: …`) says what it does of `UNWANTED`, and whose
+        code it runs that is not installed.
         """
         call = {
             "where": str(where) if where else None,
@@ -97,13 +107,17 @@ class Processes:
             "kill_at_write": kill_at_write,
             "largest_file": largest_file,
             "fault": fault,
+            "watched": watched,
         }
         return self._run(call, kill_after=kill_after, limit=limit)
 
-    def call(self, function: str, *arguments: str | int, limit: float | None = None) -> Ended:
-        """Run a function ("module:name") that tests can import; its GlossErrors are printed as
-        `gloss` prints them, and all others end with the code 99."""
-        return self._run({"function": function, "arguments": arguments}, limit=limit)
+    def call(
+        self, function: str, *arguments: str | int | None, limit: float | None = None
+    ) -> Ended:
+        """Run a function ("module:name") that tests can import, watched; its GlossErrors are
+        printed as `gloss` prints them, and all others end with the code 99."""
+        call = {"function": function, "arguments": arguments, "watched": True}
+        return self._run(call, limit=limit)
 
     def start(self, *arguments: object) -> int:
         """Begin a call, as in `gloss`; its process. `wait` comes next."""
@@ -212,6 +226,8 @@ def _be(call: dict[str, Any]) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (call["largest_file"],) * 2)
     if call.get("kill_at_write"):
         sys.addaudithook(killer(call["kill_at_write"]))
+    if call.get("watched"):
+        sys.addaudithook(witness())
     if call.get("fault"):
         ctypes.CDLL(None).gloss_fault(*call["fault"])
     code = 0
@@ -231,7 +247,7 @@ def _be(call: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def _call_function(name: str, arguments: Sequence[str | int]) -> None:
+def _call_function(name: str, arguments: Sequence[str | int | None]) -> None:
     from gloss.errors import GlossError, on_one_line
 
     module, _, function = name.partition(":")
@@ -241,6 +257,32 @@ def _call_function(name: str, arguments: Sequence[str | int]) -> None:
         print(f"error: {on_one_line(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     sys.exit(0)
+
+
+def witness() -> Any:
+    """An audit hook that says what this process does of `UNWANTED`, and which files' code it runs
+    that are not installed."""
+    installed = {str(Path(folder).resolve()) for folder in (*sys.path, sys.base_prefix)}
+
+    def is_foreign(file: str) -> bool:
+        whole = os.path.realpath(file)
+        return not file.startswith("<") and not any(whole.startswith(each) for each in installed)
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in UNWANTED and not (event.startswith("pickle") and _is_numbas(arguments)):
+            said = f"{event} {arguments!r:.200}"
+        elif event == "exec" and is_foreign(arguments[0].co_filename):
+            said = f"exec {arguments[0].co_filename}"
+        else:
+            return
+        os.write(2, f"watched: {said}\n".encode())
+
+    return hook
+
+
+def _is_numbas(arguments: tuple[Any, ...]) -> bool:
+    """numba keeps what it compiles as pickles, in a cache that nobody hands out."""
+    return str(arguments[0]).partition(".")[0] == "numba"
 
 
 def killer(moment: int) -> Any:

@@ -48,6 +48,21 @@ def test_a_draft_that_was_complete_is_only_sealed_and_delivered(tmp_path, monkey
     assert [p.name for p in tmp_path.iterdir()] == ["thing"]
 
 
+def test_what_a_killed_writer_left_half_written_is_no_part_of_the_artefact(tmp_path):
+    def killed() -> None:
+        with RECIPE.draft(tmp_path / "thing") as draft:
+            (draft.path / "network-1").mkdir()
+            for name in (".one.json.tmp", ".tmpKx3f9", "network-1/.tmpQ"):
+                (draft.path / name).write_text("half of")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        killed()
+    made = RECIPE.make(tmp_path / "thing", lambda draft: draft.write_json("one.json", 1))
+    assert list(made.files) == ["one.json"]
+    assert [path.name for path in sorted(made.path.rglob("*"))] == ["manifest.json", "one.json"]
+
+
 def test_until_the_manifest_is_written_checkpoints_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(making, "_seal", interrupt)
 

@@ -5,7 +5,9 @@
 
 Each part tries its own kind of damage and counts what became of it (`ledger.py`): nothing may be
 lost or silently changed, and whatever does not end well ends with one clear line, in time. Prints
-the seed, a table, and what is bad with what repeats it; exit code 1 if anything is.
+the seed, a table, and what is bad with what repeats it; exit code 1 if anything is. What a part
+tries is a function of the seed and of how many trials it has: parts that are run one by one with
+one seed come together in one file of figures.
 """
 
 from __future__ import annotations
@@ -16,15 +18,16 @@ import platform
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from campaign import corpora, faults, flips, fuzz, hostile, kills, natives
 from campaign.artefacts import make_all
-from campaign.ledger import Row, table_of
+from campaign.ledger import BAD, Row, table_of
 from processes import TINY, Processes
 
 _TRIALS = {
@@ -55,27 +58,30 @@ def main() -> None:
         parser.error(f"no such part: {', '.join(unknown)}")
     seed = random.SystemRandom().randrange(2**32) if args.seed is None else args.seed
     print(f"seed {seed}", flush=True)
-    rows, seconds = _all_parts(names, seed, args.scale)
+    rows = []
+    for done, seconds in _all_parts(names, seed, args.scale):
+        rows += done
+        if args.out:  # after each part: all of them take hours
+            document = joined(_before(args.out), _document(done, seconds, seed))
+            args.out.write_text(json.dumps(document, indent=1) + "\n")
     print(table_of(rows))
-    if args.out:
-        args.out.write_text(json.dumps(_document(rows, seconds, seed), indent=1) + "\n")
     sys.exit(1 if any(row.bad for row in rows) else 0)
 
 
-def _all_parts(names: Sequence[str], seed: int, scale: float) -> tuple[list[Row], dict[str, float]]:
-    rows: list[Row] = []
-    seconds = {}
+def _all_parts(
+    names: Sequence[str], seed: int, scale: float
+) -> Iterator[tuple[list[Row], dict[str, float]]]:
+    """Run part after part: the rows of each, and its seconds by its name."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
         parts = _parts(Path(folder), stack, seed)
         for name in names:
             started = time.monotonic()
             done = parts[name](trials=max(1, round(scale * _TRIALS[name])))
-            seconds[name] = round(time.monotonic() - started, 1)
+            seconds = round(time.monotonic() - started, 1)
             bad = sum(row.bad for row in done)
             tried = sum(row.tried for row in done)
-            print(f"{name}: {tried} tried, {bad} bad, {seconds[name]:.0f} s", flush=True)
-            rows += done
-    return rows, seconds
+            print(f"{name}: {tried} tried, {bad} bad, {seconds:.0f} s", flush=True)
+            yield done, {name: seconds}
 
 
 def _parts(folder: Path, stack: ExitStack, seed: int) -> dict[str, Callable[..., list[Row]]]:
@@ -142,7 +148,7 @@ def _parts(folder: Path, stack: ExitStack, seed: int) -> dict[str, Callable[...,
     }
 
 
-def _document(rows: Sequence[Row], seconds: dict[str, float], seed: int) -> dict[str, object]:
+def _document(rows: Sequence[Row], seconds: dict[str, float], seed: int) -> dict[str, Any]:
     return {
         "seed": seed,
         "python": platform.python_version(),
@@ -151,6 +157,28 @@ def _document(rows: Sequence[Row], seconds: dict[str, float], seed: int) -> dict
         "bad": sum(row.bad for row in rows),
         "seconds": seconds,
         "rows": [row.to_json() for row in rows],
+    }
+
+
+def _before(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(out.read_bytes()) if out.is_file() else {}
+    return found
+
+
+def joined(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """The figures of now, with those that stood there of other parts, if they have one seed."""
+    if any(before.get(name) != now[name] for name in ("seed", "python", "machine")):
+        return now
+    parts = {row["part"] for row in now["rows"]}
+    kept = [row for row in before["rows"] if row["part"] not in parts]
+    order = list(_TRIALS)
+    rows = sorted([*kept, *now["rows"]], key=lambda row: order.index(row["part"]))
+    return {
+        **now,
+        "tried": sum(row["tried"] for row in rows),
+        "bad": sum(row[name] for row in rows for name in BAD),
+        "seconds": {**before["seconds"], **now["seconds"]},
+        "rows": rows,
     }
 
 

@@ -28,7 +28,7 @@ SETTINGS = (
     "  use: [transitions, sasrec]\n"
     "  length: 60\n"
     "  sasrec: {text: false, epochs: 1, layers: 1, width: 16, heads: 1}\n"
-    "fusion: {rule: RULE}\n"
+    "fusion: {rule: RULE, guard: false}\n"
 )
 
 

@@ -74,7 +74,7 @@ def _tried(processes: Processes, kind: str, folder: Path, rng: random.Random) ->
         ("recommend", "-m", run, "--history", rng.choice(HOSTILE[kind]).replace("\0", "")),
     )
     for call in calls:
-        ended = processes.gloss(*call, limit=120.0)
+        ended = processes.gloss(*call, limit=120.0, watched=True)
         outcome = judged(ended)
         if outcome in BAD or (outcome == "refused" and call[0] != "recommend"):
             outcome = "words" if outcome == "refused" else outcome

@@ -71,14 +71,15 @@ def flip_drafts(processes: Processes, folder: Path, *, trials: int, seed: int) -
     call = ("generate", "-m", model, "-d", data, "--beams", 4, "--shard-users", 8)
     well(processes.gloss(*call, "-o", folder / "undisturbed"))
     expected = visible_bytes(folder / "undisturbed")
-    out = folder / "written"
+    out, first = folder / "written", 14  # about where the second shard is finished
     for _ in range(trials):
         shutil.rmtree(out, ignore_errors=True)
         shards: list[Path] = []
-        for moment in range(14, 40):  # about where the second shard is finished
+        for moment in range(first, 40):
             processes.gloss(*call, "-o", out, kill_at_write=moment)
             shards = sorted(draft_of(out).glob("part-*.jsonl"))
             if shards:
+                first = moment
                 break
         shard = rng.choice(shards)
         bit = rng.randrange(8 * shard.stat().st_size)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, get_args
 
 import hypothesis
 import yaml
@@ -27,7 +27,8 @@ from processes import TINY, Processes
 __all__ = ["try_commands", "try_configurations"]
 
 _SECONDS = 30
-_NEED_A_NETWORK_OR_MINUTES = {("demo",), ("models", "pull"), ("models", "push")}
+_NEED_A_NETWORK_OR_MINUTES = {("demo",), ("models", "pull"), ("models", "push"), ("serve",)}
+"""The last ends only when it is stopped."""
 
 _HOSTILE_TEXTS = (
     *("", " ", "\0", "\x1b[2J\x1b[31m", "\u202egnp.exe", "\ud800", "ß" * 300, "a" * 100_000),
@@ -192,8 +193,8 @@ def _option(parameter: Any, values: st.SearchStrategy[str]) -> st.SearchStrategy
     name = st.sampled_from([*parameter.opts, *parameter.secondary_opts])
     if parameter.is_flag:
         return name.map(lambda flag: [flag])
-    choices = getattr(parameter.type, "choices", ())
-    known = st.sampled_from([str(getattr(c, "value", c)) for c in choices]) if choices else values
+    choices = [each for each in get_args(parameter.bare_type) if isinstance(each, str)]
+    known = st.sampled_from(choices) if choices else values
     return st.builds(lambda flag, value: [flag, value], name, st.one_of(known, values))
 
 

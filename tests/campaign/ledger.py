@@ -13,9 +13,10 @@ __all__ = ["BAD", "GOOD", "Row", "judged", "table_of"]
 GOOD = ("well", "refused", "killed")
 """It ended as if nothing had been done to it; with one clear line; it was killed, as was meant."""
 
-BAD = ("lost", "changed", "traceback", "words", "death", "hang")
-"""What stood there is gone; something else came out of it than should have, in silence; Python's
-traceback; a failure without one clear line; a signal ended it; it was over its limit."""
+BAD = ("lost", "changed", "ran", "traceback", "words", "death", "hang")
+"""What stood there is gone; something else came out of it than should have, in silence; foreign
+code ran, a process was started, a connection was sought; Python's traceback; a failure without one
+clear line; a signal ended it; it was over its limit."""
 
 _EXAMPLES = 5
 
@@ -60,6 +61,8 @@ class Row:
 
 def judged(ended: Ended) -> str:
     """How a process ended: well, with one clear line, or badly."""
+    if "watched: " in ended.stderr:
+        return "ran"
     if ended.hung:
         return "hang"
     if ended.code is None:

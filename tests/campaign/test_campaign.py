@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from campaign import faults, flips, fuzz, hostile, kills, natives
+from campaign.__main__ import _document, joined
 from campaign.artefacts import make_all
 from campaign.ledger import Row, judged, table_of
 from gloss.artifacts import MANIFEST
-from processes import Ended, Processes
+from processes import TINY, Ended, Processes
 
 SEED = 7
 
@@ -56,6 +60,24 @@ def test_a_hostile_artefact_is_one_line(case, processes, made, tmp_path):
     assert outcome == "refused", said
 
 
+def test_parts_that_are_run_one_by_one_come_together_by_their_seed():
+    def document(seed: int, *rows: Row) -> dict[str, Any]:
+        return _document(rows, {row.part: 1.0 for row in rows}, seed)
+
+    flips, kills_, more = Row("flips", "a"), Row("kills", "b"), Row("flips", "c")
+    for row, outcomes in ((flips, ["refused"] * 3), (kills_, ["killed"]), (more, ["changed"])):
+        for outcome in outcomes:
+            row.add(outcome)
+    both = joined(document(1, flips), document(1, kills_))
+    assert [row["part"] for row in both["rows"]] == ["kills", "flips"]
+    assert (both["tried"], both["bad"]) == (3 + 1, 0)
+    assert both["seconds"] == {"flips": 1.0, "kills": 1.0}
+    again = joined(both, document(1, more))
+    assert [row["case"] for row in again["rows"]] == ["b", "c"]
+    assert (again["tried"], again["bad"]) == (1 + 1, 1)
+    assert joined(both, document(2, more)) == document(2, more)
+
+
 def test_what_is_trained_on_a_cpu_says_with_how_many_threads(made):
     summaries = {
         name: json.loads((made[name] / MANIFEST).read_bytes())["summary"]
@@ -97,10 +119,49 @@ def test_a_killed_change_stands_in_the_old_version_or_the_new_one(processes, tmp
     assert nothing_is_bad(rows)
 
 
+def test_commands_that_read_run_nothing_foreign_and_call_nobody(processes, made, tmp_path):
+    run, bundle, ranking = made["data set"].parent, tmp_path / "bundle", tmp_path / "ranking"
+    calls = (
+        ("rank", "-g", made["generations"], "-i", made["index, lexical"], "-o", ranking),
+        ("evaluate", "-r", ranking, "-d", made["data set"], "-o", tmp_path / "evaluation"),
+        ("report", run, "-o", tmp_path / "page.html", "--tables", tmp_path / "tables"),
+        ("bundle", run, "-o", bundle),
+        ("recommend", "-b", bundle, "--history", "shop-0001"),
+    )
+    for call in calls:
+        assert judged(processes.gloss(*call, watched=True)) == "well", call
+
+
+def test_a_whole_run_starts_no_process_and_calls_nobody(processes, tmp_path):
+    call = ("run", tmp_path / "tiny.yaml", "data.users=20", "decoding.beams=2")
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    assert judged(processes.gloss(*call, "-o", tmp_path / "run", watched=True)) == "well"
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "event"),
+    [
+        ("os:system", ["true"], "os.system"),
+        ("subprocess:call", ["true"], "subprocess.Popen"),
+        ("socket:gethostbyname", ["localhost"], "socket.gethostbyname"),
+        ("runpy:run_path", ["{folder}/evil.py"], "exec {folder}/evil.py"),
+        ("numpy:load", ["{folder}/evil.npy", None, 1], "pickle.find_class"),
+    ],
+)
+def test_what_must_not_happen_is_seen(processes, tmp_path, function, arguments, event):
+    (tmp_path / "evil.py").write_text("")
+    np.save(tmp_path / "evil.npy", np.array([Path("evil")], dtype=object), allow_pickle=True)
+    named = [each.format(folder=tmp_path) if isinstance(each, str) else each for each in arguments]
+    ended = processes.call(function, *named)
+    assert f"watched: {event.format(folder=tmp_path)}" in ended.stderr
+    assert judged(ended) == "ran"
+
+
 @pytest.mark.parametrize(
     ("ended", "outcome"),
     [
         (Ended(0, "made", "", 1.0), "well"),
+        (Ended(0, "made", "watched: os.system\n", 1.0), "ran"),
         (Ended(1, "", "note\nerror: no such file\n", 1.0), "refused"),
         (Ended(1, "", "error: one\nerror: two\n", 1.0), "words"),
         (Ended(1, "", "error: no such file\nmore\n", 1.0), "words"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gloss.cli.options import Config, Json, Overrides
+from gloss.cli.options import Config, Force, Json, Overrides
 
 if TYPE_CHECKING:
     from gloss.artifacts import Artifact
@@ -62,6 +62,7 @@ def fit(
         typer.Option("--parts", help="Where the parts are trained (default: OUT-parts)."),
     ] = None,
     model: WithModel = None,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Train a recommender on all purchases, with nothing held back, and write it as a bundle.
@@ -70,12 +71,17 @@ def fit(
     """
     from gloss.cli import output
     from gloss.experiment import bundling
+    from gloss.experiment.feasibility import require_room
     from gloss.experiment.loading import load_experiment
 
+    experiment = load_experiment(config, overrides or [])
+    parts = parts or out.with_name(f"{out.name}-parts")
+    if not force:
+        require_room(experiment, parts, model=model is not False)
     made = bundling.fit(
-        load_experiment(config, overrides or []),
+        experiment,
         out,
-        parts=parts or out.with_name(f"{out.name}-parts"),
+        parts=parts,
         measured=measured,
         model=model is not False,
         announce=output.announce,

@@ -23,6 +23,7 @@ __all__ = [
     "Data",
     "Encoder",
     "ExcludeSeen",
+    "Force",
     "Json",
     "Length",
     "LimitUsers",
@@ -49,6 +50,10 @@ Data = Annotated[Path, typer.Option("-d", "--data", help="A data set made by `gl
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 LimitUsers = Annotated[
     int | None, typer.Option("--limit-users", min=1, help="Only the first N users.")
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Begin even if memory or disk cannot hold what is trained."),
 ]
 BaseFolder = Annotated[
     Path | None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gloss.cli.options import Config, Json, Overrides
+from gloss.cli.options import Config, Force, Json, Overrides
 
 if TYPE_CHECKING:
     from gloss.experiment.settings import Experiment
@@ -46,6 +46,7 @@ def run(
     overrides: Overrides = None,
     out: RunOut = None,
     dry_run: DryRun = False,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Run an experiment, stage by stage; finished stages are kept, and it may be killed any time.
@@ -60,17 +61,22 @@ def run(
 
         print(yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False), end="")
         return
-    _run(experiment, out, json=json, people=False)
+    _run(experiment, out, json=json, people=False, force=force)
 
 
-def _run(experiment: Experiment, out: Path | None, *, json: bool, people: bool) -> None:
+def _run(
+    experiment: Experiment, out: Path | None, *, json: bool, people: bool, force: bool = False
+) -> None:
     from gloss.cli import output
     from gloss.data.dataset import Dataset
     from gloss.data.preparation import LEFT_OUT
     from gloss.experiment import pipeline
+    from gloss.experiment.feasibility import require_room
     from gloss.experiment.run_folder import RunFolder
 
     folder = out or Path("runs") / experiment.name
+    if not force:
+        require_room(experiment, folder)
     made = pipeline.run(experiment, folder, announce=output.announce)
     output.note_left_out(Dataset.load(RunFolder(folder).data).summary, LEFT_OUT)
     if json:
