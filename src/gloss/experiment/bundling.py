@@ -145,7 +145,7 @@ def fit(
         of_run = load_experiment(run.config)
         _require_same(filled(experiment, of_run), of_run, run)
         known, of_all = _measured(run), filled(of_all, of_run)
-        ranking = _ranking_of(run, known, model)
+        ranking = _ranking_of(run, known, None if model else False)
         inputs = {"measured ranking": ranking.fingerprint}
         served = _served(run, ranking)
         served = replace(served, rankers=tuple(replace(p, ranking=None) for p in served.rankers))
