@@ -228,7 +228,10 @@ class PresetData(LogRules):
 
 
 class ScratchModel(Settings):
-    """A Llama that is trained from zero on the histories."""
+    """A Llama that is trained from zero on the histories.
+
+    What is not set of `vocabulary`, `layers`, `width` and `heads` follows the data and the machine;
+    the defaults below are those without data (docs/start/your-own-shop.md)."""
 
     recipe: Literal["scratch"] = Field(
         "scratch", description="Train a model from zero, or an adapter on a pretrained one."
@@ -282,7 +285,10 @@ class LoraModel(Settings):
 
 
 class Training(Settings):
-    """How a model is trained from zero (`model.recipe: scratch`)."""
+    """How a model is trained from zero (`model.recipe: scratch`).
+
+    What is not set of `epochs`, `batch_tokens`, `learning_rate` and `warmup_steps` follows the data
+    and the machine; the defaults below are those without data (docs/start/your-own-shop.md)."""
 
     recipe: Literal["scratch"] = Field("scratch", exclude=True, repr=False)
     epochs: Epochs = Field(20, description="Passes over all histories.")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 
 from gloss.artifacts import open_artifact
 from gloss.data.dataset import Dataset
@@ -259,6 +261,22 @@ def test_a_dry_run_prints_settings_that_can_be_run_and_does_nothing(done, run):
     Path("again.yaml").write_text(said.out)
     assert done("run", "again.yaml", "--dry-run").out == said.out
     assert [path.name for path in Path.cwd().iterdir()] == ["again.yaml"]
+
+
+def test_a_dry_run_completes_the_settings_from_the_data_and_says_what_training_takes(done):
+    Path("a.yaml").write_text("name: a\ndata: {source: shop, users: 50}\n")
+    said = done("run", "a.yaml", "--dry-run")
+    settings = yaml.safe_load(said.out)
+    assert settings["training"]["batch_tokens"] == 1024
+    assert settings["ranking"]["exclude_seen"] is True
+    assert re.search(r"\d steps, [\d,]+ tokens, [\d,]+ parameters; on this machine about", said.err)
+
+
+def test_a_dry_run_without_the_data_prints_the_settings_as_they_are(done):
+    Path("a.yaml").write_text("name: a\ndata: {source: table, interactions: nowhere.csv}\n")
+    said = done("run", "a.yaml", "--dry-run")
+    assert yaml.safe_load(said.out)["ranking"]["exclude_seen"] is None
+    assert "which were not read: nowhere.csv does not exist" in said.err
 
 
 def test_names_that_look_like_markup_are_printed_as_they_are(done, run, monkeypatch):

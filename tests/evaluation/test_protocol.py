@@ -12,8 +12,8 @@ RETRIEVERS = ("bm25", "dense", "hybrid", "milvus")
 
 def test_paper_is_the_published_way():
     assert dataclasses.astuple(PAPER) == (
-        *("paper", "paper", True, False, False),
-        *(1, None, 5, False, (5,), False),
+        *("paper", "paper", True, False, False, False),
+        *(1, None, 5, False, False, (5,), False),
     )
 
 
@@ -24,7 +24,7 @@ def test_fair_leaves_out_what_was_bought_and_fills_the_list():
 
 def test_a_protocol_says_how_its_index_is_made():
     assert PAPER.index_settings() == BM25Settings(
-        title_style="paper", marker=True, exact_first=False
+        title_style="paper", marker=True, exact_first=False, popular_first=False
     )
     dense = PAPER.index_settings("dense", encoder="e5-small-v2")
     assert (dense.retriever, dense.encoder, dense.marker) == ("dense", "e5-small-v2", True)

@@ -12,7 +12,7 @@ from gloss.data.dataset import Dataset
 from gloss.data.histories import History
 from gloss.errors import InputError
 from gloss.experiment import pipeline
-from gloss.experiment.bundling import bundle
+from gloss.experiment.bundling import bundle, fit
 from gloss.experiment.fusion_guard import guarded
 from gloss.experiment.loading import with_overrides
 from gloss.experiment.run_folder import FUSED, RANKERS, RunFolder
@@ -148,6 +148,18 @@ def test_the_bundle_of_a_best_part_answers_its_list(diluted, tmp_path):
     for answer, own in zip(served, lists, strict=True):
         shown = [item.item for item in answer.items if item.reason != "popular"]
         assert shown == [entry.item for entry in own.entries[:5]]
+
+
+def test_a_fit_on_everything_serves_what_the_measured_run_would(diluted, tmp_path):
+    made = fit(
+        with_overrides(SHOP, []),
+        tmp_path / "bundle",
+        parts=tmp_path / "parts",
+        measured=diluted.path,
+    )
+    settings = open_bundle(made.path).settings
+    assert (settings.model, settings.fusion) == (None, None)
+    assert [part.name for part in settings.rankers] == ["transitions"]
 
 
 def test_the_language_model_is_served_with_the_rest_where_it_is_asked_for(diluted, tmp_path):

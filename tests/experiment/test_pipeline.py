@@ -17,6 +17,7 @@ from gloss.experiment import pipeline
 from gloss.experiment.following import protocol_of
 from gloss.experiment.loading import load_experiment, with_overrides
 from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
+from gloss.experiment.sizing import filled
 from gloss.experiment.stages.report import report_on
 from processes import ENVIRONMENT, TINY, Processes, kill_until_done, visible_bytes
 
@@ -85,7 +86,12 @@ def test_a_run_leaves_what_its_folder_says(whole):
 
 
 def test_the_settings_that_were_used_are_written(whole, config):
-    assert load_experiment(whole / "gloss-run.yaml") == load_experiment(config)
+    written, typed = load_experiment(whole / "gloss-run.yaml"), load_experiment(config)
+    assert written == filled(typed, written)
+    assert written.training.learning_rate == 0.004  # nobody typed it: a narrow model's
+    assert written.training.model_dump(exclude={"learning_rate"}) == typed.training.model_dump(
+        exclude={"learning_rate"}
+    )
 
 
 def test_equal_runs_leave_equal_bytes_also_in_a_process_of_their_own(whole, config, tmp_path):

@@ -22,6 +22,7 @@ from gloss.experiment.stages import prepare
 from gloss.rankers.ranker import RankRequest
 from gloss.rankers.repeats import SPEC, RepeatsSettings
 from gloss.rankers.sources import RankerSources
+from preparing import csv_items, csv_log, write
 
 USERS = 600
 PARTS = ("repeats", "transitions", "second-order-transitions", "word-overlap")
@@ -135,3 +136,21 @@ def test_repeats_alone_of_a_shop_without_them_are_nothing_to_do(tmp_path: Path):
     changes = ["data.repeats=0.0", "data.users=60", "rankers.use=[repeats]"]
     with pytest.raises(ConfigError, match="names no ranker"):
         pipeline.run_rankers(with_overrides(GROCER, changes), tmp_path / "run")
+
+
+def test_where_everybody_buys_the_same_again_the_run_is_measured_without_a_setting(tmp_path: Path):
+    """Thirty people who buy two things in turn: once, no validation answer was in any list."""
+    rows = [(f"u{user:02}", f"i{time % 2}", time) for user in range(30) for time in range(4)]
+    settings = {
+        "name": "regulars",
+        "data": {
+            "source": "table",
+            "interactions": str(write(tmp_path / "log.csv", csv_log(rows))),
+            "items": str(write(tmp_path / "items.csv", csv_items())),
+        },
+        "rankers": {"use": ["repeats", "transitions"], "length": 20},
+    }
+    made = pipeline.run_rankers(with_overrides(settings, []), tmp_path / "run")
+    artifact, evaluation = load_evaluation(made[RANKERS])
+    assert EvaluationConfig.of(artifact).exclude_seen is False
+    assert evaluation.means()["recall@5"] == 1

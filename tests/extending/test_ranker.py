@@ -29,6 +29,7 @@ EXPERIMENT = {
     "decoding": {"beams": 4},
     "limit_users": 40,
     "rankers": {"use": ["transitions", SPEC.name], "same_beginning": {"words": 2}},
+    "fusion": {"guard": False},  # its weights are looked at, whatever they are worth
 }
 IMPORTS = "from gloss.rankers import (\n"
 TUPLE = "RANKERS: tuple[RankerSpec[Any], ...] = (\n"

@@ -18,7 +18,12 @@ RunOut = Annotated[
     Path | None, typer.Option("-o", "--out", help="The run folder (default: runs/NAME).")
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Check and print the settings; do nothing.")
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Check and print the settings as the data complete them, and what training the "
+        "language model takes; do nothing.",
+    ),
 ]
 
 
@@ -57,11 +62,42 @@ def run(
 
     experiment = load_experiment(config, overrides or [])
     if dry_run:
-        import yaml
-
-        print(yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False), end="")
+        _plan(experiment, out or Path("runs") / experiment.name)
         return
     _run(experiment, out, json=json, people=False, force=force)
+
+
+def _plan(experiment: Experiment, folder: Path) -> None:
+    """Print the settings, and beside them what training costs."""
+    import yaml
+
+    from gloss.cli import output
+    from gloss.errors import InputError
+    from gloss.experiment.planning import planned
+
+    cost = None
+    try:
+        experiment, cost = planned(experiment, folder)
+    except InputError as error:
+        output.note(f"what is not set follows the data, which were not read: {error}")
+    print(yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False), end="")
+    if cost:
+        output.note(
+            f"training the language model: {cost.steps:,} steps, {cost.tokens:,} tokens, "
+            f"{cost.parameters:,} parameters; on this machine about {_minutes(cost.seconds)} and "
+            f"{cost.bytes / 2**30:.1f} GB of memory"
+        )
+
+
+def _minutes(seconds: float) -> str:
+    """
+    >>> _minutes(20), _minutes(600), _minutes(90_000)
+    ('1 minute', '10 minutes', '25 hours')
+    """
+    if seconds >= 2 * 3600:
+        return f"{seconds / 3600:.0f} hours"
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} minute{'s' if minutes > 1 else ''}"
 
 
 def _run(

@@ -39,13 +39,16 @@ def train(
     Example: gloss train configs/toys-scratch-cpu.yaml -d data/toys -o models/toys
     """
     from gloss.cli import output
+    from gloss.data.dataset import Dataset
     from gloss.experiment import stages
     from gloss.experiment.following import protocol_of
     from gloss.experiment.loading import load_experiment
     from gloss.experiment.pipeline import quietly
+    from gloss.experiment.sizing import has_gpu, shop_of, sized
 
     experiment = load_experiment(config, overrides or [])
     titles = protocol_of(experiment).title_style
+    experiment = sized(experiment, shop_of(Dataset.load(data), titles), gpu=has_gpu())
     model, training = experiment.model, experiment.training
     if dry_run:
         expected = stages.plan(data, model=model, training=training, titles=titles)

@@ -24,6 +24,7 @@ from gloss.experiment.pipeline import Announce, index_of, quietly, train_parts
 from gloss.experiment.run_folder import OURS, RunFolder
 from gloss.experiment.served import served_list
 from gloss.experiment.settings import Experiment
+from gloss.experiment.sizing import filled
 from gloss.fusion.reciprocal_rank import RULE as RECIPROCAL_RANK
 from gloss.fusion.rule import FittedFusion
 from gloss.fusion.rules import rule_named
@@ -141,9 +142,10 @@ def fit(
         served, inputs = _unmeasured(of_all, model=model), {}
     else:
         run = RunFolder.open(Path(measured))
-        _require_same(experiment, load_experiment(run.config), run)
-        known = _measured(run)
-        ranking = _ranking_of(run, known, model)
+        of_run = load_experiment(run.config)
+        _require_same(filled(experiment, of_run), of_run, run)
+        known, of_all = _measured(run), filled(of_all, of_run)
+        ranking = _ranking_of(run, known, None if model else False)
         inputs = {"measured ranking": ranking.fingerprint}
         served = _served(run, ranking)
         served = replace(served, rankers=tuple(replace(p, ranking=None) for p in served.rankers))

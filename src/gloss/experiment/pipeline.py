@@ -6,8 +6,9 @@ it. Killed at any point, the next run ends with the same bytes.
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from gloss.experiment import stages
 from gloss.experiment.following import on_data, protocol_of
 from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
 from gloss.experiment.settings import Experiment
+from gloss.experiment.sizing import changes, has_gpu, shop_of, sized
 from gloss.experiment.stages.report import report_on, write_report
 from gloss.fusion.rules import rule_named
 from gloss.progress import Progress, silent
@@ -47,6 +49,8 @@ __all__ = [
     "run_rankers",
     "train_parts",
 ]
+
+_LOG = logging.getLogger(__name__)
 
 _SHIFTED_SPLIT: SplitRule = "leave-one-out"
 """How a shifted run is split: nobody trains on the second-last purchase, which it predicts."""
@@ -76,7 +80,7 @@ def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> R
 
 
 def _all_stages(work: _Work) -> Report:
-    work = work.prepared()
+    work = work.prepared(model=True)
     experiment, announce = work.experiment, work.announce
     work.train()
     work.generate("test")
@@ -112,7 +116,7 @@ def run_rankers(
 
 
 def _all_rankers(work: _Work) -> dict[str, Path]:
-    work = work.prepared()
+    work = work.prepared(model=False)
     experiment, announce = work.experiment, work.announce
     _require_rankers(experiment)
     _make_candidates(work, model=False)
@@ -129,7 +133,7 @@ def train_parts(
     """Train what an experiment's recommender is made of, on all that it may see, and measure
     nothing: the run folder `out`. model: whether the language model is among it."""
     with _begun(experiment, out, announce) as work:
-        work = work.prepared()
+        work = work.prepared(model=model)
         if model:
             work.train()
         work.index()
@@ -228,10 +232,17 @@ class _Work:
             announce=lambda stage: self.announce(f"shifted run: {stage}"),
         )
 
-    def prepared(self) -> _Work:
-        """The same work on prepared data, with what follows them set."""
+    def prepared(self, *, model: bool) -> _Work:
+        """The same work on prepared data, with what follows them set; the sizes of the language
+        model, where it takes part, are written to the run's settings too."""
         self.prepare()
-        experiment = on_data(self.experiment, Dataset.load(self.folder.data))
+        data, experiment = Dataset.load(self.folder.data), self.experiment
+        if model:
+            shop = shop_of(data, self.protocol.title_style)
+            experiment = sized(self.experiment, shop, gpu=has_gpu())
+            _say_sizes(changes(self.experiment, experiment))
+            _write_settings(experiment, self.folder)
+        experiment = on_data(experiment, data)
         return replace(self, experiment=experiment, protocol=protocol_of(experiment))
 
     def prepare(self) -> None:
@@ -418,9 +429,19 @@ def _begun(experiment: Experiment, out: Path, announce: Announce) -> Iterator[_W
     folder.path.mkdir(parents=True, exist_ok=True)
     with locked(folder.lock, f"another process is at work on the run {out}"):
         _require_a_run(folder)
-        settings = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
-        write_atomic(folder.config, settings.encode())
+        _write_settings(experiment, folder)
         yield _Work(experiment, folder, protocol, announce)
+
+
+def _say_sizes(sizes: Mapping[str, Any]) -> None:
+    if sizes:
+        set_so = " ".join(f"{name}={value}" for name, value in sizes.items())
+        _LOG.warning("sizes that follow the data and the machine: %s", set_so)
+
+
+def _write_settings(experiment: Experiment, folder: RunFolder) -> None:
+    settings = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
+    write_atomic(folder.config, settings.encode())
 
 
 def _require_rankers(experiment: Experiment) -> None:
