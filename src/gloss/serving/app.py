@@ -26,11 +26,11 @@ from gloss.serving.walls import BodyWall, DoorWall, OuterWall
 
 __all__ = ["create_app", "create_service"]
 
+_CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "default": {
-        "description": "Refused (RFC 9457)",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
+    "default": {"description": "Refused (RFC 9457)", "content": _CONTENT},
+    503: {"description": "Not answered in time, or not now: see Retry-After", "content": _CONTENT},
 }
 
 
