@@ -22,7 +22,7 @@ from gloss.serving.service import Service
 from gloss.serving.settings import ServingSettings
 from gloss.serving.state.events import EventLog
 from gloss.serving.state.items import ItemChanges
-from gloss.serving.walls import BodyWall, DoorWall, OuterWall
+from gloss.serving.walls import BodyWall, CrowdWall, DoorWall, OuterWall
 
 __all__ = ["create_app", "create_service"]
 
@@ -62,6 +62,7 @@ def create_app(service: Service) -> FastAPI:
             Middleware(OuterWall, metrics=service.metrics),
             Middleware(DoorWall, keys=service.keys, host=service.settings.host),
             Middleware(BodyWall, settings=service.settings),
+            Middleware(CrowdWall, model=service.model, settings=service.settings),
         ],
     )
     app.state.service = service
