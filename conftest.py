@@ -10,6 +10,7 @@ _NEEDED = {
     "src/gloss/decoding/cuda": "triton",
     "src/gloss/retrieval/lexical/bm25_kernel.py": "numba",
     "src/gloss/serving": "fastapi",
+    "src/gloss/serving/mcp_tools.py": "mcp",
 }
 
 for place in _NEEDED:

@@ -14,7 +14,7 @@ compile() {
     --no-emit-index-url --no-emit-find-links --no-emit-trusted-host "$@"
 }
 everything=(--extra train --extra dense --extra fast --extra minilm --extra faiss --extra store
-  --extra lora --extra trees --extra tables --extra serve --extra docs --extra dev)
+  --extra lora --extra trees --extra tables --extra serve --extra client --extra mcp --extra docs --extra dev)
 # A CPU build of torch carries a local version; the pin must admit any build.
 printf 'torch==2.13.0\n' > "$work/pins.txt"
 compile "${everything[@]}" -c "$work/pins.txt" -o "$work/all.txt" pyproject.toml

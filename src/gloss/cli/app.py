@@ -22,6 +22,7 @@ from gloss.cli import (
     import_,
     index,
     items,
+    mcp,
     models,
     prepare,
     rank,
@@ -66,6 +67,7 @@ for command in (
     bundle,
     recommend,
     serve,
+    mcp,
     doctor,
 ):
     command.register(app)

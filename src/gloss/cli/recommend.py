@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from json import dumps, loads
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+_KEY = "GLOSS_KEY"
+"""The environment variable that holds a key: one in an argument could be read by others."""
+
+_AT_A_TIME = 16
+
 _FORMATS = (".csv", ".parquet", ".jsonl")
 
 
@@ -29,8 +35,17 @@ def register(app: typer.Typer) -> None:
 
 def recommend(
     bundle: Annotated[
-        Path, typer.Option("-b", "--bundle", help="A bundle made by `gloss bundle` or `gloss fit`.")
-    ],
+        Path | None,
+        typer.Option("-b", "--bundle", help="A bundle made by `gloss bundle` or `gloss fit`."),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="URL",
+            help=f"A service of `gloss serve`, instead of a bundle; a key is read from {_KEY}.",
+        ),
+    ] = None,
     history: Annotated[
         list[str] | None,
         typer.Option("--history", help="The id or title of a purchase, earliest first; repeat."),
@@ -101,6 +116,8 @@ def recommend(
     """
     from gloss.cli import output
 
+    if (bundle is None) == (server is None):
+        raise ConfigError("give a bundle (-b) or a service (--server URL)")
     sources = sum(each is not None for each in (history, histories, data))
     if sources > 1 or not (sources or wish):
         raise ConfigError(
@@ -110,11 +127,14 @@ def recommend(
     if out is not None and out.suffix not in _FORMATS:
         raise ConfigError(f"{out} ends in none of {', '.join(_FORMATS)}")
     users, purchases = _asked(history, histories, data, user)
-    # Imported after the histories were read, whose faults are then said at once.
-    from gloss.recommender.recommender import Recommender
-
     rules = _rules(where, exclude, only, at_most, boost, one_variant, diversity, exclude_seen)
-    answers = Recommender.open(bundle).recommend(purchases, k, rules=rules, wish=wish)
+    if bundle is not None:
+        # Imported after the histories were read, whose faults are then said at once.
+        from gloss.recommender.recommender import Recommender
+
+        answers = Recommender.open(bundle).recommend(purchases, k, rules=rules, wish=wish)
+    else:
+        answers = _from_server(str(server), purchases, k, rules, wish)
     if out is not None:
         _write(out, users, answers)
         output.print_line(f"{out}: {len(users):,} lists")
@@ -126,6 +146,20 @@ def recommend(
             if len(users) > 1:
                 output.print_line(name, style="italic")
             output.print_recommendations(answer)
+
+
+def _from_server(
+    server: str, purchases: Sequence[Sequence[str]], k: int, rules: Rules, wish: str | None
+) -> list[Recommendations]:
+    """Everybody's list by a service, some at a time: it decodes together what waits together."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from gloss.serving.client import Client
+
+    with Client(server, key=os.environ.get(_KEY)) as client, ThreadPoolExecutor(_AT_A_TIME) as pool:
+        return list(
+            pool.map(lambda each: client.recommend(each, k=k, rules=rules, wish=wish), purchases)
+        )
 
 
 def _asked(

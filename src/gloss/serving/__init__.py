@@ -13,6 +13,8 @@ texts            texts that a request may hold
 service          what routes work with
 metrics          counters for Prometheus, and the last hour
 routes/          one file for each part of the API, and for the page
+client/          a client in Python, sync and async (extra "client")
+mcp_tools        the recommender as tools for assistants (extra "mcp")
 web/             the page: HTML, CSS and JavaScript as browsers read them
 app              all of it put together
 server           the process: signals

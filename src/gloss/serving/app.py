@@ -22,15 +22,15 @@ from gloss.serving.service import Service
 from gloss.serving.settings import ServingSettings
 from gloss.serving.state.events import EventLog
 from gloss.serving.state.items import ItemChanges
-from gloss.serving.walls import BodyWall, DoorWall, OuterWall
+from gloss.serving.walls import BodyWall, CrowdWall, DoorWall, OuterWall
 
 __all__ = ["create_app", "create_service"]
 
+_CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "default": {
-        "description": "Refused (RFC 9457)",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
+    "default": {"description": "Refused (RFC 9457)", "content": _CONTENT},
+    503: {"description": "Not answered in time, or not now: see Retry-After", "content": _CONTENT},
 }
 
 
@@ -62,6 +62,7 @@ def create_app(service: Service) -> FastAPI:
             Middleware(OuterWall, metrics=service.metrics),
             Middleware(DoorWall, keys=service.keys, host=service.settings.host),
             Middleware(BodyWall, settings=service.settings),
+            Middleware(CrowdWall, model=service.model, settings=service.settings),
         ],
     )
     app.state.service = service

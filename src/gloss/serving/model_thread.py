@@ -81,6 +81,11 @@ class ModelThread:
         return len(self._room)
 
     @property
+    def is_full(self) -> bool:
+        """Whether so many wait already that another one would be refused."""
+        return self._room.is_full()
+
+    @property
     def expected_wait(self) -> float:
         """Seconds after which a request that came now would be answered, about."""
         return self._seconds_a_job * (len(self._room) + 1)

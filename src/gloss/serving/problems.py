@@ -18,9 +18,19 @@ from starlette.requests import Request
 
 from gloss.errors import GlossError
 
-__all__ = ["MEDIA_TYPE", "Fault", "Problem", "ProblemError", "install_handlers", "problem_response"]
+__all__ = [
+    "MEDIA_TYPE",
+    "TOO_MANY",
+    "Fault",
+    "Problem",
+    "ProblemError",
+    "install_handlers",
+    "problem_response",
+]
 
 MEDIA_TYPE = "application/problem+json"
+
+TOO_MANY = "too many requests wait already"
 
 _log = logging.getLogger(__name__)
 

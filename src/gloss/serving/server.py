@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +26,11 @@ _log = logging.getLogger(__name__)
 
 _MAX_HEADER_BYTES = 16 << 10
 
+_SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter that another wants. Every read and write of a socket
+gives it up; with Python's 5 ms each would then wait 5 ms for the model's thread, and many requests
+would not even come as far as being refused."""
+
 
 def check_host(settings: ServingSettings, *, has_keys: bool) -> None:
     """Raise ConfigError where others could reach a service that asks nobody for a key."""
@@ -38,6 +44,7 @@ def check_host(settings: ServingSettings, *, has_keys: bool) -> None:
 def serve(service: Service) -> None:
     """Start a service and serve it until a signal ends it. Raises what opening its model raises."""
     check_host(service.settings, has_keys=bool(service.keys))
+    sys.setswitchinterval(_SWITCH_SECONDS)
     service.model.start()
     config = uvicorn.Config(
         create_app(service),

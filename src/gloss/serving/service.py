@@ -13,7 +13,7 @@ from starlette.requests import Request
 from gloss.serving.live import LiveRecommender
 from gloss.serving.metrics import Metrics
 from gloss.serving.model_thread import ModelThread
-from gloss.serving.problems import ProblemError
+from gloss.serving.problems import TOO_MANY, ProblemError
 from gloss.serving.security import Key, Keys, Scope
 from gloss.serving.settings import ServingSettings
 from gloss.serving.state.events import EventLog
@@ -96,7 +96,7 @@ def _in_time(answer: asyncio.Future[Answer], service: Service) -> Answer:
 
 def _too_many(service: Service) -> ProblemError:
     waiting = service.model.expected_wait
-    return ProblemError(429, "too many requests wait already", retry_after=waiting)
+    return ProblemError(429, TOO_MANY, retry_after=waiting)
 
 
 async def _gone(request: Request) -> None:

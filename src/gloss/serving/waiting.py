@@ -75,12 +75,15 @@ class WaitingRoom:
         with self._changed:
             if self._closed:
                 raise StoppedError("the service ends")
-            if len(self._jobs) >= self._max_waiting:
-                self._drop_the_gone()
-            if len(self._jobs) >= self._max_waiting:
+            if self._is_full():
                 raise FullError
             self._jobs.append(job)
             self._changed.notify()
+
+    def is_full(self) -> bool:
+        """Whether another job would be refused."""
+        with self._changed:
+            return self._is_full()
 
     def take(self, most: int) -> list[Job]:
         """The next jobs, as soon as there is one; none when the room is closed and empty."""
@@ -100,9 +103,11 @@ class WaitingRoom:
             self._closed = True
             self._changed.notify_all()
 
-    def _drop_the_gone(self) -> None:
-        """Clients that went away must not keep others out."""
-        self._jobs = deque(job for job in self._jobs if not job.future.cancelled())
+    def _is_full(self) -> bool:
+        """Clients that went away do not keep others out."""
+        if len(self._jobs) >= self._max_waiting:
+            self._jobs = deque(job for job in self._jobs if not job.future.cancelled())
+        return len(self._jobs) >= self._max_waiting
 
 
 def _still_wanted(job: Job) -> bool:

@@ -14,16 +14,19 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gloss.serving.metrics import Metrics
-from gloss.serving.problems import problem_response
+from gloss.serving.model_thread import ModelThread
+from gloss.serving.problems import TOO_MANY, problem_response
 from gloss.serving.routes.web import is_static
 from gloss.serving.security import Keys
 from gloss.serving.settings import ServingSettings, is_loopback
 
-__all__ = ["BodyWall", "DoorWall", "OuterWall"]
+__all__ = ["BodyWall", "CrowdWall", "DoorWall", "OuterWall"]
 
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 _OPEN_PATH = "/livez"
 """That the process lives is said to everybody, and the page's files; all else asks for a key."""
+
+_MODEL_PATH = "/v1/recommend"
 
 _WITH_BODY = ("POST", "PUT", "PATCH")
 _HEADERS = {
@@ -208,3 +211,32 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
+
+
+class CrowdWall:
+    """Refuses requests for the model where it is crowded, before anything is made of their bodies.
+
+    Many may be inside that do not wait for the model yet: where lists are made faster than requests
+    are read, these are the queue. Who still sends a body is not counted, and keeps nobody out.
+    """
+
+    def __init__(self, app: ASGIApp, model: ModelThread, settings: ServingSettings) -> None:
+        self._app, self._model = app, model
+        self._most_inside = settings.max_waiting + settings.max_batch
+        self._inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != _MODEL_PATH:
+            await self._app(scope, receive, send)
+            return
+        if self._inside >= self._most_inside or self._model.is_full:
+            answer = problem_response(
+                429, TOO_MANY, scope["state"]["request_id"], retry_after=self._model.expected_wait
+            )
+            await answer(scope, receive, send)
+            return
+        self._inside += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._inside -= 1

@@ -61,7 +61,7 @@ async def readyz(request: Request, service: ServiceOf) -> Ready:
     return Ready(model=service.model.served.fingerprint)
 
 
-@router.get("/metrics", dependencies=[needs("metrics")])
+@router.get("/metrics", dependencies=[needs("metrics")], response_class=PlainTextResponse)
 async def metrics(service: ServiceOf) -> Response:
     """Counters, as Prometheus reads them."""
     service.metrics.waiting.set(service.model.waiting)
