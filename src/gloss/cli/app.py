@@ -30,6 +30,7 @@ from gloss.cli import (
     run,
     serve,
     train,
+    update,
 )
 
 __all__ = ["app"]
@@ -64,6 +65,7 @@ for command in (
     compare,
     export,
     bundle,
+    update,
     recommend,
     serve,
     doctor,

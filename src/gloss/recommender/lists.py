@@ -22,6 +22,7 @@ from gloss.data.histories import History, UserId
 from gloss.errors import ConfigError, GlossError, require_extra
 from gloss.fusion.reciprocal_rank import ReciprocalRank
 from gloss.fusion.rule import FusionRequest
+from gloss.rankers.known_items import KnownItems
 from gloss.rankers.ranker import Ranker, RankerSpec, RankRequest
 from gloss.rankings.filling import by_popularity
 from gloss.rankings.ranking import RankedItem, Ranking
@@ -280,8 +281,11 @@ def _joined(tables: Sequence[RankingTable], *, length: int) -> tuple[RankedItem,
 
 def _built(bundle: Bundle, part: RankerPart, spec: RankerSpec[Any]) -> tuple[Ranker, int]:
     spec.require_installed()
-    settings = spec.settings.model_validate(part.settings)
-    return spec.build(bundle, settings), part.length
+    parts = bundle.parts_of(spec)
+    ranker = spec.build(parts, spec.settings.model_validate(part.settings))
+    if parts is not bundle:
+        ranker = KnownItems.of(ranker, parts.catalogue, bundle.catalogue)
+    return ranker, part.length
 
 
 def _explained(ranking: Ranking, parts: Sequence[Ranking]) -> Ranking:
