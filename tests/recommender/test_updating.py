@@ -41,11 +41,10 @@ SETTINGS = {
     "model": {"vocabulary": 400, "layers": 1, "width": 32, "heads": 2, "context": 256},
     "training": {"epochs": 1, "warmup_steps": 2, "validation_users": 10},
     "decoding": {"beams": 4},
-    "index": {"retriever": "hybrid" if HAS_ENCODER else "bm25"},
     "rankers": {
         "length": 60,
         "sasrec": {"text": HAS_ENCODER, "epochs": 1, "width": 16, "networks": 2},
-        "dual_encoder": {"epochs": 1, "batch_users": 64, "candidates": 32},
+        "dual_encoder": {"epochs": 1, "batch_users": 128, "candidates": 32},
     },
 }
 
@@ -66,10 +65,7 @@ class Shop:
             for what in ("interactions", "items")
         }
         data, rankers = {"source": "table", **files}, {**SETTINGS["rankers"], "use": list(use)}
-        index = SETTINGS["index"] if "title-similarity" in use else {}
-        experiment = with_overrides(
-            {**SETTINGS, "data": data, "rankers": rankers, "index": index}, []
-        )
+        experiment = with_overrides({**SETTINGS, "data": data, "rankers": rankers}, [])
         fit(experiment, out, parts=self.folder / f"{name}-parts", model=model)
         return out
 
@@ -172,8 +168,8 @@ def test_what_is_counted_indexed_and_encoded_is_as_in_a_full_fit(tuesday, left):
     of_training = ("model/", "rankers/sasrec/", "rankers/dual-encoder/", "trained/", "fusion/")
     compared = {name for name in differing(ours, theirs) if not name.startswith(of_training)}
     # The vectors of new titles may differ in the last bits: a batch holds other texts.
-    vectors = {"title-vectors.npy", "index/vectors.npy"} if HAS_ENCODER else set()
-    assert compared - {f"index/{MANIFEST}"} <= vectors
+    vectors = {"title-vectors.npy"} if HAS_ENCODER else set()
+    assert compared <= vectors
     for name in vectors:
         np.testing.assert_allclose(np.load(tuesday / name), np.load(left / name), atol=1e-6)
 

@@ -42,7 +42,8 @@ def update(
     interactions, items: sources as `TableData` has them. removed: a file of ids, one a line. data:
     the data set that the bundle was made of; without it, what `gloss update` or `gloss fit` has
     left beside the bundle. joined: where the data set of both is put, for the next update; without
-    it, beside `out`. An update that was killed is done by the same call.
+    it, beside `out`. The same call ends an update that was killed, and changes nothing where it is
+    done.
 
     Raises ConfigError where nothing is named that is new, InputError where the data set is not
     found, and what `stages.join` and `updating.update` raise.
@@ -61,6 +62,8 @@ def update(
             removed=removed,
             progress=progress,
         )
+    if grown.fingerprint == made_of and Path(out).resolve() == Path(bundle).resolve():
+        return old.artifact
     with announce("update") as progress:
         return updating.update(old, Dataset.load(grown.path), Path(out), progress=progress)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ def join(
     fingerprint: that the data set must have; `out` may be `dataset`, where the joined one stands
     after a first try. interactions, items: sources as `TableData` has them, read as those of the
     data set were, where these were tables. removed: a file with the ids of items that leave the
-    catalogue, one a line. Raises ArtifactError for another data set, and what `joined_log` raises.
+    catalogue, one a line. A data set that was joined with the very same files last is left as it
+    is. Raises ArtifactError for another data set, and what `joined_log` raises.
     """
     old = Dataset.load(dataset)
     added = located_additions(_tables(old.config, interactions, items), progress=progress)
@@ -49,6 +50,8 @@ def join(
     if removed is not None:
         _require_file(removed)
         inputs["removed"] = fingerprint_of_file(removed)
+    if old.fingerprint == fingerprint and _has(old, inputs):
+        return old.artifact
 
     def begin() -> Callable[[Draft], None]:
         if old.fingerprint != fingerprint:
@@ -66,6 +69,12 @@ def join(
     made = Recipe(datasets.KIND, config.to_json(), inputs).make_from(out, begin)
     log_warnings(datasets.DatasetSummary.of(made).warnings)
     return made
+
+
+def _has(dataset: Dataset, inputs: Mapping[str, str]) -> bool:
+    """Whether the data set was made by joining these files with another one."""
+    made_from = {**dataset.artifact.inputs, "dataset": inputs["dataset"]}
+    return "dataset" in dataset.artifact.inputs and made_from == inputs
 
 
 def _tables(config: DatasetConfig, interactions: Sequence[str], items: Sequence[str]) -> TableData:
