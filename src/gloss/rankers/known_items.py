@@ -50,9 +50,8 @@ class KnownItems:
 
     @classmethod
     def of(cls, ranker: Ranker, known: Catalogue, catalogue: Catalogue) -> KnownItems:
-        """known: the ranker's own catalogue. An item that was given another title is gone."""
-        row_of = {(item.id, item.title): row for row, item in enumerate(catalogue)}
-        rows = [row_of.get((item.id, item.title), -1) for item in known]
+        """known: the ranker's own catalogue."""
+        rows = [catalogue.row(item.id) if item.id in catalogue else -1 for item in known]
         return cls(ranker, known, np.array(rows, np.int64))
 
     def rank(self, request: RankRequest) -> RankingTable:

@@ -28,7 +28,7 @@ from gloss.rankings.filling import by_popularity
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.table import RankingTable
 from gloss.recommender.bundle import Bundle, ModelPart, RankerPart
-from gloss.recommender.extended import ExtendedBundle, KnownItems, cleaned
+from gloss.recommender.extended import ExtendedBundle, cleaned
 from gloss.recommender.histories import ReadHistory
 from gloss.retrieval.dense.encoders import Encoder, open_encoder
 from gloss.retrieval.grounding import fuse, rank
@@ -100,7 +100,7 @@ class Lists:
         other._rankers = [
             _built(bundle, part, spec)
             if bundle.knows_titles_of(part)
-            else (KnownItems(ranker, self.catalogue), length)
+            else (KnownItems.of(ranker, self.catalogue, bundle.catalogue), length)
             for (ranker, length), (part, spec) in zip(
                 self._rankers, self.bundle.rankers(), strict=True
             )

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gloss.arrays import Array
+from gloss.arrays import Array, Ints
 from gloss.artifacts import Artifact, Draft, Recipe, open_artifact
 from gloss.config import Settings
 from gloss.data.catalogue import Catalogue
@@ -56,11 +56,12 @@ def update(bundle: Bundle, dataset: Dataset, out: Path, *, progress: Progress = 
 def _fill(draft: Draft, *, bundle: Bundle, dataset: Dataset, progress: Progress) -> None:
     catalogue = dataset.catalogue(bundle.settings.titles)
     train = dataset.train()
+    times_bought = count_purchases(train, catalogue, NoSettings())["times_bought"]
     rankers = _rankers(bundle)
-    with _index(bundle, dataset.fingerprint, catalogue, progress) as index:
+    with _index(bundle, dataset.fingerprint, catalogue, times_bought, progress) as index:
         contents = Contents(
             catalogue=catalogue,
-            times_bought=count_purchases(train, catalogue, NoSettings())["times_bought"],
+            times_bought=times_bought,
             index=index,
             model=open_artifact(bundle.model, MODEL_KIND) if bundle.model else None,
             fusion=bundle.fusion,
@@ -83,7 +84,7 @@ def _rankers(bundle: Bundle) -> list[tuple[RankerSpec[Any], Settings]]:
 
 @contextmanager
 def _index(
-    bundle: Bundle, dataset: str, catalogue: Catalogue, progress: Progress
+    bundle: Bundle, dataset: str, catalogue: Catalogue, times_bought: Ints, progress: Progress
 ) -> Iterator[Artifact]:
     """The bundle's index of these items. dataset: the fingerprint of theirs."""
     old = bundle.index
@@ -92,6 +93,7 @@ def _index(
         write_index,
         catalogue=catalogue,
         settings=old.settings,
+        times_bought=times_bought,
         previous=old.stored,
         progress=progress,
     )
