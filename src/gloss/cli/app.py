@@ -31,6 +31,7 @@ from gloss.cli import (
     run,
     serve,
     train,
+    update,
 )
 
 __all__ = ["app"]
@@ -65,6 +66,7 @@ for command in (
     compare,
     export,
     bundle,
+    update,
     recommend,
     serve,
     mcp,

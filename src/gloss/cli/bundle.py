@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gloss.cli.options import Config, Force, Json, Overrides
-
-if TYPE_CHECKING:
-    from gloss.artifacts import Artifact
 
 __all__ = ["register"]
 
@@ -40,9 +37,10 @@ def bundle(
 
     Example: gloss bundle runs/demo -o demo-bundle
     """
+    from gloss.cli import output
     from gloss.experiment import bundling
 
-    _print(bundling.bundle(run, out, model=model), json=json)
+    output.print_bundle(bundling.bundle(run, out, model=model), json=json)
 
 
 def fit(
@@ -86,18 +84,4 @@ def fit(
         model=model is not False,
         announce=output.announce,
     )
-    _print(made, json=json)
-
-
-def _print(made: Artifact, *, json: bool) -> None:
-    from gloss.cli import output
-    from gloss.recommender.bundle import BundleConfig
-
-    config = BundleConfig.of(made)
-    parts = [part.name for part in config.rankers]
-    parts = ["language model", *parts] if config.model else parts
-    facts = {**made.summary, "parts": parts, "fingerprint": made.fingerprint}
-    if json:
-        output.print_json({"bundle": str(made.path), **facts})
-        return
-    output.print_line(f"{made.path}: {made.summary['items']:,} items, by {', '.join(parts)}")
+    output.print_bundle(made, json=json)

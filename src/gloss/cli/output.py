@@ -33,6 +33,7 @@ __all__ = [
     "note",
     "out",
     "print_beyond",
+    "print_bundle",
     "print_comparisons",
     "print_figures",
     "print_json",
@@ -72,6 +73,20 @@ def print_json(value: Any) -> None:
 def print_made(made: Artifact, *, json: bool) -> None:
     """What a stage has made: its summary, for people or for machines."""
     print_values(str(made.path), made.summary, json=json)
+
+
+def print_bundle(made: Artifact, *, json: bool) -> None:
+    """A bundle that was made: how many items it has, and by which parts it answers."""
+    from gloss.recommender.bundle import BundleConfig
+
+    config = BundleConfig.of(made)
+    parts = [part.name for part in config.rankers]
+    parts = ["language model", *parts] if config.model else parts
+    facts = {**made.summary, "parts": parts, "fingerprint": made.fingerprint}
+    if json:
+        print_json({"bundle": str(made.path), **facts})
+        return
+    print_line(f"{made.path}: {made.summary['items']:,} items, by {', '.join(parts)}")
 
 
 def print_values(title: str, values: Mapping[str, Any], *, json: bool) -> None:

@@ -6,7 +6,7 @@ stored as they came: how they are cleaned is chosen where they are read (`Datase
 one folder serves both protocols.
 
     catalogue.parquet    item, title, and any further columns
-    histories.parquet    user, items                 everything, in order
+    histories.parquet    user, items, times          everything, in order; times as the log has them
     train.parquet        user, history, target       what a model may see, its last item as target
     validation.parquet   user, history, target
     test.parquet         user, history, target
@@ -35,6 +35,7 @@ from gloss.data.preparation import Cleaning, PreparedData, prepare, repeated_ans
 from gloss.data.purchases import PurchaseLog
 from gloss.data.repeats import RepeatedAnswers
 from gloss.data.titles import clean_title
+from gloss.errors import InputError
 
 __all__ = [
     "KIND",
@@ -91,7 +92,7 @@ def write_dataset(draft: Draft, data: PreparedData) -> None:
     """Fill the draft of a data set."""
     data.items.write_parquet(draft.path / "catalogue.parquet")
     for name, frame in (
-        ("histories", data.histories.select("user", "items")),
+        ("histories", data.histories.select("user", "items", "times")),
         ("train", data.splits.train),
         ("validation", data.splits.validation),
         ("test", data.splits.test),
@@ -154,7 +155,21 @@ class Dataset:
 
     def histories(self) -> tuple[History, ...]:
         """Everybody's whole history, test items included: for serving, never for training."""
-        return self._sequences("histories")
+        rows = self._read("histories").select("user", "items")
+        return tuple(History(user, tuple(items)) for user, items in rows.iter_rows())
+
+    def log(self) -> PurchaseLog:
+        """Its purchases, user by user, and its items with their titles as they came: what it would
+        be prepared from again. Raises InputError for a data set of an earlier version."""
+        histories = self._read("histories")
+        if "times" not in histories.columns:
+            raise InputError(
+                f"{self.path} holds no times, as an earlier version made it: prepare it again"
+            )
+        purchases = (
+            histories.lazy().explode("items", "times").rename({"items": "item", "times": "time"})
+        )
+        return PurchaseLog(purchases, self._read("catalogue"), {})
 
     def train(self) -> tuple[History, ...]:
         """What a model may see."""
@@ -178,9 +193,6 @@ class Dataset:
         return tuple(
             Example(user, tuple(history), target) for user, history, target in rows.iter_rows()
         )
-
-    def _sequences(self, name: str) -> tuple[History, ...]:
-        return tuple(History(user, tuple(items)) for user, items in self._read(name).iter_rows())
 
     def _read(self, name: str) -> pl.DataFrame:
         with self.artifact.reading():

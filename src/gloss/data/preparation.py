@@ -66,7 +66,7 @@ class Cleaning:
 @dataclass(frozen=True, slots=True)
 class PreparedData:
     """A log made clean. items: item, title and other columns, in order; histories: user, items,
-    held_out, by user id; summary: what was counted, how files were understood, and warnings."""
+    times, held_out, by user id; summary: what was counted, how files were understood, warnings."""
 
     items: pl.DataFrame
     histories: pl.LazyFrame
@@ -216,7 +216,7 @@ def _quoted(ids: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _SortedLog:
-    """Purchases (user, item) by user and time, in files of whole users."""
+    """Purchases (user, item, time) by user and time, in files of whole users."""
 
     parts: tuple[Path, ...]
     users: int
@@ -264,8 +264,8 @@ def _by_user_and_time(rows: pl.DataFrame) -> pl.DataFrame:
         if span * users < 2**63:
             user = pl.col("user").cast(pl.Int64) - rows["user"].min()
             key = user * span + (pl.col("time") - rows["time"].min())
-            return rows.sort(key, maintain_order=True).select("user", "item")
-    return rows.sort("user", "time", maintain_order=True).select("user", "item")
+            return rows.sort(key, maintain_order=True)
+    return rows.sort("user", "time", maintain_order=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +313,7 @@ def _counts(log: _SortedLog, users: npt.NDArray[np.bool_], items: npt.NDArray[np
 def _histories(
     log: _SortedLog, core: _Core, coded: _Coded, folder: Path, split: SplitRule
 ) -> pl.LazyFrame:
-    """user, items and held_out, by user id, from files of whole users."""
+    """user, items, times and held_out, by user id, from files of whole users."""
     left = np.flatnonzero(core.user_counts)
     drawn = np.zeros(log.users, np.bool_)
     drawn[left] = held_out(len(left), split)
@@ -322,12 +322,13 @@ def _histories(
         user, item = rows["user"].to_numpy(), rows["item"].to_numpy()
         kept = rows.filter(pl.Series((core.user_counts[user] > 0) & (core.item_counts[item] > 0)))
         users = kept.select("user").unique(maintain_order=True)["user"]
-        ids = kept.select("user", coded.items.gather(kept["item"]).alias("items"))
-        grouped = ids.group_by("user", maintain_order=True).agg("items")
+        ids = kept.select("user", coded.items.gather(kept["item"]).alias("items"), times="time")
+        grouped = ids.group_by("user", maintain_order=True).agg("items", "times")
         parts.append(folder / f"histories-{number:05}.parquet")
         grouped.select(
             coded.users.gather(users).alias("user"),
             "items",
+            "times",
             pl.Series("held_out", drawn[users.to_numpy()]),
         ).write_parquet(parts[-1], compression="lz4")
     return pl.scan_parquet(parts, glob=False)

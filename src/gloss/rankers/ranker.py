@@ -116,6 +116,10 @@ class RankerParts(Protocol):
     def trained(self, spec: RankerSpec[S], /) -> Artifact:
         """What the ranker's training has made."""
 
+    def added(self, spec: RankerSpec[S], /) -> Mapping[str, Array]:
+        """What the ranker's `extend` makes of titles that came after the training; without any,
+        nothing."""
+
 
 class NoSettings(Settings):
     """For rankers with nothing to set."""
@@ -167,6 +171,8 @@ class RankerSpec(Generic[S]):
     settings)`. needs: what it is built from, which may depend on its settings. training: None for a
     ranker that needs none. count: of everybody's purchases, what the ranker needs to know of them,
     as arrays by name, which a bundle keeps; None for a ranker that reads no purchases.
+    extend: of what the training has made and of titles that came after it, what the ranker needs to
+    know of these, as arrays by name, none where it cannot know them; None if it never can.
     without_vectors: the settings with which it needs no title vectors, where its usual ones do.
     lists_bought_alone: whether it lists nothing but the user's own purchases, so that it has no
     part where these are left out. with_bought: the settings for lists that may hold what was
@@ -181,6 +187,7 @@ class RankerSpec(Generic[S]):
     needs: Callable[[S], frozenset[Need]] = needs_nothing
     training: RankerTraining[S] | None = None
     count: Callable[[Sequence[History], Catalogue, S], Mapping[str, Array]] | None = None
+    extend: Callable[[Artifact, Sequence[str]], Mapping[str, Array]] | None = None
     without_vectors: S | None = None
     lists_bought_alone: bool = False
     with_bought: Callable[[S], S] | None = None

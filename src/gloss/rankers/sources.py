@@ -125,6 +125,10 @@ class RankerSources:
             self._trained[spec.name] = self._open_trained(spec)
         return self._trained[spec.name]
 
+    def added(self, spec: RankerSpec[S]) -> Mapping[str, Array]:
+        """Nothing: what is trained here knows the whole catalogue."""
+        return {}
+
     def counts(self, spec: RankerSpec[S], settings: S) -> Mapping[str, Array]:
         """What the ranker counts of the purchases that a model may see."""
         if spec.count is None:

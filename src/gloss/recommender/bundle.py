@@ -7,6 +7,9 @@
     model/                the language model, where there is one
     rankers/NAME/         what a ranker was trained to, or counts.npz: what it counted
     fusion/               the fitted fusion, where several lists become one
+    trained/              where items came or went after the training: catalogue.parquet and
+                          title-vectors.npy as it had them, and NAME.npz, what a ranker knows of
+                          titles that came after it
 
 No purchase of anybody lies in it, and no path leads out of it: it answers on another machine as it
 does here. It is an artefact, so that it is whole or not there. Knows no run and no data set.
@@ -41,13 +44,15 @@ from gloss.data.catalogue import Catalogue, Item
 from gloss.errors import ArtifactError, ConfigError
 from gloss.fusion.rule import FittedFusion
 from gloss.fusion.rules import rule_named
-from gloss.rankers.ranker import RankerSpec
+from gloss.rankers.known_items import with_added
+from gloss.rankers.ranker import RankerParts, RankerSpec
 from gloss.rankers.specs import ranker_named
 from gloss.retrieval.index import Index, load_index
 from gloss.retrieval.retriever import Retriever
 
 __all__ = [
     "KIND",
+    "AsTrained",
     "Bundle",
     "BundleConfig",
     "Contents",
@@ -65,6 +70,8 @@ _CATALOGUE = "catalogue.parquet"
 _TIMES_BOUGHT = "times-bought.npy"
 _TITLE_VECTORS = "title-vectors.npy"
 _COUNTS = "counts.npz"
+_TRAINED = "trained"
+_TITLED: Mapping[str, Any] = {"item": pl.String, "title": pl.String}
 _INDEX, _MODEL, _FUSION = "index", "model", "fusion"
 
 
@@ -101,12 +108,26 @@ class BundleConfig(ArtifactConfig):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class AsTrained:
+    """What trained rankers know, where items came or went after their training.
+
+    catalogue: of the training, in its order; title_vectors: float32 (that catalogue, width), where
+    a trained ranker reads them; added: by the ranker's name, what it knows of titles that came
+    after the training.
+    """
+
+    catalogue: Catalogue
+    title_vectors: Array | None
+    added: Mapping[str, Mapping[str, Array]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Contents:
     """What a bundle is made of.
 
     times_bought: int64 (catalogue,). index: of the catalogue. model: whole, no adapter.
     title_vectors: float32 (catalogue, width). counts, trained: by the ranker's name, what it has
-    counted, and what its training has made.
+    counted, and what its training has made. as_trained: where that was with another catalogue.
     """
 
     catalogue: Catalogue
@@ -117,11 +138,12 @@ class Contents:
     title_vectors: Array | None
     counts: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     trained: Mapping[str, Artifact] = field(default_factory=dict)
+    as_trained: AsTrained | None = None
 
 
 def write_bundle(draft: Draft, contents: Contents) -> None:
     """Fill the draft of a bundle."""
-    _write_catalogue(draft, contents.catalogue)
+    _write_catalogue(draft.path / _CATALOGUE, contents.catalogue)
     _save_array(draft.path / _TIMES_BOUGHT, contents.times_bought)
     if contents.title_vectors is not None:
         _save_array(draft.path / _TITLE_VECTORS, contents.title_vectors)
@@ -132,6 +154,8 @@ def write_bundle(draft: Draft, contents: Contents) -> None:
         _save_arrays(draft.path / "rankers" / name / _COUNTS, arrays)
     for name, artifact in contents.trained.items():
         _copy_artifact(artifact, draft.path / "rankers" / name)
+    if contents.as_trained is not None:
+        _write_as_trained(draft.path / _TRAINED, contents.as_trained)
     files = contents.fusion.files() if contents.fusion else {}
     (draft.path / _FUSION).mkdir(exist_ok=True)
     for name, text in files.items():
@@ -226,18 +250,45 @@ class Bundle:
 
     def counts(self, spec: RankerSpec[S], _settings: S) -> Mapping[str, Array]:
         """What the ranker has counted."""
-        file = self.artifact.file(f"rankers/{spec.name}/{_COUNTS}")
-        with self.artifact.reading(), np.load(file, allow_pickle=False) as arrays:
-            counts = dict(arrays)
-            for array in counts.values():
-                finite(array, file)
-        return counts
+        return self._arrays(f"rankers/{spec.name}/{_COUNTS}")
 
     def trained(self, spec: RankerSpec[S]) -> Artifact:
         """What the ranker's training has made."""
         if spec.training is None:
             raise ConfigError(f"{spec.name} is not trained")
         return open_artifact(self._folder(f"rankers/{spec.name}"), spec.training.kind)
+
+    def added(self, spec: RankerSpec[S]) -> Mapping[str, Array]:
+        """What the ranker knows of titles that came after its training."""
+        name = f"{_TRAINED}/{spec.name}.npz"
+        if name not in self.artifact.files:
+            return {}
+        return self._arrays(name)
+
+    @cached_property
+    def trained_catalogue(self) -> Catalogue:
+        """The items that trained rankers were trained on, in the order that they had then."""
+        name = f"{_TRAINED}/{_CATALOGUE}"
+        if name not in self.artifact.files:
+            return self.catalogue
+        with self.artifact.reading():
+            frame = read_table(self.artifact.file(name), _TITLED)
+        return Catalogue(Item(item, title) for item, title in frame.iter_rows())
+
+    @cached_property
+    def trained_vectors(self) -> Array:
+        """float32 (trained catalogue, width): the vectors of the titles that were trained on."""
+        if self.trained_catalogue is self.catalogue:
+            return self.title_vectors
+        rows = len(self.trained_catalogue)
+        return self._array(f"{_TRAINED}/{_TITLE_VECTORS}", np.float32, (rows, None))
+
+    def parts_of(self, spec: RankerSpec[Any]) -> RankerParts:
+        """What a ranker is built from: the bundle, or for one that was trained the bundle with the
+        catalogue that it knows."""
+        if spec.training is None or self.trained_catalogue is self.catalogue:
+            return self
+        return _AsTrained(self, spec)
 
     def rankers(self) -> Sequence[tuple[RankerPart, RankerSpec[Any]]]:
         """The rankers besides the language model."""
@@ -252,20 +303,70 @@ class Bundle:
     def _frame(self) -> pl.DataFrame:
         file = self.artifact.file(_CATALOGUE)
         with self.artifact.reading():
-            return read_table(file, {"item": pl.String, "title": pl.String})
+            return read_table(file, _TITLED)
 
     def _array(self, name: str, dtype: Any, shape: tuple[int | None, ...]) -> Array:
         with self.artifact.reading():
             return read_array(self.artifact.file(name), dtype=dtype, shape=shape)
 
+    def _arrays(self, name: str) -> Mapping[str, Array]:
+        file = self.artifact.file(name)
+        with self.artifact.reading(), np.load(file, allow_pickle=False) as arrays:
+            return {key: finite(array, file) for key, array in dict(arrays).items()}
 
-def _write_catalogue(draft: Draft, catalogue: Catalogue) -> None:
+
+@dataclass(frozen=True, slots=True)
+class _AsTrained:
+    """A bundle as a trained ranker knows it: with the catalogue of the training and, where the
+    ranker can know more, what was added since (`RankerParts`)."""
+
+    bundle: Bundle
+    spec: RankerSpec[Any]
+
+    @property
+    def catalogue(self) -> Catalogue:
+        trained = self.bundle.trained_catalogue
+        return with_added(trained, self.bundle.catalogue) if self.added(self.spec) else trained
+
+    @property
+    def items(self) -> Catalogue:
+        return self.catalogue
+
+    @property
+    def retriever(self) -> Retriever:
+        raise ConfigError(f"{self.spec.name} is trained, and searches no index of a bundle")
+
+    @property
+    def title_vectors(self) -> Array:
+        return self.bundle.trained_vectors
+
+    def counts(self, spec: RankerSpec[S], settings: S) -> Mapping[str, Array]:
+        return self.bundle.counts(spec, settings)
+
+    def trained(self, spec: RankerSpec[S]) -> Artifact:
+        return self.bundle.trained(spec)
+
+    def added(self, spec: RankerSpec[S]) -> Mapping[str, Array]:
+        return self.bundle.added(spec)
+
+
+def _write_as_trained(folder: Path, known: AsTrained) -> None:
+    folder.mkdir(exist_ok=True)
+    titled = Catalogue(Item(item.id, item.title) for item in known.catalogue)
+    _write_catalogue(folder / _CATALOGUE, titled)
+    if known.title_vectors is not None:
+        _save_array(folder / _TITLE_VECTORS, known.title_vectors)
+    for name, arrays in known.added.items():
+        _save_arrays(folder / f"{name}.npz", arrays)
+
+
+def _write_catalogue(file: Path, catalogue: Catalogue) -> None:
     columns = {
         "item": [item.id for item in catalogue],
         "title": [item.title for item in catalogue],
         **{name: [item.columns[name] for item in catalogue] for name in catalogue[0].columns},
     }
-    pl.DataFrame(columns, infer_schema_length=None).write_parquet(draft.path / _CATALOGUE)
+    pl.DataFrame(columns, infer_schema_length=None).write_parquet(file)
 
 
 def _save_array(file: Path, array: Array) -> None:

@@ -2,13 +2,14 @@
 
 Texts find such an item at once, the language model may write its title, and rankers that read
 titles alone list it. Rankers that have counted purchases, or were trained, know the bundle's own
-items: `KnownItems` asks them about these. `gloss update` makes a bundle in which all parts know it.
+items, and are asked about these (rankers/known_items.py). `gloss update` makes a bundle in which
+all parts know it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -16,17 +17,14 @@ import polars as pl
 
 from gloss.arrays import Array, Floats, Ints
 from gloss.data.catalogue import Catalogue, Item
-from gloss.data.histories import History
 from gloss.data.titles import clean_title, has_words
 from gloss.errors import ConfigError, InputError, did_you_mean, on_one_line
-from gloss.rankers.ranker import Ranker, RankRequest
 from gloss.rankers.specs import ranker_named
-from gloss.rankings.table import RankingTable
 from gloss.recommender.bundle import Bundle, RankerPart
 from gloss.retrieval.index import build_index
 from gloss.retrieval.retriever import Retriever
 
-__all__ = ["ExtendedBundle", "KnownItems", "cleaned"]
+__all__ = ["ExtendedBundle", "cleaned"]
 
 
 class ExtendedBundle(Bundle):
@@ -90,24 +88,6 @@ class ExtendedBundle(Bundle):
         longer = np.zeros((len(self.catalogue), *array.shape[1:]), array.dtype)
         longer[: len(array)] = array
         return longer
-
-
-@dataclass(frozen=True, slots=True)
-class KnownItems:
-    """A ranker of a catalogue, asked within a longer one that begins with it."""
-
-    ranker: Ranker
-    catalogue: Catalogue
-
-    def rank(self, request: RankRequest) -> RankingTable:
-        """See `Ranker.rank`: no purchase and no item that came later counts."""
-        allowed = None if request.allowed is None else request.allowed[: len(self.catalogue)]
-        histories = [self._known(history) for history in request.histories]
-        return self.ranker.rank(replace(request, histories=histories, allowed=allowed))
-
-    def _known(self, history: History) -> History:
-        items = tuple(item for item in history.items if item in self.catalogue)
-        return replace(history, items=items)
 
 
 def cleaned(items: Sequence[Item], bundle: Bundle) -> list[Item]:

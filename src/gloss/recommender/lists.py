@@ -22,12 +22,13 @@ from gloss.data.histories import History, UserId
 from gloss.errors import ConfigError, GlossError, require_extra
 from gloss.fusion.reciprocal_rank import ReciprocalRank
 from gloss.fusion.rule import FusionRequest
+from gloss.rankers.known_items import KnownItems
 from gloss.rankers.ranker import Ranker, RankerSpec, RankRequest
 from gloss.rankings.filling import by_popularity
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.table import RankingTable
 from gloss.recommender.bundle import Bundle, ModelPart, RankerPart
-from gloss.recommender.extended import ExtendedBundle, KnownItems, cleaned
+from gloss.recommender.extended import ExtendedBundle, cleaned
 from gloss.recommender.histories import ReadHistory
 from gloss.retrieval.dense.encoders import Encoder, open_encoder
 from gloss.retrieval.grounding import fuse, rank
@@ -99,7 +100,7 @@ class Lists:
         other._rankers = [
             _built(bundle, part, spec)
             if bundle.knows_titles_of(part)
-            else (KnownItems(ranker, self.catalogue), length)
+            else (KnownItems.of(ranker, self.catalogue, bundle.catalogue), length)
             for (ranker, length), (part, spec) in zip(
                 self._rankers, self.bundle.rankers(), strict=True
             )
@@ -280,8 +281,11 @@ def _joined(tables: Sequence[RankingTable], *, length: int) -> tuple[RankedItem,
 
 def _built(bundle: Bundle, part: RankerPart, spec: RankerSpec[Any]) -> tuple[Ranker, int]:
     spec.require_installed()
-    settings = spec.settings.model_validate(part.settings)
-    return spec.build(bundle, settings), part.length
+    parts = bundle.parts_of(spec)
+    ranker = spec.build(parts, spec.settings.model_validate(part.settings))
+    if parts is not bundle:
+        ranker = KnownItems.of(ranker, parts.catalogue, bundle.catalogue)
+    return ranker, part.length
 
 
 def _explained(ranking: Ranking, parts: Sequence[Ranking]) -> Ranking:

@@ -49,6 +49,19 @@ class IdRule:
     missing: tuple[str, ...] = MISSING
     drop_zeros: bool = False
 
+    @classmethod
+    def recorded(cls, settings: Mapping[str, Any]) -> IdRule:
+        """The rule that a data set's recorded settings have; the usual one where they say nothing.
+
+        >>> IdRule.recorded({"missing": ["-"], "drop_leading_zeros": True})
+        IdRule(missing=('-',), drop_zeros=True)
+        """
+        missing = settings.get("missing")
+        return cls(
+            MISSING if missing is None else tuple(missing),
+            bool(settings.get("drop_leading_zeros")),
+        )
+
 
 def canonical_id(value: Any, column: str = "id", rule: IdRule = IdRule()) -> str:
     """One id of any type as the text that all entrances compare.

@@ -28,7 +28,7 @@ from gloss.data.readers.tables import read_tables
 from gloss.errors import InputError
 from gloss.progress import Progress
 
-__all__ = ["DataSettings", "LocalSource", "located", "name_of"]
+__all__ = ["DataSettings", "LocalSource", "located", "located_additions", "name_of"]
 
 DataSettings = ShopData | AmazonData | TableData | PresetData
 
@@ -89,6 +89,17 @@ def located(settings: DataSettings, *, progress: Progress) -> LocalSource:
             return _of_tables(settings, tables, workspace, progress, originals)
         case TableData():
             return _of_tables(settings, settings, workspace, progress)
+
+
+def located_additions(settings: TableData, *, progress: Progress) -> LocalSource:
+    """The same for what is added to a data set: purchases, items or both, and nothing is looked for
+    where nothing is named."""
+    workspace = Workspace()
+    items_sql = settings.items_sql or settings.sql
+    interactions = _files(settings.interactions, settings.sql, workspace.path / "log", progress)
+    items = _files(settings.items, items_sql, workspace.path / "items", progress)
+    inputs = _fingerprints([*_named("interactions", interactions), *_named("items", items)])
+    return LocalSource(settings, settings, interactions, items, inputs, workspace)
 
 
 def name_of(settings: DataSettings) -> str:

@@ -40,7 +40,8 @@ def read_tables(
     *,
     workspace: Workspace | None = None,
 ) -> PurchaseLog:
-    """Read purchases and titles; what the settings mean is said in `TableData`.
+    """Read purchases and titles; what the settings mean is said in `TableData`. Without files of
+    the one or the other, there are none.
 
     A row is bad that lacks a user, item or time or is not whole; with `time=None` the order of the
     files is the order of time. A title of which nothing is left when it is cleaned is no title.
@@ -50,8 +51,8 @@ def read_tables(
     """
     workspace = workspace or Workspace()
     bad = BadLines(settings.max_bad_lines)
-    log = _read_log(settings, interactions, bad, workspace.path)
-    catalogue = _read_items(settings, items, bad, workspace.path)
+    log = _read_log(settings, interactions, bad, workspace.path) if interactions else _NO_LOG
+    catalogue = _read_items(settings, items, bad, workspace.path) if items else _NO_ITEMS
     bad.check()
     counts = {
         "interaction rows": log.rows,
@@ -65,6 +66,7 @@ def read_tables(
         "times": log.clock,
         "items": catalogue.described,
     }
+    described = {what: how for what, how in described.items() if how}
     return PurchaseLog(log.frame, catalogue.frame, counts, described, (), workspace)
 
 
@@ -104,6 +106,12 @@ class _Items:
 
     frame: pl.DataFrame
     described: str
+
+
+_NO_LOG = _Log(
+    pl.LazyFrame(schema={"user": pl.String, "item": pl.String, "time": pl.Int64}), 0, 0, "", ""
+)
+_NO_ITEMS = _Items(pl.DataFrame(schema={"item": pl.String, "title": pl.String}), "")
 
 
 def _rule(settings: TableData) -> IdRule:

@@ -14,6 +14,7 @@ from gloss.experiment.stages.generate import estimate, generate
 from gloss.experiment.stages.import_ranking import import_ranking
 from gloss.experiment.stages.index import index
 from gloss.experiment.stages.items import add_items, remove_items
+from gloss.experiment.stages.join import join
 from gloss.experiment.stages.merge import merge
 from gloss.experiment.stages.prepare import prepare
 from gloss.experiment.stages.rank import rank
@@ -30,6 +31,7 @@ __all__ = [
     "generate",
     "import_ranking",
     "index",
+    "join",
     "merge",
     "plan",
     "prepare",

@@ -12,7 +12,7 @@ import polars as pl
 from gloss.artifacts import Artifact, Draft, Recipe, fingerprint_of_file
 from gloss.data.dataset import Dataset, SplitName
 from gloss.data.histories import Example
-from gloss.data.readers.ids import MISSING, IdRule
+from gloss.data.readers.ids import IdRule
 from gloss.errors import InputError
 from gloss.evaluation.beyond import holds_purchases
 from gloss.experiment.stages.warnings import log_warnings
@@ -47,7 +47,8 @@ def import_ranking(
     raises.
     """
     data = Dataset.load(dataset)
-    listed = read_lists(file, columns, delimiter=delimiter, rule=_rule_of(data))
+    rule = IdRule.recorded(data.artifact.config)
+    listed = read_lists(file, columns, delimiter=delimiter, rule=rule)
     examples = data.examples(split)
     lists = _lists(listed.entries, examples)
     config = ImportedRankingConfig(
@@ -66,15 +67,6 @@ def import_ranking(
     made = Recipe(rankings.KIND, config.to_json(), inputs).make(out, fill)
     log_warnings(made.summary.get("warnings", ()))
     return made
-
-
-def _rule_of(data: Dataset) -> IdRule:
-    """How the data set's own ids were compared."""
-    config = data.artifact.config
-    missing = config.get("missing")
-    return IdRule(
-        MISSING if missing is None else tuple(missing), bool(config.get("drop_leading_zeros"))
-    )
 
 
 def _lists(entries: pl.DataFrame, examples: Sequence[Example]) -> RankingTable:

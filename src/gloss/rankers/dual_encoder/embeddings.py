@@ -12,7 +12,8 @@ All of it is by distinct title: items of one title cannot be told apart.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,20 @@ import numpy as np
 from gloss.arrays import Array
 from gloss.artifacts.content import finite, require
 
-__all__ = ["KIND", "DualEncoderEmbeddings", "read_embeddings", "write_embeddings"]
+__all__ = [
+    "KIND",
+    "DualEncoderEmbeddings",
+    "TextMap",
+    "read_embeddings",
+    "read_text_map",
+    "write_embeddings",
+]
 
 KIND = "dual-encoder"
 """Of the artefact: a folder of a sentence encoder with these arrays beside it."""
 
 _FILE = "embeddings.npz"
+_TEXT_MAP_FILE = "text-map.npz"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,10 +72,55 @@ class DualEncoderEmbeddings:
         """
         return _softmax(self.gate_logits[titles] + self.recency_logits[: len(titles)][::-1])
 
+    def with_titles(self, title_rows: Array, added: Mapping[str, Array]) -> DualEncoderEmbeddings:
+        """The same for more items. title_rows: of all of them; added: what `TextMap.embeddings`
+        makes of further titles, which are numbered from where the others end."""
+        return replace(
+            self,
+            title_rows=title_rows,
+            **{name: np.concatenate([getattr(self, name), added[name]]) for name in added},
+        )
 
-def write_embeddings(embeddings: DualEncoderEmbeddings, folder: Path) -> None:
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextMap:
+    """How a title that came after the training is embedded: by its vector t alone, of length 1.
+
+        q = t P,   v = t,   gate logit = t · u
+
+    That is the formula of network.py without residual embeddings. projection: P, float32 (width,
+    width), the scale within; gate_vector: u, float32 (width,).
+    """
+
+    projection: Array
+    gate_vector: Array
+
+    def embeddings(self, vectors: Array) -> Mapping[str, Array]:
+        """What `DualEncoderEmbeddings` has by title, of titles with these vectors (titles, width).
+
+        >>> text = TextMap(np.float32([[0, 2], [2, 0]]), np.float32([1, 0]))
+        >>> text.embeddings(np.float32([[0.6, 0.8]]))["query_embeddings"].round(1).tolist()
+        [[1.6, 1.2]]
+        """
+        return {
+            "query_embeddings": vectors @ self.projection,
+            "item_embeddings": vectors,
+            "gate_logits": vectors @ self.gate_vector,
+        }
+
+
+def write_embeddings(embeddings: DualEncoderEmbeddings, text_map: TextMap, folder: Path) -> None:
     """Add the arrays to an encoder's folder."""
     np.savez(folder / _FILE, **asdict(embeddings))
+    np.savez(folder / _TEXT_MAP_FILE, **asdict(text_map))
+
+
+def read_text_map(folder: Path) -> TextMap | None:
+    """Read what `write_embeddings` wrote; None if an earlier version did."""
+    if not (folder / _TEXT_MAP_FILE).is_file():
+        return None
+    with np.load(folder / _TEXT_MAP_FILE, allow_pickle=False) as arrays:
+        return TextMap(**arrays)
 
 
 def read_embeddings(folder: Path) -> DualEncoderEmbeddings:

@@ -27,7 +27,7 @@ from torch import nn
 from torch.nn import functional
 
 from gloss.arrays import Array
-from gloss.rankers.dual_encoder.embeddings import DualEncoderEmbeddings
+from gloss.rankers.dual_encoder.embeddings import DualEncoderEmbeddings, TextMap
 from gloss.rankers.dual_encoder.settings import DualEncoderSettings
 from gloss.retrieval.dense.encoders import MAX_TOKENS
 from gloss.training.histories import HistoryLengthWeighting
@@ -118,6 +118,12 @@ class Network(nn.Module):
             gate_logits=_to_numpy(vectors @ self.gate_vector),
             recency_logits=_to_numpy(self.recency_logits),
         )
+
+    @torch.no_grad()
+    def text_map(self) -> TextMap:
+        """How titles are embedded that were not trained on."""
+        projection = self.log_scale.exp() * self.projection
+        return TextMap(_to_numpy(projection), _to_numpy(self.gate_vector))
 
     def loss(self, rows: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Mean of w · -log p(target | history) over all targets, in nats a title; w is the

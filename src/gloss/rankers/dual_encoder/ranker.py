@@ -11,23 +11,29 @@ of them. Knows arrays (embeddings.py), not the encoder that made them; needs no 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from gloss.arrays import Array
-from gloss.artifacts import Draft
+from gloss.artifacts import Artifact, Draft
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History
 from gloss.progress import Progress
-from gloss.rankers.dual_encoder.embeddings import KIND, DualEncoderEmbeddings, read_embeddings
+from gloss.rankers.dual_encoder.embeddings import (
+    KIND,
+    DualEncoderEmbeddings,
+    read_embeddings,
+    read_text_map,
+)
 from gloss.rankers.dual_encoder.settings import DualEncoderSettings
 from gloss.rankers.ranker import Need, RankerParts, RankerSpec, RankerTraining, RankRequest
 from gloss.rankers.scoring import ScoredHistory, rank_by_scores, rows_of
 from gloss.rankers.sources import RankerSources
 from gloss.rankings.table import RankingTable
+from gloss.retrieval.dense.encoders import open_encoder
 
 __all__ = ["SPEC", "DualEncoder"]
 
@@ -114,7 +120,31 @@ def _with_bought(settings: DualEncoderSettings) -> DualEncoderSettings:
 def _build(parts: RankerParts, settings: DualEncoderSettings) -> DualEncoder:
     trained = parts.trained(SPEC)
     with trained.reading(), trained.folder() as folder:
-        return DualEncoder(read_embeddings(folder), parts.catalogue, bool(settings.repeats))
+        embeddings = read_embeddings(folder)
+    if added := parts.added(SPEC):
+        title_rows = _title_rows(parts.catalogue, embeddings)
+        embeddings = embeddings.with_titles(title_rows, added)
+    return DualEncoder(embeddings, parts.catalogue, bool(settings.repeats))
+
+
+def _title_rows(catalogue: Catalogue, trained: DualEncoderEmbeddings) -> Array:
+    """int64 (catalogue,): the title of each item, where the first items were trained on; titles
+    that no trained item has are numbered as they come, from where the others end."""
+    items = zip(catalogue, trained.title_rows.tolist(), strict=False)
+    row_of = {item.title: row for item, row in items}
+    for item in catalogue:
+        row_of.setdefault(item.title, len(row_of))
+    return np.array([row_of[item.title] for item in catalogue], np.int64)
+
+
+def _extend(trained: Artifact, titles: Sequence[str]) -> Mapping[str, Array]:
+    """Embeddings of titles that came after the training, by their text alone; none where an earlier
+    version has not kept how."""
+    with trained.reading(), trained.folder() as folder:
+        text_map = read_text_map(folder)
+        if text_map is None:
+            return {}
+        return text_map.embeddings(open_encoder(str(folder)).encode(titles, role="document"))
 
 
 SPEC = RankerSpec(
@@ -123,5 +153,6 @@ SPEC = RankerSpec(
     settings=DualEncoderSettings,
     build=_build,
     training=RankerTraining(kind=KIND, fit=_fit, needs=_reads_encoder),
+    extend=_extend,
     with_bought=_with_bought,
 )

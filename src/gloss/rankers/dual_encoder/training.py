@@ -77,7 +77,8 @@ def train_dual_encoder(
         model.save_pretrained(str(draft.path), create_model_card=False)
     # Of the encoder as it was saved, which is what will encode the titles of other catalogues.
     vectors = open_encoder(str(draft.path)).encode(titles, role="document")
-    write_embeddings(network.embeddings(vectors, title_rows), draft.path)
+    embeddings = network.embeddings(vectors, title_rows)
+    write_embeddings(embeddings, network.text_map(), draft.path)
     draft.summary.update(
         {
             "histories": len(rows),

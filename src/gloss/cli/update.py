@@ -1,0 +1,81 @@
+"""`gloss update`: a bundle for a shop that goes on, without a new training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gloss.cli.options import Json
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(update)
+
+
+def update(
+    bundle: Annotated[Path, typer.Argument(help="Made by gloss fit, bundle or update.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The bundle to write; BUNDLE itself is replaced.")
+    ],
+    interactions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--interactions",
+            help="Purchases since, with the columns of those that BUNDLE was made of; purchases "
+            "that it knows count once. May be repeated.",
+        ),
+    ] = None,
+    items: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--items",
+            help="New items, with the columns of those that it was made of; those that it knows "
+            "keep their title, and the newest value of other columns counts. May be repeated.",
+        ),
+    ] = None,
+    remove: Annotated[
+        Path | None, typer.Option("--remove", help="A file with ids of items, one a line.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "-d",
+            "--data",
+            help="The data set that the bundle was made of (default: BUNDLE-data, or "
+            "BUNDLE-parts/data).",
+        ),
+    ] = None,
+    joined: Annotated[
+        Path | None,
+        typer.Option(
+            "--joined", help="Where the data set of both is put, for the next update (OUT-data)."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Bring a bundle up to date with what was bought and with items that came and went.
+
+    Counts, indexes and vectors are those of a fit on all purchases; what was trained stays as it
+    is. Seconds, where a training takes hours.
+
+    Example: gloss update shop --interactions tuesday.csv --items new.csv -o shop
+    """
+    from gloss.cli import output
+    from gloss.experiment import updating
+
+    made = updating.update(
+        bundle,
+        out,
+        interactions=interactions or (),
+        items=items or (),
+        removed=remove,
+        data=data,
+        joined=joined,
+        announce=output.announce,
+    )
+    output.print_bundle(made, json=json)

@@ -1,0 +1,155 @@
+"""A bundle brought up to date: what was counted, indexed and encoded, of a data set that has grown.
+
+Counts, indexes and the vectors of titles are those of a fit on the whole data set: the same
+functions make them, and only new titles are encoded. (The title trie is made from the catalogue
+where a bundle is opened.) What was trained stays as it is, byte by byte: the language model, the
+networks of rankers, the fusion. Knows bundles and data sets; no log that a data set grows by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from gloss.arrays import Array, Ints
+from gloss.artifacts import Artifact, Draft, Recipe, open_artifact
+from gloss.config import Settings
+from gloss.data.catalogue import Catalogue
+from gloss.data.dataset import Dataset
+from gloss.errors import ConfigError
+from gloss.evaluation.protocol import protocol_named
+from gloss.language.records import KIND as MODEL_KIND
+from gloss.progress import Progress, silent
+from gloss.rankers.known_items import added_titles
+from gloss.rankers.popularity import count_purchases
+from gloss.rankers.ranker import NoSettings, RankerSpec
+from gloss.recommender.bundle import KIND, AsTrained, Bundle, Contents, write_bundle
+from gloss.retrieval.dense.encoders import Encoder, open_encoder
+from gloss.retrieval.dense.retriever import TitleVectors
+from gloss.retrieval.index import index_recipe, write_index
+from gloss.retrieval.settings import EncoderSettings
+
+__all__ = ["update"]
+
+
+def update(bundle: Bundle, dataset: Dataset, out: Path, *, progress: Progress = silent) -> Artifact:
+    """A bundle's parts for the data set that its own has become, as the bundle `out`, which may
+    stand where the old one does.
+
+    Its rankers and settings are the same. progress counts titles that are encoded. Raises
+    ConfigError where new titles need an encoder that the bundle does not name, ArtifactError where
+    that has changed.
+    """
+    inputs = {"bundle": bundle.fingerprint, "dataset": dataset.fingerprint}
+    if encoder := bundle.artifact.inputs.get("encoder"):
+        inputs["encoder"] = encoder
+    recipe = Recipe(KIND, bundle.settings.to_json(), inputs)
+    return recipe.make(out, partial(_fill, bundle=bundle, dataset=dataset, progress=progress))
+
+
+def _fill(draft: Draft, *, bundle: Bundle, dataset: Dataset, progress: Progress) -> None:
+    catalogue = dataset.catalogue(bundle.settings.titles)
+    train = dataset.train()
+    times_bought = count_purchases(train, catalogue, NoSettings())["times_bought"]
+    rankers = _rankers(bundle)
+    with _index(bundle, dataset.fingerprint, catalogue, times_bought, progress) as index:
+        contents = Contents(
+            catalogue=catalogue,
+            times_bought=times_bought,
+            index=index,
+            model=open_artifact(bundle.model, MODEL_KIND) if bundle.model else None,
+            fusion=bundle.fusion,
+            title_vectors=_title_vectors(bundle, catalogue, progress),
+            counts={
+                spec.name: spec.count(train, catalogue, settings)
+                for spec, settings in rankers
+                if spec.count
+            },
+            trained={spec.name: bundle.trained(spec) for spec, _ in rankers if spec.training},
+            as_trained=_as_trained(bundle, catalogue),
+        )
+        write_bundle(draft, contents)
+
+
+def _rankers(bundle: Bundle) -> list[tuple[RankerSpec[Any], Settings]]:
+    """The rankers with their settings."""
+    return [(spec, spec.settings.model_validate(part.settings)) for part, spec in bundle.rankers()]
+
+
+@contextmanager
+def _index(
+    bundle: Bundle, dataset: str, catalogue: Catalogue, times_bought: Ints, progress: Progress
+) -> Iterator[Artifact]:
+    """The bundle's index of these items. dataset: the fingerprint of theirs."""
+    old = bundle.index
+    recipe = index_recipe(dataset, old.settings)
+    fill = partial(
+        write_index,
+        catalogue=catalogue,
+        settings=old.settings,
+        times_bought=times_bought,
+        previous=old.stored,
+        progress=progress,
+    )
+    with TemporaryDirectory(prefix="gloss-") as folder:
+        yield recipe.make(Path(folder) / "index", fill)
+
+
+def _title_vectors(bundle: Bundle, catalogue: Catalogue, progress: Progress) -> Array | None:
+    """float32 (catalogue, width): those that the bundle has, by title, and of new titles."""
+    if not bundle.has_title_vectors:
+        return None
+    vectors = bundle.title_vectors
+    row_of = {title: bundle.catalogue.rows_of_title(title)[0] for title in bundle.catalogue.titles}
+    new = [title for title in catalogue.titles if title not in row_of]
+    if new:
+        settings = _vector_settings(bundle)
+        encoded = TitleVectors.encoded(new, _encoder(bundle), settings, progress=progress).vectors
+        row_of |= {title: len(vectors) + number for number, title in enumerate(new)}
+        vectors = np.concatenate([vectors, encoded])
+    of_items: Array = vectors[[row_of[item.title] for item in catalogue]]
+    return of_items
+
+
+def _vector_settings(bundle: Bundle) -> EncoderSettings:
+    """How titles are encoded for rankers: as the protocol does that has titles of this style."""
+    settings = protocol_named(bundle.settings.titles).index_settings("dense")
+    assert isinstance(settings, EncoderSettings)
+    return settings
+
+
+def _encoder(bundle: Bundle) -> Encoder:
+    """The encoder that made the vectors of titles."""
+    name = bundle.settings.encoder
+    if name is None:
+        raise ConfigError(
+            "vectors of new titles need the encoder in a folder that made the others, and a bundle "
+            "names no folder: make it anew with `gloss fit`"
+        )
+    encoder = open_encoder(name)
+    bundle.artifact.require_input("encoder", encoder.fingerprint, f"the encoder {name}")
+    return encoder
+
+
+def _as_trained(bundle: Bundle, catalogue: Catalogue) -> AsTrained | None:
+    """What trained rankers know; None where that is this catalogue."""
+    trained = bundle.trained_catalogue
+    rankers = [(spec, settings) for spec, settings in _rankers(bundle) if spec.training]
+    if not rankers or trained.fingerprint == catalogue.fingerprint:
+        return None
+    reads_vectors = any("title-vectors" in spec.all_needs(settings) for spec, settings in rankers)
+    titles = added_titles(trained, catalogue)
+    added = {
+        spec.name: spec.extend(bundle.trained(spec), titles) for spec, _ in rankers if spec.extend
+    }
+    return AsTrained(
+        catalogue=trained,
+        title_vectors=bundle.trained_vectors if reads_vectors else None,
+        added={name: arrays for name, arrays in added.items() if arrays},
+    )
