@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +29,11 @@ from gloss.rankers.ranker import Need, RankerParts, RankerSpec, RankerTraining, 
 from gloss.rankers.scoring import ScoredHistory, rank_by_scores, rows_of
 from gloss.rankers.sources import RankerSources
 from gloss.rankings.table import RankingTable
+
+if TYPE_CHECKING:
+    import torch
+
+    from gloss.rankers.dual_encoder.next_items import DualEncoderNextItems
 
 __all__ = ["SPEC", "DualEncoder"]
 
@@ -117,6 +123,14 @@ def _build(parts: RankerParts, settings: DualEncoderSettings) -> DualEncoder:
         return DualEncoder(read_embeddings(folder), parts.catalogue, bool(settings.repeats))
 
 
+def _teacher(
+    parts: RankerParts, settings: DualEncoderSettings, device: torch.device
+) -> DualEncoderNextItems:
+    from gloss.rankers.dual_encoder.next_items import DualEncoderNextItems
+
+    return DualEncoderNextItems(_build(parts, settings).embeddings, device)
+
+
 SPEC = RankerSpec(
     name="dual-encoder",
     label="Dual encoder",
@@ -124,4 +138,5 @@ SPEC = RankerSpec(
     build=_build,
     training=RankerTraining(kind=KIND, fit=_fit, needs=_reads_encoder),
     with_bought=_with_bought,
+    teacher=_teacher,
 )
