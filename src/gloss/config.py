@@ -347,6 +347,11 @@ class Distillation(Settings):
     histories: float = Field(
         0.33, ge=0, le=1, description="Share of the histories that an epoch reads as they are."
     )
+    bought: bool | None = Field(
+        None,
+        description="Whether the teachers draw what was bought before, too (default: where the "
+        "data repeat and lists hold it).",
+    )
 
     @model_validator(mode="after")
     def _a_weight_for_each_teacher(self) -> Distillation:

@@ -2,9 +2,10 @@
 
 With rankers r of weights w_r, a history h and the c best items C of
 
-    s(j) = Σ_r w_r · log p_r(j | h)        over the items j that are not in h
+    s(j) = Σ_r w_r · log p_r(j | h)
 
-the next item is drawn with p(j) = softmax_{j in C}(s(j)). Needs torch.
+over the items j that are not in h (with `bought`, over all), the next item is drawn with
+p(j) = softmax_{j in C}(s(j)). Needs torch.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class RankersTeach:
         self._rankers = rankers
         self._weights = settings.weights or (1.0,) * len(rankers)
         self._candidates = min(settings.candidates, items)
+        self._draws_bought = bool(settings.bought)
         self._batch = max(1, _BATCH_BYTES // (4 * items))
         self._device = device
 
@@ -77,6 +79,8 @@ class RankersTeach:
             for weight, ranker in zip(self._weights, self._rankers, strict=True)
         )
         scores = torch.stack(list(parts)).sum(0)
+        if self._draws_bought:
+            return scores
         is_bought = torch.arange(rows.shape[1], device=rows.device) < counts[:, None]
         # What is no purchase stands for the first one.
         return scores.scatter(1, torch.where(is_bought, rows, rows[:, :1]), _BOUGHT)

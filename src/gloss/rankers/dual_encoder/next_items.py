@@ -14,9 +14,12 @@ _LEAST = 1e-12
 
 
 class DualEncoderNextItems:
-    """log p(j | h) of all items; see `NextItems`."""
+    """log p(j | h) of all items; see `NextItems`. repeats: whether a title may follow itself."""
 
-    def __init__(self, embeddings: DualEncoderEmbeddings, device: torch.device) -> None:
+    def __init__(
+        self, embeddings: DualEncoderEmbeddings, device: torch.device, *, repeats: bool = False
+    ) -> None:
+        self._repeats = repeats
         self._title_rows = torch.from_numpy(embeddings.title_rows).to(device)
         self._queries = torch.from_numpy(embeddings.query_embeddings).to(device)
         self._items = torch.from_numpy(embeddings.item_embeddings).to(device)
@@ -39,5 +42,6 @@ class DualEncoderNextItems:
     def _next_given(self, titles: torch.Tensor) -> torch.Tensor:
         """(some titles, titles): p(j | i)."""
         logits = embedding_lookup(self._queries, titles) @ self._items.T
-        logits.scatter_(1, titles[:, None], -torch.inf)  # no title follows itself
+        if not self._repeats:
+            logits.scatter_(1, titles[:, None], -torch.inf)
         return logits.softmax(1)

@@ -128,7 +128,8 @@ def _teacher(
 ) -> DualEncoderNextItems:
     from gloss.rankers.dual_encoder.next_items import DualEncoderNextItems
 
-    return DualEncoderNextItems(_build(parts, settings).embeddings, device)
+    known = _build(parts, settings)
+    return DualEncoderNextItems(known.embeddings, device, repeats=known.repeats)
 
 
 SPEC = RankerSpec(
