@@ -5,10 +5,10 @@ draws one after the other, each given the history and those before it:
 
     history a b c d        ->        b c | x y z        loss on x, y and z
 
-So the model learns the teacher's whole distribution by samples, in places where nobody's purchase
-is known, too. That the teacher has learned the histories does no harm: most of what is drawn
-stands behind whole histories, whose continuation it has not seen (Kim and Rush, Sequence-Level
-Knowledge Distillation, EMNLP 2016, arXiv 1606.07947).
+So the model learns the teacher's distribution by samples, also where nobody's purchase is known
+(Kim and Rush, Sequence-Level Knowledge Distillation, EMNLP 2016, arXiv 1606.07947). The teacher
+knows the histories by heart in part, so most titles are drawn where it cannot: half of the parts
+end where the history does, and from the second title on a drawn one stands before.
 
 Knows rows of items; who teaches is the caller's.
 """
