@@ -28,7 +28,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from gloss.artifacts import MANIFEST, Artifact, open_artifact
-from gloss.config import ModelSettings, ScratchModel
+from gloss.config import ScratchModel
 from gloss.data.dataset import Dataset
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.evaluation.protocol import EvaluationProtocol
@@ -254,13 +254,13 @@ def lines_of(run: RunFolder) -> list[Line]:
         evaluated = load_evaluation(path)[1]
         lines.append(
             Line(
-                _label(experiment.model, name),
+                _label(experiment, name),
                 experiment.data.split,
                 "yes" if config_of(_ranking(run, name)).exclude_seen else "no",
                 evaluated.means(),
                 f"{len(evaluated.users):,}",
                 _parameters(run, parts),
-                _learning(times, parts),
+                _learning(times, parts, _teachers(experiment, parts)),
                 _listing(times, parts),
             )
         )
@@ -273,10 +273,19 @@ def _parts(experiment: Experiment, name: str) -> Sequence[str]:
     return {FUSED: (OURS, *rankers), RANKERS: rankers}.get(name, (name,))
 
 
-def _label(model: ModelSettings, name: str) -> str:
-    """What a row is called; an ensemble says of how many networks."""
-    label = NAMES.get(name, name)
-    count = model.networks if isinstance(model, ScratchModel) and name in (OURS, FUSED) else 1
+def _teachers(experiment: Experiment, parts: Sequence[str]) -> Sequence[str]:
+    """Rankers that are trained for the language model alone."""
+    return [n for n in experiment.distillation.teachers if OURS in parts and n not in parts]
+
+
+def _label(experiment: Experiment, name: str) -> str:
+    """What a row is called; an ensemble says of how many networks, a distilled model that it is
+    one."""
+    label, model = NAMES.get(name, name), experiment.model
+    is_model = name in (OURS, FUSED)
+    if is_model and experiment.distillation.teachers:
+        label += ", distilled"
+    count = model.networks if isinstance(model, ScratchModel) and is_model else 1
     return f"{label}, {count} networks" if count > 1 else label
 
 
@@ -470,8 +479,8 @@ def _times(run: RunFolder) -> dict[str, Any]:
     return times
 
 
-def _learning(times: dict[str, Any], parts: Sequence[str]) -> str:
-    stages = [LEARNED_IN[name] for name in parts if name in LEARNED_IN]
+def _learning(times: dict[str, Any], parts: Sequence[str], teachers: Sequence[str]) -> str:
+    stages = [LEARNED_IN[name] for name in (*parts, *teachers) if name in LEARNED_IN]
     shifted = [f"shifted_run: {stage}" for stage in stages if len(parts) > 1]
     return _seconds(times, [*stages, *shifted])
 

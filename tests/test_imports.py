@@ -40,6 +40,7 @@ TORCH = {"torch", "transformers", "tokenizers", "safetensors"}
 NEED_TORCH = ("language/", "training/", "decoding/cuda/", "decoding/cpu/")
 MAY_NEED_TORCH = {
     "rankers/dual_encoder/network.py",
+    "rankers/dual_encoder/next_items.py",
     "rankers/dual_encoder/training.py",
     "decoding/beam_search.py",
     "decoding/beams.py",
@@ -56,6 +57,7 @@ MAY_NEED_TORCH = {
     "rankers/sasrec/full_softmax.py",
     "rankers/sasrec/network.py",
     "rankers/sasrec/training.py",
+    "rankers/teaching.py",
     "retrieval/dense/retriever.py",
 }
 MODULES = sorted(path.relative_to(SRC).as_posix() for path in SRC.rglob("*.py"))

@@ -23,6 +23,7 @@ __all__ = [
     "AS_IT_IS",
     "AmazonData",
     "Decoding",
+    "Distillation",
     "Epochs",
     "Heads",
     "HistoryLength",
@@ -328,6 +329,44 @@ class Training(Settings):
     validation_users: int = Field(
         1000, ge=0, le=MAX_USERS, description="Users whose loss is measured after each epoch."
     )
+
+
+class Distillation(Settings):
+    """What a model from zero learns from rankers besides the histories.
+
+    In each epoch, a part of every history is continued by titles that the teachers draw one after
+    the other; these titles are learned. Score of a title: the weighted sum of the teachers'
+    log-probabilities."""
+
+    teachers: tuple[str, ...] = Field(
+        (), description="The rankers that teach; they are trained first. Without any, none."
+    )
+    weights: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
+        (), description="The weight of each teacher's log-probabilities (default: 1 each)."
+    )
+    titles: int = Field(
+        4, ge=1, le=100, description="Titles that the teachers draw for a history in an epoch."
+    )
+    candidates: int = Field(
+        64, ge=1, le=MAX_LENGTH, description="A title is drawn from so many best ones."
+    )
+    histories: float = Field(
+        0.33, ge=0, le=1, description="Share of the histories that an epoch reads as they are."
+    )
+    bought: bool | None = Field(
+        None,
+        description="Whether the teachers draw what was bought before, too (default: where the "
+        "data repeat and lists hold it).",
+    )
+
+    @model_validator(mode="after")
+    def _a_weight_for_each_teacher(self) -> Distillation:
+        if self.weights and len(self.weights) != len(self.teachers):
+            raise ValueError(
+                f"{len(self.teachers)} teachers and {len(self.weights)} weights: name as many "
+                "weights as teachers, or none"
+            )
+        return self
 
 
 class LoraTraining(Settings):

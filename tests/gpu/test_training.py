@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gloss.config import ScratchModel, Training
-from gloss.language.packing import Pack
+from gloss.language.packing import Document, Pack
 from gloss.language.scratch.llama import new_model
 from gloss.language.scratch.packed_llama import PackedLlama, use_packed_attention
 from gloss.language.scratch.packed_training import train_on_packs
@@ -28,11 +28,12 @@ SETTINGS = Training(
 )
 
 
-def documents(epoch: int) -> list[np.ndarray]:
+def documents(epoch: int) -> list[Document]:
     """Runs of numbers that go up by one: soon learned."""
     rng = np.random.default_rng(epoch)
     starts, lengths = rng.integers(1, 150, 100), rng.integers(2, 120, 100)
-    return [np.arange(s, s + n, dtype=np.int32) for s, n in zip(starts, lengths, strict=True)]
+    runs = zip(starts, lengths, strict=True)
+    return [Document.of(np.arange(s, s + n, dtype=np.int32)) for s, n in runs]
 
 
 def model(seed: int = 0) -> Any:
@@ -50,7 +51,7 @@ def test_a_compiled_pack_with_filling_has_the_loss_of_each_document_alone() -> N
     alone = 0.0
     with torch.no_grad():
         for document in batch:
-            tokens = torch.from_numpy(document)[None].long().cuda()
+            tokens = torch.from_numpy(document.tokens)[None].long().cuda()
             alone += float(trained(tokens, labels=tokens).loss) * (len(document) - 1)
     assert compiled == pytest.approx(alone, rel=0.01)
 

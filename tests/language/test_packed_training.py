@@ -9,7 +9,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from gloss.config import Training
-from gloss.language.packing import Pack
+from gloss.language.packing import Document, Pack
 from gloss.language.scratch.packed_llama import PackedLlama, use_packed_attention
 from gloss.language.scratch.packed_training import _packs, _rate_factor, train_on_packs
 from gloss.training import loop
@@ -37,9 +37,10 @@ def small(seed: int = 0, *, attention_dropout: float = 0.1) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def documents(epoch: int) -> list[np.ndarray]:
+def documents(epoch: int) -> list[Document]:
     rng = np.random.default_rng(epoch)
-    return [rng.integers(1, 20, rng.integers(2, 14)).astype(np.int32) for _ in range(40)]
+    lengths = rng.integers(2, 14, 40)
+    return [Document.of(rng.integers(1, 20, length).astype(np.int32)) for length in lengths]
 
 
 class Interrupted(Exception):
@@ -160,7 +161,7 @@ def _interrupted_model(tmp_path):
 
 
 def test_dropout_changes_training_and_nothing_else():
-    model, pack = small(attention_dropout=0.0), Pack.of(documents(0))
+    model, pack = small(attention_dropout=0.0), Pack.of_documents(documents(0))
     reader = PackedLlama(model, dropout=0.5)
     with use_packed_attention(model):
         model.train()
@@ -172,10 +173,10 @@ def test_dropout_changes_training_and_nothing_else():
 def test_the_loss_of_a_pack_is_that_of_each_document_alone():
     model = small().eval()
     with use_packed_attention(model):
-        found = PackedLlama(model).loss(Pack.of(documents(0)), reduction="sum")
+        found = PackedLlama(model).loss(Pack.of_documents(documents(0)), reduction="sum")
     alone = 0.0
     for document in documents(0):
-        tokens = torch.from_numpy(document)[None].long()
+        tokens = torch.from_numpy(document.tokens)[None].long()
         alone += model(tokens, labels=tokens).loss * (len(document) - 1)
     torch.testing.assert_close(found, alone)
 
@@ -239,7 +240,7 @@ def test_the_learning_rate_rises_then_falls_to_zero():
 
 
 def test_two_readings_that_agree_cost_nothing_and_others_what_they_disagree():
-    pack = Pack.of(documents(0))
+    pack = Pack.of_documents(documents(0))
     model = small(attention_dropout=0).train()
     with use_packed_attention(model), torch.no_grad():
         alone = float(PackedLlama(model).loss(pack))
@@ -257,7 +258,7 @@ def test_two_readings_that_agree_cost_nothing_and_others_what_they_disagree():
 def test_the_disagreement_is_the_symmetric_divergence_of_the_predictions():
     model = small(attention_dropout=0).train()
     document = documents(0)[0]
-    pack = Pack.of([document])
+    pack = Pack.of_documents([document])
     with use_packed_attention(model), torch.no_grad():
         torch.manual_seed(5)
         found = float(PackedLlama(model, dropout=0.5, r_drop=1).loss(pack))
@@ -267,7 +268,7 @@ def test_the_disagreement_is_the_symmetric_divergence_of_the_predictions():
         bounds = torch.tensor([0, len(document), 2 * len(document)], dtype=torch.int32)
         hidden = reader._hidden(read[0][None], read[1][None], bounds)[0]
         logs = model.lm_head(hidden).log_softmax(-1).reshape(2, len(document), -1)[:, :-1]
-    answers = torch.from_numpy(document[1:]).long()
+    answers = torch.from_numpy(document.tokens[1:]).long()
     right = logs.gather(2, answers.expand(2, -1)[..., None])
     apart = [
         torch.nn.functional.kl_div(logs[a], logs[b], log_target=True, reduction="batchmean")
@@ -278,6 +279,6 @@ def test_the_disagreement_is_the_symmetric_divergence_of_the_predictions():
 
 def test_nothing_is_read_twice_outside_training():
     model = small().eval()
-    pack = Pack.of(documents(0))
+    pack = Pack.of_documents(documents(0))
     with use_packed_attention(model), torch.no_grad():
         assert PackedLlama(model, r_drop=1).loss(pack) == PackedLlama(model).loss(pack)

@@ -45,7 +45,8 @@ def epoch(histories, number: int = 0, *, context: int = 1000, **changes) -> list
     """The documents of an epoch, of histories that stay as they are but for `changes`."""
     settings = Training(**{"random_start": 0, **changes})
     made = documents(context).epochs(histories, settings, seed=0)(number)
-    return [document.tolist() for document in made]
+    assert all(document.loss_tokens == len(document) - 1 for document in made)
+    return [document.tokens.tolist() for document in made]
 
 
 def written(*rows: int) -> list[int]:

@@ -64,6 +64,7 @@ def train(
             training=training,
             titles=titles,
             seed=experiment.seed,
+            distillation=experiment.distillation,
             backend=backend,
             progress=progress,
         )

@@ -6,6 +6,7 @@ Knows settings and a prepared data set; no run folder and no stage.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 
 from gloss.data.dataset import Dataset
@@ -28,18 +29,21 @@ def on_data(experiment: Experiment, data: Dataset) -> Experiment:
     """The experiment with everything set that follows the data where nobody sets it.
 
     Whether lists leave out what was bought; and with that, which rankers take part, and whether
-    they are trained to name it again.
+    they are trained to name it again, and teach it.
     """
     protocol = protocol_of(experiment)
     if experiment.ranking.exclude_seen is None:
         protocol = protocol.on(data.repeats)
     ranking = experiment.ranking.model_copy(update={"exclude_seen": protocol.exclude_seen})
-    rankers = experiment.rankers
+    rankers, distillation = experiment.rankers, experiment.distillation
     if protocol.exclude_seen:
         rankers = _without_bought(rankers)
     elif protocol.follows_data:
-        rankers = _with_bought(rankers)
-    return experiment.model_copy(update={"ranking": ranking, "rankers": rankers})
+        rankers = _with_bought(rankers, {*rankers.use, *distillation.teachers})
+        if distillation.bought is None:
+            distillation = distillation.model_copy(update={"bought": True})
+    changed = {"ranking": ranking, "rankers": rankers, "distillation": distillation}
+    return experiment.model_copy(update=changed)
 
 
 def _without_bought(rankers: RankersSection) -> RankersSection:
@@ -55,8 +59,8 @@ def _without_bought(rankers: RankersSection) -> RankersSection:
     return rankers.model_copy(update={"use": use})
 
 
-def _with_bought(rankers: RankersSection) -> RankersSection:
-    """With rankers trained to name again what was bought."""
-    specs = [ranker_named(name) for name in rankers.use]
+def _with_bought(rankers: RankersSection, names: Collection[str]) -> RankersSection:
+    """With the rankers of these names trained to name again what was bought."""
+    specs = [ranker_named(name) for name in sorted(names)]
     changed = {s.section: s.with_bought(rankers.of(s)) for s in specs if s.with_bought}
     return rankers.model_copy(update=changed)

@@ -187,9 +187,15 @@ def _rankers_of(experiment: Experiment) -> list[tuple[RankerSpec[Any], Settings]
     return [(spec, experiment.rankers.of(spec)) for spec in specs]
 
 
+def _parts_of(experiment: Experiment) -> list[tuple[RankerSpec[Any], Settings]]:
+    """The rankers that teach the language model, and those that are fused with it."""
+    names = dict.fromkeys((*experiment.distillation.teachers, *experiment.rankers.use))
+    return [(spec, experiment.rankers.of(spec)) for spec in map(ranker_named, names)]
+
+
 def _needs(experiment: Experiment) -> frozenset[Need]:
     """What all of its rankers are trained and built from."""
-    return frozenset().union(*(s.all_needs(settings) for s, settings in _rankers_of(experiment)))
+    return frozenset().union(*(s.all_needs(settings) for s, settings in _parts_of(experiment)))
 
 
 def _require_parts(experiment: Experiment, protocol: EvaluationProtocol) -> None:
@@ -197,7 +203,7 @@ def _require_parts(experiment: Experiment, protocol: EvaluationProtocol) -> None
     _require_inputs(index_of(experiment, protocol))
     if _needs(experiment) & {"title-vectors", "encoder"}:
         _require_inputs(vectors_of(experiment, protocol))
-    for spec, _ in _rankers_of(experiment):
+    for spec, _ in _parts_of(experiment):
         spec.require_installed()
     if experiment.rankers.use:
         rule_named(experiment.fusion.rule).require_installed()
@@ -250,6 +256,10 @@ class _Work:
             stages.prepare(self.experiment.data, self.folder.data, progress=progress)
 
     def train(self) -> None:
+        """The language model, after the rankers that teach it."""
+        taught = bool(self.experiment.distillation.teachers)
+        if taught:
+            self.train_rankers()
         with self.announce("train") as progress:
             stages.train(
                 self.folder.data,
@@ -258,6 +268,8 @@ class _Work:
                 training=self.experiment.training,
                 titles=self.protocol.title_style,
                 seed=self.experiment.seed,
+                distillation=self.experiment.distillation,
+                sources=self._sources() if taught else None,
                 progress=progress,
             )
 
@@ -306,7 +318,7 @@ class _Work:
                 stages.index(
                     self.folder.data, self.folder.vectors, settings=vectors, progress=progress
                 )
-        trained = [pair for pair in _rankers_of(self.experiment) if pair[0].training]
+        trained = [pair for pair in _parts_of(self.experiment) if pair[0].training]
         if not trained:
             return
         sources = self._sources()
@@ -347,7 +359,9 @@ class _Work:
             index_settings=index_of(self.experiment, self.protocol),
             vectors=self.folder.vectors,
             encoder=self.experiment.rankers.encoder,
-            trained={name: self.folder.trained(name) for name in self.experiment.rankers.use},
+            trained={
+                spec.name: self.folder.trained(spec.name) for spec, _ in _parts_of(self.experiment)
+            },
         )
 
     def _run(

@@ -24,6 +24,7 @@ from gloss.choices import ProtocolName
 from gloss.config import (
     AmazonData,
     Decoding,
+    Distillation,
     ListLength,
     LoraModel,
     PresetData,
@@ -50,6 +51,7 @@ __all__ = [
     "FusionSection",
     "IndexSection",
     "RankersSection",
+    "distillation_section",
     "fusion_section",
     "index_section",
     "rankers_section",
@@ -119,6 +121,14 @@ def rankers_section(specs: Sequence[RankerSpec[Any]]) -> type[RankersSection]:
     return create_model("Rankers", __base__=RankersSection, __doc__=doc, use=use, **fields)
 
 
+def distillation_section(specs: Sequence[RankerSpec[Any]]) -> type[Distillation]:
+    """The section `distillation`, where the rankers can teach that have a teacher."""
+    names: Any = Literal[tuple(spec.name for spec in specs if spec.teacher)]
+    teachers = tuple[names, ...], Distillation.model_fields["teachers"]
+    doc = Distillation.__doc__
+    return create_model("Distillation", __base__=Distillation, __doc__=doc, teachers=teachers)
+
+
 class FusionSection(Settings):
     """How the rankers' lists become one."""
 
@@ -152,10 +162,12 @@ if TYPE_CHECKING:
     Index = IndexSection
     Rankers = RankersSection
     Fusion = FusionSection
+    Teaching = Distillation
 else:
     Index = index_section(RETRIEVERS)
     Rankers = rankers_section(RANKERS)
     Fusion = fusion_section(RULES)
+    Teaching = distillation_section(RANKERS)
 
 
 def _recipe(settings: Any) -> Any:
@@ -189,6 +201,9 @@ class Experiment(Settings):
     ] = Field(ScratchModel(), description="The language model; `recipe` says how it is made.")
     training: Annotated[TrainingSettings, Field(discriminator="recipe")] = Field(
         Training(), description="How it is trained; the settings are those of the model's recipe."
+    )
+    distillation: Teaching = Field(
+        Teaching(), description="What it learns from rankers (`model.recipe: scratch`)."
     )
     decoding: Decoding = Field(Decoding(), description="How it writes titles.")
     index: Index = Field(Index(), description="How the catalogue is searched for them.")
@@ -225,5 +240,10 @@ class Experiment(Settings):
             raise ValueError(
                 f"the training section is for {self.training.recipe!r}, the model's recipe is "
                 f"{self.model.recipe!r}"
+            )
+        if self.distillation.teachers and self.model.recipe != "scratch":
+            raise ValueError(
+                "distillation.teachers teach a model from zero: take model.recipe scratch, or no "
+                "teachers"
             )
         return self

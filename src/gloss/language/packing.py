@@ -25,13 +25,29 @@ import torch
 from gloss.arrays import Array, ranks_of
 from gloss.language.examples import EncodedExample
 
-__all__ = ["NO_LOSS", "LossOn", "Pack", "PackedCollator", "PaddedCollator"]
+__all__ = ["NO_LOSS", "Document", "LossOn", "Pack", "PackedCollator", "PaddedCollator"]
 
 NO_LOSS = -100
 """As a target: no loss here. What torch and transformers ignore."""
 
 LossOn = Literal["all", "completion"]
 Batch = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Document:
+    """A token sequence, int (tokens,), of which the last `loss_tokens` carry loss."""
+
+    tokens: Array
+    loss_tokens: int
+
+    @classmethod
+    def of(cls, tokens: Array) -> Document:
+        """One that is learned whole: all tokens but the first carry loss."""
+        return cls(tokens, len(tokens) - 1)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,19 +87,24 @@ class Pack:
         return cls(tokens, positions, targets, np.append(0, ends).astype(np.int32))
 
     @classmethod
-    def filled(cls, sequences: Sequence[Array], size: int, pad: int) -> Pack:
-        """Followed by sequences of `pad` that carry no loss, up to `size` tokens in all. None of
-        these is longer than the longest sequence.
+    def of_documents(cls, documents: Sequence[Document]) -> Pack:
+        """Documents one after the other."""
+        loss_tokens = [document.loss_tokens for document in documents]
+        return cls.of([document.tokens for document in documents], loss_tokens)
 
-        >>> Pack.filled([np.array([5, 6])], size=5, pad=0).bounds.tolist()
+    @classmethod
+    def filled(cls, documents: Sequence[Document], size: int, pad: int) -> Pack:
+        """Followed by documents of `pad` that carry no loss, up to `size` tokens in all. None of
+        these is longer than the longest document.
+
+        >>> Pack.filled([Document.of(np.array([5, 6]))], size=5, pad=0).bounds.tolist()
         [0, 2, 4, 5]
         """
-        longest = max(map(len, sequences))
-        missing = max(0, size - sum(map(len, sequences)))
+        longest = max(map(len, documents))
+        missing = max(0, size - sum(map(len, documents)))
         lengths = [longest] * (missing // longest) + [missing % longest] * (missing % longest > 0)
-        fillings = [np.full(length, pad) for length in lengths]
-        loss_tokens = [len(sequence) - 1 for sequence in sequences] + [0] * len(fillings)
-        return cls.of([*sequences, *fillings], loss_tokens)
+        fillings = [Document(np.full(length, pad), 0) for length in lengths]
+        return cls.of_documents([*documents, *fillings])
 
     @property
     def longest(self) -> int:

@@ -8,7 +8,7 @@ from pydantic import Field, field_serializer
 
 from gloss.artifacts import ArtifactConfig, ArtifactSummary
 from gloss.choices import Backend
-from gloss.config import ModelSettings, Seed, TrainingSettings
+from gloss.config import Distillation, ModelSettings, Seed, TrainingSettings
 from gloss.data.titles import TitleStyle
 
 __all__ = ["KIND", "ModelConfig", "ModelSummary"]
@@ -17,15 +17,17 @@ KIND = "model"
 
 
 class ModelConfig(ArtifactConfig):
-    """How a model was trained. backend: who trained an adapter; None for one from zero."""
+    """How a model was trained. backend: who trained an adapter; None for one from zero.
+    distillation: None for a model that had no teacher."""
 
-    omitted_if_none = frozenset({"backend"})
+    omitted_if_none = frozenset({"backend", "distillation"})
 
     titles: TitleStyle
     seed: Seed
     backend: Backend | None = None
     model: ModelSettings = Field(discriminator="recipe")
     training: TrainingSettings
+    distillation: Distillation | None = None
 
     @field_serializer("training")
     def _without_trackers(self, training: TrainingSettings) -> dict[str, Any]:

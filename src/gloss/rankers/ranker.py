@@ -22,11 +22,14 @@ from gloss.rankings.table import RankingTable
 from gloss.retrieval.retriever import Retriever
 
 if TYPE_CHECKING:
+    import torch
+
     from gloss.rankers.sources import RankerSources
 
 __all__ = [
     "CHECKPOINTS",
     "Need",
+    "NextItems",
     "NoSettings",
     "RankRequest",
     "Ranker",
@@ -121,6 +124,18 @@ class RankerParts(Protocol):
         nothing."""
 
 
+class NextItems(Protocol):
+    """Knows for each item how likely it is bought next: what a language model can learn from."""
+
+    def next_log_probabilities(self, rows: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """float32 (histories, catalogue): log p(next item | history), finite.
+
+        rows: int64 (histories, longest), items padded on the right; counts: int64 (histories,), of
+        real ones, at least one. All are on the device that the model was made for.
+        """
+        ...
+
+
 class NoSettings(Settings):
     """For rankers with nothing to set."""
 
@@ -173,6 +188,8 @@ class RankerSpec(Generic[S]):
     as arrays by name, which a bundle keeps; None for a ranker that reads no purchases.
     extend: of what the training has made and of titles that came after it, what the ranker needs to
     know of these, as arrays by name, none where it cannot know them; None if it never can.
+    teacher: makes what it knows on a device, for a language model to learn from; None for a ranker
+    whose scores are no probabilities.
     without_vectors: the settings with which it needs no title vectors, where its usual ones do.
     lists_bought_alone: whether it lists nothing but the user's own purchases, so that it has no
     part where these are left out. with_bought: the settings for lists that may hold what was
@@ -188,6 +205,7 @@ class RankerSpec(Generic[S]):
     training: RankerTraining[S] | None = None
     count: Callable[[Sequence[History], Catalogue, S], Mapping[str, Array]] | None = None
     extend: Callable[[Artifact, Sequence[str]], Mapping[str, Array]] | None = None
+    teacher: Callable[[RankerParts, S, torch.device], NextItems] | None = None
     without_vectors: S | None = None
     lists_bought_alone: bool = False
     with_bought: Callable[[S], S] | None = None

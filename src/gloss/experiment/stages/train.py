@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gloss.artifacts import Artifact, Draft, Recipe
 from gloss.config import (
+    Distillation,
     LoraModel,
     LoraTraining,
     ModelSettings,
@@ -25,15 +26,19 @@ from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError, require_extra
 from gloss.experiment.stages.train_lora import plan_adapter, train_adapter
 from gloss.progress import Progress, part_of, silent
+from gloss.rankers.sources import RankerSources
+from gloss.rankers.specs import ranker_named
 
 if TYPE_CHECKING:
     from gloss.choices import Backend
     from gloss.language.loading import LanguageModel
+    from gloss.language.scratch.distillation import Teacher
     from gloss.training.loop import TrainingRecord
 
 __all__ = ["plan", "train"]
 
 _MISFIT = "the model's recipe and its training section do not fit together"
+_NO_TEACHER = Distillation()
 _TRAINING = "training"
 """Where a draft keeps checkpoints, and which networks are done."""
 
@@ -46,11 +51,15 @@ def train(
     training: TrainingSettings,
     titles: TitleStyle,
     seed: int,
+    distillation: Distillation = _NO_TEACHER,
+    sources: RankerSources | None = None,
     backend: Backend = "transformers",
     progress: Progress = silent,
 ) -> Artifact:
     """Train a language model on a data set: the model folder at `out`.
 
+    sources: what the teachers of `distillation` are built from, trained. With teachers and without
+    sources it raises ConfigError.
     backend: who trains an adapter; a model from zero knows none but ours.
     """
     if backend == "unsloth":
@@ -78,11 +87,26 @@ def train(
     from gloss.language.scratch.train import train_from_zero
 
     data = Dataset.load(dataset)
-    config = ModelConfig(titles=titles, seed=seed, model=model, training=training)
-    trained = partial(train_from_zero, data, titles=titles, model=model, training=training)
+    config = ModelConfig(
+        titles=titles,
+        seed=seed,
+        model=model,
+        training=training,
+        distillation=distillation if distillation.teachers else None,
+    )
+    inputs = {"dataset": data.fingerprint, **_inputs_of(distillation, sources)}
 
     def fill(draft: Draft) -> None:
         (draft.path / _TRAINING).mkdir(exist_ok=True)
+        trained = partial(
+            train_from_zero,
+            data,
+            titles=titles,
+            model=model,
+            training=training,
+            teacher=_teacher_of(distillation, sources),
+            distillation=distillation,
+        )
         records = [
             _train_network(
                 draft,
@@ -97,8 +121,39 @@ def train(
         draft.summary.update(records[0])
         draft.summary.update({name: sum(each[name] for each in records) for name in added})
 
-    recipe = Recipe(KIND, config.to_json(), {"dataset": data.fingerprint})
+    recipe = Recipe(KIND, config.to_json(), inputs)
     return recipe.make(out, fill, scratch=(_TRAINING,), is_work=True)
+
+
+def _inputs_of(settings: Distillation, sources: RankerSources | None) -> dict[str, str]:
+    """The fingerprints of what teachers are built from, by what a manifest calls them."""
+    if settings.teachers and sources is None:
+        raise ConfigError(
+            "distillation.teachers have to be trained first: use gloss run, or set "
+            "distillation.teachers=[]"
+        )
+    inputs: dict[str, str] = {}
+    for spec in map(ranker_named, settings.teachers):
+        assert sources is not None
+        inputs |= sources.inputs(spec, sources.settings_of(spec, spec.settings()))
+    return inputs
+
+
+def _teacher_of(settings: Distillation, sources: RankerSources | None) -> Teacher | None:
+    """The teacher, on the device that the model is trained on."""
+    if sources is None or not settings.teachers:
+        return None
+    import torch
+
+    from gloss.rankers.teaching import RankersTeach
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    rankers = []
+    for spec in map(ranker_named, settings.teachers):
+        if spec.teacher is None:
+            raise ConfigError(f"{spec.name} cannot teach: its scores are no probabilities")
+        rankers.append(spec.teacher(sources, sources.settings_of(spec, spec.settings()), device))
+    return RankersTeach(rankers, settings, items=len(sources.catalogue), device=device)
 
 
 def _train_network(

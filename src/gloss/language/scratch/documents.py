@@ -18,6 +18,7 @@ from gloss.config import Training
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import Example, History
 from gloss.errors import ConfigError
+from gloss.language.packing import Document
 from gloss.language.scratch.packed_training import DocumentsOfEpoch
 
 __all__ = ["Documents"]
@@ -48,7 +49,7 @@ class Documents:
 
     def of(self, items: Sequence[ItemId]) -> Array:
         """The document of a history, int32 (tokens,)."""
-        (document,) = self._written(self._rows_of(items), np.array([len(items)]))
+        (document,) = self._written(self.rows_of(items), np.array([len(items)]))
         return document
 
     def require_room(self) -> None:
@@ -71,16 +72,35 @@ class Documents:
 
         Histories of which the context holds no title have none.
         """
-        rows = self._rows_of([item for history in histories for item in history.items])
+        rows = self.rows_of([item for history in histories for item in history.items])
         counts = np.array([len(history.items) for history in histories])
 
-        def documents_of(epoch: int) -> list[Array]:
+        def documents_of(epoch: int) -> list[Document]:
             rng = np.random.default_rng((seed, epoch, 0))
             order, kept_counts = _augmented(counts, settings, rng)
             documents = self._written(rows[order], kept_counts)
-            return [document for document in documents if _holds_a_title(document)]
+            return [Document.of(each) for each in documents if _holds_a_title(each)]
 
         return documents_of
+
+    def continued(self, histories: Sequence[Ints], titles: Ints) -> list[Document]:
+        """A document of each history and the titles that follow it, which alone carry loss.
+
+        histories: rows of items; titles: (histories, titles), rows as well. Where the context holds
+        none of it, there is no document.
+        """
+        following = titles.shape[1]
+        rows = np.concatenate(
+            [part for pair in zip(histories, titles, strict=True) for part in pair]
+        )
+        counts = np.array([len(history) + following for history in histories])
+        lengths = self._lengths[titles]  # (histories, titles)
+        loss_tokens = np.where(lengths < self.context, lengths, 0).sum(1)
+        return [
+            Document(document, min(int(loss), len(document) - 1))
+            for document, loss in zip(self._written(rows, counts), loss_tokens, strict=True)
+            if _holds_a_title(document)
+        ]
 
     def examples(self, examples: Sequence[Example]) -> list[tuple[Array, int]]:
         """For each example its document, target included, and how many tokens the target has.
@@ -94,7 +114,8 @@ class Documents:
             if count < self.context
         ]
 
-    def _rows_of(self, items: Sequence[ItemId]) -> Ints:
+    def rows_of(self, items: Sequence[ItemId]) -> Ints:
+        """The items' places in the catalogue."""
         return np.array([self._rows[item] for item in items], np.int64)
 
     def _written(self, rows: Ints, counts: Ints) -> list[Array]:

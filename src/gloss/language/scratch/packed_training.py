@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from gloss.config import Training
+from gloss.language.packing import Document
 from gloss.language.scratch.packed_llama import use_packed_attention
 from gloss.language.scratch.steps import steps_of
 from gloss.progress import Progress, silent
@@ -23,8 +24,8 @@ from gloss.training.optimization import linear_warmup
 
 __all__ = ["DocumentsOfEpoch", "train_on_packs"]
 
-DocumentsOfEpoch = Callable[[int], list[np.ndarray]]
-"""The documents of an epoch, int (tokens,) each; they depend on the epoch's number alone."""
+DocumentsOfEpoch = Callable[[int], list[Document]]
+"""The documents of an epoch, which depend on its number alone."""
 
 
 def train_on_packs(
@@ -77,15 +78,15 @@ class _PackTask:
         self._steps = steps_of(model, settings, pad=pad)
         self.optimizer = self._steps.optimizer
 
-    def batches(self, epoch: int) -> list[list[np.ndarray]]:
+    def batches(self, epoch: int) -> list[list[Document]]:
         rng = np.random.default_rng((self._seed, epoch, 1))
         return _packs(self._documents(epoch), self._settings.batch_tokens, rng)
 
-    def step(self, batch: list[np.ndarray], position: Position) -> torch.Tensor:
+    def step(self, batch: list[Document], position: Position) -> torch.Tensor:
         factor = _rate_factor(position, self._settings.warmup_steps)
         return self._steps.take(batch, self._settings.learning_rate * factor)
 
-    def size(self, batch: list[np.ndarray]) -> int:
+    def size(self, batch: list[Document]) -> int:
         return sum(map(len, batch))
 
     def validation_loss(self) -> float | None:
@@ -106,15 +107,15 @@ def _rate_factor(position: Position, warmup_steps: int) -> float:
 
 
 def _packs(
-    documents: Sequence[np.ndarray], max_tokens: int, rng: np.random.Generator
-) -> list[list[np.ndarray]]:
+    documents: Sequence[Document], max_tokens: int, rng: np.random.Generator
+) -> list[list[Document]]:
     """Documents in random order, in packs of at most so many tokens, or of one longer document.
 
     In order, documents of 3, 4, 2, 9 and 1 tokens make packs of at most 8 so:
 
         3 4 | 2 | 9 | 1
     """
-    packs: list[list[np.ndarray]] = []
+    packs: list[list[Document]] = []
     room = 0
     for row in rng.permutation(len(documents)):
         document = documents[row]

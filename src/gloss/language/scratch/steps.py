@@ -18,7 +18,7 @@ from torch import nn
 
 from gloss.config import Training
 from gloss.language.packed_attention import has_varlen_kernel
-from gloss.language.packing import Pack
+from gloss.language.packing import Document, Pack
 from gloss.language.scratch.packed_llama import PackedLlama, on_device
 from gloss.training.optimization import BETAS
 
@@ -43,7 +43,7 @@ class Steps(Protocol):
         """Take over what `optimizer.state_dict()` gave in an earlier process."""
         ...
 
-    def take(self, documents: Sequence[np.ndarray], rate: float) -> torch.Tensor:
+    def take(self, documents: Sequence[Document], rate: float) -> torch.Tensor:
         """One step on a pack of documents at a learning rate; the loss before it, in nats a token,
         on the model's device: whoever reads it waits."""
         ...
@@ -69,10 +69,10 @@ class _EagerSteps:
     def load_optimizer(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state)
 
-    def take(self, documents: Sequence[np.ndarray], rate: float) -> torch.Tensor:
+    def take(self, documents: Sequence[Document], rate: float) -> torch.Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self._packed.loss(Pack.of(documents))
+        loss = self._packed.loss(Pack.of_documents(documents))
         return _descend(loss, self._model, self.optimizer, self._max_norm)
 
 
@@ -96,7 +96,7 @@ class _GraphSteps:
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate  # loading has put a copy in its place
 
-    def take(self, documents: Sequence[np.ndarray], rate: float) -> torch.Tensor:
+    def take(self, documents: Sequence[Document], rate: float) -> torch.Tensor:
         pack = Pack.filled(documents, self._pack_tokens, self._pad)
         callers_stream = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(callers_stream)

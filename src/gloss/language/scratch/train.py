@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 
-from gloss.config import ScratchModel, Training
+from gloss.config import Distillation, ScratchModel, Training
 from gloss.data.dataset import Dataset
 from gloss.data.titles import TitleStyle
 from gloss.errors import InputError
 from gloss.language.loading import LanguageModel
+from gloss.language.scratch.distillation import Teacher, with_teacher
 from gloss.language.scratch.documents import Documents
 from gloss.language.scratch.llama import new_model, title_loss
 from gloss.language.scratch.packed_training import train_on_packs
@@ -25,6 +26,8 @@ __all__ = ["train_from_zero"]
 
 _LOG = logging.getLogger(__name__)
 
+_AS_SET = Distillation()
+
 
 def train_from_zero(
     dataset: Dataset,
@@ -34,11 +37,15 @@ def train_from_zero(
     training: Training,
     seed: int,
     checkpoint: Path,
+    teacher: Teacher | None = None,
+    distillation: Distillation = _AS_SET,
     progress: Progress = silent,
 ) -> tuple[LanguageModel, TrainingRecord]:
     """Train a tokenizer and a Llama on a data set's training histories.
 
-    Deterministic in the seed on a CPU; goes on from `checkpoint` if an interrupted run left one.
+    teacher: adds to the histories what it draws, as `distillation` says; its rows are those of the
+    catalogue. Deterministic in the seed on a CPU; goes on from `checkpoint` if an interrupted run
+    left one.
     Raises InputError without a history to learn from, ConfigError if no title fits the context.
     """
     catalogue = dataset.catalogue(titles)
@@ -67,9 +74,12 @@ def train_from_zero(
     if torch.cuda.is_available():
         torch.nn.Module.to(llama, "cuda")
     held_out = documents.examples(dataset.examples("validation", limit=training.validation_users))
+    of_epoch = documents.epochs(histories, training, seed=seed)
+    if teacher:
+        of_epoch = with_teacher(of_epoch, documents, histories, teacher, distillation, seed=seed)
     record = train_on_packs(
         llama,
-        documents.epochs(histories, training, seed=seed),
+        of_epoch,
         training,
         seed=seed,
         pad=documents.end,

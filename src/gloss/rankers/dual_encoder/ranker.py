@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,6 +35,11 @@ from gloss.rankers.scoring import ScoredHistory, rank_by_scores, rows_of
 from gloss.rankers.sources import RankerSources
 from gloss.rankings.table import RankingTable
 from gloss.retrieval.dense.encoders import open_encoder
+
+if TYPE_CHECKING:
+    import torch
+
+    from gloss.rankers.dual_encoder.next_items import DualEncoderNextItems
 
 __all__ = ["SPEC", "DualEncoder"]
 
@@ -147,6 +153,15 @@ def _extend(trained: Artifact, titles: Sequence[str]) -> Mapping[str, Array]:
         return text_map.embeddings(open_encoder(str(folder)).encode(titles, role="document"))
 
 
+def _teacher(
+    parts: RankerParts, settings: DualEncoderSettings, device: torch.device
+) -> DualEncoderNextItems:
+    from gloss.rankers.dual_encoder.next_items import DualEncoderNextItems
+
+    known = _build(parts, settings)
+    return DualEncoderNextItems(known.embeddings, device, repeats=known.repeats)
+
+
 SPEC = RankerSpec(
     name="dual-encoder",
     label="Dual encoder",
@@ -155,4 +170,5 @@ SPEC = RankerSpec(
     training=RankerTraining(kind=KIND, fit=_fit, needs=_reads_encoder),
     extend=_extend,
     with_bought=_with_bought,
+    teacher=_teacher,
 )

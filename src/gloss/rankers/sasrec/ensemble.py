@@ -46,3 +46,26 @@ class Ensemble:
             total = total + functional.log_softmax(hidden @ item_vectors.T, dim=-1).cpu()
         mean: Array = (total / len(self._networks)).numpy()
         return mean
+
+    @torch.no_grad()
+    def next_log_probabilities(self, rows: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """The same, on the networks' device; see `NextItems`."""
+        parts = [
+            _next_logits(network, item_vectors, rows, counts).log_softmax(-1)
+            for network, item_vectors in zip(self._networks, self._item_vectors, strict=True)
+        ]
+        return torch.stack(parts).mean(0)
+
+
+def _next_logits(
+    network: Network, item_vectors: torch.Tensor, rows: torch.Tensor, counts: torch.Tensor
+) -> torch.Tensor:
+    """(histories, catalogue), of histories padded on the right, of which the last purchases are
+    read."""
+    length = min(network.length, rows.shape[1])
+    first = (counts - length).clamp(min=0)  # (histories,)
+    places = first[:, None] + torch.arange(length, device=rows.device)
+    read = rows.gather(1, places.clamp(max=rows.shape[1] - 1))  # (histories, length)
+    users = torch.arange(len(rows), device=rows.device)
+    hidden: torch.Tensor = network(read, item_vectors)[users, counts - first - 1]
+    return hidden @ item_vectors.T

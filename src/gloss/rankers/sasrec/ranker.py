@@ -29,6 +29,8 @@ from gloss.rankers.sources import RankerSources
 from gloss.rankings.table import RankingTable
 
 if TYPE_CHECKING:
+    import torch
+
     from gloss.rankers.sasrec.ensemble import Ensemble
 
 __all__ = ["SPEC", "SASRec"]
@@ -99,7 +101,9 @@ def _fit(
     draft.summary.update(threads_for_summary())
 
 
-def _build(parts: RankerParts, settings: SASRecSettings) -> SASRec:
+def _build(
+    parts: RankerParts, settings: SASRecSettings, device: torch.device | None = None
+) -> SASRec:
     _require_installed()
     from gloss.rankers.sasrec.ensemble import Ensemble
     from gloss.rankers.sasrec.network import load_network
@@ -112,10 +116,15 @@ def _build(parts: RankerParts, settings: SASRecSettings) -> SASRec:
                 parts.catalogue,
                 vectors=parts.title_vectors if settings.text else None,
                 settings=settings,
+                device=str(device) if device else None,
             )
             for number in range(settings.networks)
         ]
     return SASRec(Ensemble(networks), parts.catalogue)
+
+
+def _teacher(parts: RankerParts, settings: SASRecSettings, device: torch.device) -> Ensemble:
+    return _build(parts, settings, device).ensemble
 
 
 def _needs(settings: SASRecSettings) -> frozenset[Need]:
@@ -133,6 +142,7 @@ SPEC = RankerSpec(
     build=_build,
     needs=_needs,
     training=RankerTraining(kind="sasrec", fit=_fit, needs=_needs),
+    teacher=_teacher,
     without_vectors=SASRecSettings(text=False),
     require_installed=_require_installed,
 )
