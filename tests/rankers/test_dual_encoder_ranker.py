@@ -10,7 +10,9 @@ from gloss.data.histories import History
 from gloss.rankers.dual_encoder import ranker as module
 from gloss.rankers.dual_encoder.embeddings import (
     DualEncoderEmbeddings,
+    TextMap,
     read_embeddings,
+    read_text_map,
     write_embeddings,
 )
 from gloss.rankers.dual_encoder.ranker import DualEncoder
@@ -90,7 +92,11 @@ def test_company_changes_nothing(monkeypatch):
 
 
 def test_arrays_are_read_as_they_were_written(tmp_path):
-    write_embeddings(KNOWN, tmp_path)
-    read = read_embeddings(tmp_path)
-    for name, expected in asdict(KNOWN).items():
-        assert np.array_equal(getattr(read, name), expected)
+    text_map = TextMap(np.diag([2.0, 3.0]).astype(np.float32), np.array([0.5, 1], np.float32))
+    write_embeddings(KNOWN, text_map, tmp_path)
+    for read, written in (
+        (read_embeddings(tmp_path), KNOWN),
+        (read_text_map(tmp_path), text_map),
+    ):
+        for name, expected in asdict(written).items():
+            assert np.array_equal(getattr(read, name), expected)
