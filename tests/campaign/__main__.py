@@ -176,7 +176,7 @@ def joined(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     return {
         **now,
         "tried": sum(row["tried"] for row in rows),
-        "bad": sum(row[name] for row in rows for name in BAD),
+        "bad": sum(row.get(name, 0) for row in rows for name in BAD),  # of older files, too
         "seconds": {**before["seconds"], **now["seconds"]},
         "rows": rows,
     }
