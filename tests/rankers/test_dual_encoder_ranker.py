@@ -10,7 +10,9 @@ from gloss.data.histories import History
 from gloss.rankers.dual_encoder import ranker as module
 from gloss.rankers.dual_encoder.embeddings import (
     DualEncoderEmbeddings,
+    TextMap,
     read_embeddings,
+    read_text_map,
     write_embeddings,
 )
 from gloss.rankers.dual_encoder.ranker import DualEncoder
@@ -35,6 +37,7 @@ KNOWN = DualEncoderEmbeddings(
     gate_logits=np.zeros(4, np.float32),
     recency_logits=np.log(np.array([0.75, 0.25], np.float32)),
 )
+TEXT = TextMap(2 * np.eye(4, dtype=np.float32), np.float32([1, 0, 0, -1]))
 RANKER = DualEncoder(KNOWN, CATALOGUE)
 
 
@@ -90,7 +93,24 @@ def test_company_changes_nothing(monkeypatch):
 
 
 def test_arrays_are_read_as_they_were_written(tmp_path):
-    write_embeddings(KNOWN, tmp_path)
-    read = read_embeddings(tmp_path)
-    for name, expected in asdict(KNOWN).items():
-        assert np.array_equal(getattr(read, name), expected)
+    assert read_text_map(tmp_path) is None
+    write_embeddings(KNOWN, TEXT, tmp_path)
+    for read, written in ((read_embeddings(tmp_path), KNOWN), (read_text_map(tmp_path), TEXT)):
+        for name, expected in asdict(written).items():
+            assert np.array_equal(getattr(read, name), expected)
+
+
+def test_a_title_that_came_later_is_known_by_its_vector():
+    """Item f is a new title whose vector is soap's: it is as likely as soap, and goes as far."""
+    added = TEXT.embeddings(np.float32([[0, 1, 0, 0]]))
+    assert added["query_embeddings"].tolist() == [[0, 2, 0, 0]]
+    assert added["gate_logits"].tolist() == [0]
+    ranker = DualEncoder(
+        KNOWN.with_titles(np.append(TITLES, 4), added),
+        Catalogue([*CATALOGUE, Item("f", "green soap")]),
+    )
+    (ranking,) = ranker.rank(RankRequest([History("u", ("a",))], 9, exclude_seen=True))
+    scores = {entry.item: entry.score for entry in ranking.entries}
+    assert scores["f"] == scores["c"]
+    (ranking,) = ranker.rank(RankRequest([History("u", ("f",))], 1, exclude_seen=True))
+    assert ranking.entries[0].item == "c"
