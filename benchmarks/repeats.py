@@ -84,13 +84,18 @@ def table(rows: dict[str, Evaluation]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measure, and write the page."""
+def call_parser() -> argparse.ArgumentParser:
+    """What may be called."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--users", type=int, default=2000)
     parser.add_argument("--share", type=float, default=0.5)
-    given = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Measure, and write the page."""
+    given = call_parser().parse_args()
     with TemporaryDirectory() as folder:
         rows = measured(given.users, given.share, Path(folder))
         repeats = Dataset.load(Path(folder) / "kept" / "data").repeats

@@ -37,6 +37,7 @@ KNOWN = DualEncoderEmbeddings(
     gate_logits=np.zeros(4, np.float32),
     recency_logits=np.log(np.array([0.75, 0.25], np.float32)),
 )
+TEXT = TextMap(2 * np.eye(4, dtype=np.float32), np.float32([1, 0, 0, -1]))
 RANKER = DualEncoder(KNOWN, CATALOGUE)
 
 
@@ -92,11 +93,24 @@ def test_company_changes_nothing(monkeypatch):
 
 
 def test_arrays_are_read_as_they_were_written(tmp_path):
-    text_map = TextMap(np.diag([2.0, 3.0]).astype(np.float32), np.array([0.5, 1], np.float32))
-    write_embeddings(KNOWN, text_map, tmp_path)
-    for read, written in (
-        (read_embeddings(tmp_path), KNOWN),
-        (read_text_map(tmp_path), text_map),
-    ):
+    assert read_text_map(tmp_path) is None
+    write_embeddings(KNOWN, TEXT, tmp_path)
+    for read, written in ((read_embeddings(tmp_path), KNOWN), (read_text_map(tmp_path), TEXT)):
         for name, expected in asdict(written).items():
             assert np.array_equal(getattr(read, name), expected)
+
+
+def test_a_title_that_came_later_is_known_by_its_vector():
+    """Item f is a new title whose vector is soap's: it is as likely as soap, and goes as far."""
+    added = TEXT.embeddings(np.float32([[0, 1, 0, 0]]))
+    assert added["query_embeddings"].tolist() == [[0, 2, 0, 0]]
+    assert added["gate_logits"].tolist() == [0]
+    ranker = DualEncoder(
+        KNOWN.with_titles(np.append(TITLES, 4), added),
+        Catalogue([*CATALOGUE, Item("f", "green soap")]),
+    )
+    (ranking,) = ranker.rank(RankRequest([History("u", ("a",))], 9, exclude_seen=True))
+    scores = {entry.item: entry.score for entry in ranking.entries}
+    assert scores["f"] == scores["c"]
+    (ranking,) = ranker.rank(RankRequest([History("u", ("f",))], 1, exclude_seen=True))
+    assert ranking.entries[0].item == "c"
