@@ -31,7 +31,13 @@ SETTINGS = {
     "name": "tiny",
     "data": {"source": "shop", "users": 150, "split": "leave-one-out"},
     "model": {"vocabulary": 400, "layers": 1, "width": 32, "heads": 2, "context": 256},
-    "training": {"epochs": 1, "warmup_steps": 2, "validation_users": 10},
+    "training": {
+        "epochs": 1,
+        "warmup_steps": 2,
+        "batch_tokens": 65_536,
+        "learning_rate": 1e-3,
+        "validation_users": 10,
+    },
     "decoding": {"beams": 4},
     "limit_users": USERS,
     "rankers": {
