@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gloss.rankings.filling import by_popularity, filled
+from gloss.rankings.filling import by_popularity, continued, filled
 from gloss.rankings.ranking import RankedItem, Ranking
 
 ITEMS = tuple("abcdef")
@@ -32,3 +32,10 @@ def test_a_list_is_as_long_as_asked_or_holds_all_that_may_be_shown(listed, witho
         assert items[: len(listed)] == listed
         assert len(items) == len(set(items))
         assert len(items) == max(len(listed), min(length, len(listed) + len(left)))
+
+
+def test_others_stand_behind_a_list_as_they_are():
+    listed = Ranking("u", (RankedItem("c", 9.0, "query"),))
+    others = (RankedItem("c", 7.0), RankedItem("a", 8.0, "other"), RankedItem("b", 1.0))
+    assert continued(listed, others, length=2).entries == (*listed.entries, others[1])
+    assert continued(listed, others, length=9).entries == (*listed.entries, *others[1:])

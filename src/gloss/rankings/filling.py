@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from gloss.arrays import Ints
 from gloss.data.catalogue import ItemId
 from gloss.rankings.ranking import RankedItem, Ranking
 
-__all__ = ["by_popularity", "filled"]
+__all__ = ["by_popularity", "continued", "filled"]
 
 
 def by_popularity(items: Sequence[ItemId], times_bought: Ints) -> tuple[RankedItem, ...]:
@@ -24,6 +24,13 @@ def by_popularity(items: Sequence[ItemId], times_bought: Ints) -> tuple[RankedIt
     """
     rows = np.argsort(-times_bought, kind="stable").tolist()
     return tuple(RankedItem(items[row], float(times_bought[row])) for row in rows)
+
+
+def continued(ranking: Ranking, others: Iterable[RankedItem], *, length: int) -> Ranking:
+    """The list, and behind it those of the others that it lacks, up to `length` in all."""
+    own = {entry.item for entry in ranking.entries}
+    more = (entry for entry in others if entry.item not in own)
+    return Ranking(ranking.user, tuple(islice(chain(ranking.entries, more), length)))
 
 
 def filled(

@@ -31,7 +31,7 @@ from gloss.recommender.bundle import Bundle, ModelPart, RankerPart
 from gloss.recommender.extended import ExtendedBundle, cleaned
 from gloss.recommender.histories import ReadHistory
 from gloss.retrieval.dense.encoders import Encoder, open_encoder
-from gloss.retrieval.grounding import fuse, rank
+from gloss.retrieval.grounding import deeper, fuse, rank
 from gloss.retrieval.retriever import Retriever
 from gloss.retrieval.within import within
 
@@ -137,7 +137,7 @@ class Lists:
         """By the language model alone, which reads every title."""
         if self._model is None:
             raise ConfigError("the bundle has no language model")
-        deep = max(self._model.per_query, 2 * request.length)
+        deep = deeper(self._model.per_query, length=request.length)
         alone = self._model.model_copy(update={"per_query": deep, "length": request.length})
         return self._written(histories, request, alone)
 

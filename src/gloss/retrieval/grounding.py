@@ -22,6 +22,7 @@ from gloss.retrieval.retriever import RRF_CONSTANT, Hit, Retriever
 __all__ = [
     "FUSIONS",
     "FusionFunction",
+    "deeper",
     "fuse",
     "fuse_all",
     "ground",
@@ -192,6 +193,11 @@ def fuse_all(
         )
         for generation in generations
     )
+
+
+def deeper(per_query: int, *, length: int) -> int:
+    """How many hits to take for each title where those of `per_query` leave a list too short."""
+    return max(per_query, 2 * length)
 
 
 def rank(

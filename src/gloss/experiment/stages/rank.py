@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gloss.artifacts import Artifact, Draft, Recipe, fingerprint_of_file, open_artifact
 from gloss.choices import SplitName
+from gloss.config import TitleFusion
 from gloss.data import generations as generated
 from gloss.data.dataset import Dataset
 from gloss.data.generations import Generation, read_generations, read_research_file
@@ -14,10 +15,11 @@ from gloss.data.research_examples import RESEARCH_EXAMPLES, example_lines, requi
 from gloss.errors import ConfigError
 from gloss.evaluation.protocol import EvaluationProtocol
 from gloss.rankings import files as rankings
-from gloss.rankings.filling import by_popularity, filled
+from gloss.rankings.filling import by_popularity, continued, filled
 from gloss.rankings.ranking import Ranking
 from gloss.rankings.records import GroundingSummary, TitleRankingConfig
-from gloss.retrieval.grounding import fuse_all, ground, ungrounded
+from gloss.retrieval.grounding import deeper, fuse_all, ground, ungrounded
+from gloss.retrieval.grounding import rank as ground_and_fuse
 from gloss.retrieval.index import Index, load_index
 
 __all__ = ["rank"]
@@ -68,7 +70,10 @@ def rank(
             length=protocol.length,
             exclude_seen=protocol.exclude_seen,
         )
-        full = _filled_up(lists, written, found, protocol) if protocol.fills_up else lists
+        full = lists
+        if protocol.fills_up:
+            lists = _searched_deeper(lists, written, found, protocol, rule)
+            full = _filled_up(lists, written, found, protocol)
         summary = GroundingSummary(
             queries=sum(len(each.queries) for each in written),
             found_nothing=ungrounded(written, hits),
@@ -82,6 +87,29 @@ def rank(
         )
 
     return Recipe(rankings.KIND, config.to_json(), inputs).make(out, fill)
+
+
+def _searched_deeper(
+    lists: Sequence[Ranking],
+    generations: Sequence[Generation],
+    index: Index,
+    protocol: EvaluationProtocol,
+    rule: TitleFusion,
+) -> tuple[Ranking, ...]:
+    """The lists; behind those that are too short what their titles find further down."""
+    full = list(lists)
+    short = [n for n, ranking in enumerate(lists) if len(ranking.entries) < protocol.length]
+    found = ground_and_fuse(
+        [generations[n] for n in short],
+        index.retriever,
+        rule=rule,
+        per_query=deeper(protocol.per_query, length=protocol.length),
+        length=protocol.length,
+        exclude_seen=protocol.exclude_seen,
+    )
+    for place, more in zip(short, found, strict=True):
+        full[place] = continued(full[place], more.entries, length=protocol.length)
+    return tuple(full)
 
 
 def _filled_up(
