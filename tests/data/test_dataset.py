@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gloss.config import ShopData
 from gloss.data.dataset import Cleaning, Dataset, PreparedData, PurchaseLog, prepare
 from gloss.data.histories import Example
 from gloss.data.readers.amazon import read_amazon
 from gloss.errors import ArtifactError, InputError
+from gloss.experiment import stages
 from preparing import save_dataset
 
 Row = tuple[str, str, int]
@@ -224,3 +226,17 @@ def test_hostile_titles_survive_the_whole_way(tmp_path: Path) -> None:
         "half \ufffd",
         "Title: &",
     ]
+
+
+def test_the_hubs_tools_find_the_splits_and_the_items(tmp_path, monkeypatch):
+    hub = pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    data = Dataset.load(stages.prepare(ShopData(users=60), tmp_path / "data").path)
+    loaded = hub.load_dataset(str(data.path), cache_dir=str(tmp_path / "cache"))
+    assert {name: len(split) for name, split in loaded.items()} == {
+        "train": data.summary["training users"],
+        "validation": data.summary["validation users"],
+        "test": data.summary["test users"],
+    }
+    items = hub.load_dataset(str(data.path), "catalogue", cache_dir=str(tmp_path / "cache"))
+    assert items["train"]["item"] == [item.id for item in data.catalogue("paper")]

@@ -10,6 +10,7 @@ one folder serves both protocols.
     train.parquet        user, history, target       what a model may see, its last item as target
     validation.parquet   user, history, target
     test.parquet         user, history, target
+    README.md            the card (data/card.py)
 
 The three splits have the same columns, so that other tools can load them as one data set.
 """
@@ -26,9 +27,17 @@ import polars as pl
 from pydantic import ConfigDict, Field
 
 from gloss.arrays import Ints
-from gloss.artifacts import Artifact, ArtifactConfig, ArtifactSummary, Draft, open_artifact
+from gloss.artifacts import (
+    Artifact,
+    ArtifactConfig,
+    ArtifactSummary,
+    Draft,
+    open_artifact,
+    write_atomic,
+)
 from gloss.artifacts.content import read_table, require
 from gloss.choices import SplitName, SplitRule, TitleStyle
+from gloss.data.card import data_card
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.histories import Example, History
 from gloss.data.preparation import Cleaning, PreparedData, prepare, repeated_answers
@@ -100,6 +109,7 @@ def write_dataset(draft: Draft, data: PreparedData) -> None:
         frame.sink_parquet(
             draft.path / f"{name}.parquet", row_group_size=_ROW_GROUP, compression_level=1
         )
+    write_atomic(draft.path / "README.md", data_card(data.summary, data.split).encode())
     draft.summary.update(data.summary)
 
 
