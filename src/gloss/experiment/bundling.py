@@ -157,7 +157,13 @@ def fit(
 
 def _measured(run: RunFolder) -> Experiment:
     """The settings of a run, as its data completed them."""
+    if not (run.data / MANIFEST).is_file():
+        raise _unfinished(run)
     return on_data(load_experiment(run.config), Dataset.load(run.data))
+
+
+def _unfinished(run: RunFolder) -> InputError:
+    return InputError(f"{run.path} has no ranking to serve yet: finish it with `gloss run`")
 
 
 def _require_parts(experiment: Experiment, *, model: bool) -> None:
@@ -175,7 +181,7 @@ def _ranking_of(folder: RunFolder, experiment: Experiment, model: bool | None) -
             return found[1]
     elif (folder.ranking(OURS) / MANIFEST).is_file():
         return open_artifact(folder.ranking(OURS), rankings.KIND)
-    raise InputError(f"{folder.path} has no ranking to serve yet: finish it with `gloss run`")
+    raise _unfinished(folder)
 
 
 def _served(folder: RunFolder, ranking: Artifact) -> _Served:

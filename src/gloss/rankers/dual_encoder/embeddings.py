@@ -99,8 +99,8 @@ class TextMap:
         """What `DualEncoderEmbeddings` has by title, of titles with these vectors (titles, width).
 
         >>> text = TextMap(np.float32([[0, 2], [2, 0]]), np.float32([1, 0]))
-        >>> text.embeddings(np.float32([[0.6, 0.8]]))["query_embeddings"].round(1).tolist()
-        [[1.6, 1.2]]
+        >>> text.embeddings(np.float32([[0.5, 0.75]]))["query_embeddings"].tolist()
+        [[1.5, 1.0]]
         """
         return {
             "query_embeddings": vectors @ self.projection,
