@@ -42,6 +42,7 @@ def test_a_list_is_the_recommenders_own_with_its_reasons(shop, recommender, titl
         (each.item, each.title, each.reason, each.why, list(each.words)) for each in expected.items
     ]
     assert (answer["way"], answer["unknown"]) == ("fused", ["Zeppelin"])
+    assert answer["nearest"] == list(expected.nearest)
     assert answer["model"] == recommender.fingerprint
     assert answer["model"] == shop.client.get("/v1/info").json()["model"]
 

@@ -37,6 +37,7 @@ def test_a_list_over_http_is_the_recommenders_own(client, recommender):
     (expected,) = recommender.recommend([["Zeppelin", *titles]], 5, rules=rules)
     answer = client.recommend(["Zeppelin", *titles], k=5, rules=rules)
     assert (answer.way, answer.unknown) == (expected.way, expected.unknown)
+    assert answer.nearest == expected.nearest
     assert [(e.item, e.reason, e.why, e.words) for e in answer.items] == [
         (e.item, e.reason, e.why, e.words) for e in expected.items
     ]
@@ -127,5 +128,11 @@ def test_the_command_asks_a_service_with_the_key_of_the_environment(
         monkeypatch.setenv("GLOSS_KEY", text)
         with pytest.raises(SystemExit):
             main()
-    answer = json.loads(capsys.readouterr().out)
+        answer = json.loads(capsys.readouterr().out)
+        call.remove("--json")
+        monkeypatch.setattr("sys.argv", [*call, "--history", "Kite", "-k", "2"])
+        with pytest.raises(SystemExit) as answered:
+            main()
+    assert answered.value.code == 0
+    assert "'Kite' is not a title of the catalogue" in capsys.readouterr().out
     assert (len(answer["items"]), answer["unknown"]) == (2, ["Kite"])

@@ -66,7 +66,7 @@ class Recommendations:
     items: tuple[Recommendation, ...]
     way: Way
     unknown: tuple[str, ...]
-    nearest: tuple[str | None, ...] = ()
+    nearest: tuple[str | None, ...]
 
 
 class Recommender:

@@ -173,7 +173,8 @@ def _recommendations(answer: Any) -> Recommendations:
         )
         for each in answer["items"]
     )
-    return Recommendations(items, answer["way"], tuple(answer["unknown"]))
+    unknown, nearest = tuple(answer["unknown"]), tuple(answer["nearest"])
+    return Recommendations(items, answer["way"], unknown, nearest)
 
 
 def _found(answer: Any) -> list[Found]:

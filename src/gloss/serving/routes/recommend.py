@@ -97,7 +97,8 @@ class RecommendedItem(BaseModel):
 
 
 class RecommendAnswer(BaseModel):
-    """A list and how it was made. unknown: purchases that the catalogue lacks, taken as texts.
+    """A list and how it was made. unknown: purchases that the catalogue lacks, taken as texts;
+    nearest: for each of them the title of the catalogue that has most in common with it.
 
     model: the fingerprint of the bundle that answered.
     """
@@ -106,6 +107,7 @@ class RecommendAnswer(BaseModel):
     model: str
     way: Way
     unknown: list[str]
+    nearest: list[str | None]
     items: list[RecommendedItem]
 
 
@@ -131,6 +133,7 @@ async def recommend(body: RecommendBody, request: Request, service: ServiceOf) -
         model=answer.model,
         way=made.way,
         unknown=list(made.unknown),
+        nearest=list(made.nearest),
         items=[_item(each) for each in made.items],
     )
 
