@@ -45,13 +45,11 @@ def filled(
     Their scores go on where those of the list end, 1 less each: how often something was bought does
     not compare with what a ranker says.
     """
-    missing = length - len(ranking.entries)
-    if missing <= 0:
+    own = ranking.entries
+    if len(own) >= length:
         return ranking
-    own = {entry.item for entry in ranking.entries}
-    others = (each for each in popular if each.item not in own and each.item not in without)
-    last = ranking.entries[-1].score if ranking.entries else 0.0
-    more = (
-        RankedItem(each.item, last - place) for place, each in enumerate(islice(others, missing), 1)
-    )
-    return Ranking(ranking.user, (*ranking.entries, *more))
+    wanted = (each for each in popular if each.item not in without)
+    more = continued(ranking, wanted, length=length).entries[len(own) :]
+    last = own[-1].score if own else 0.0
+    scored = (RankedItem(each.item, last - place) for place, each in enumerate(more, 1))
+    return Ranking(ranking.user, (*own, *scored))

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gloss.arrays import Ints, require_positive
+from gloss.retrieval.deepening import search_until
 from gloss.retrieval.retriever import Hit, Retriever
 
 __all__ = ["PopularFirst"]
-
-_DEEPER = 4
-"""How much deeper each further search goes than the one before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,14 +27,12 @@ class PopularFirst:
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
         """See `Retriever.search`."""
         require_positive(k)
-        found: list[tuple[Hit, ...]] = [()] * len(texts)
-        cut, depth = list(range(len(texts))), min(k + 1, len(self.times_bought))
-        while cut:
-            hits = self.retriever.search([texts[number] for number in cut], depth)
-            for number, of_text in zip(cut, hits, strict=True):
-                found[number] = of_text
-            cut = [n for n in cut if depth < len(self.times_bought) and _is_cut(found[n], k, depth)]
-            depth = min(depth * _DEEPER, len(self.times_bought))
+
+        def ends_below_the_kth(hits: tuple[Hit, ...]) -> bool:
+            return hits[-1].score != hits[k - 1].score
+
+        items = len(self.times_bought)
+        found = search_until(ends_below_the_kth, self.retriever, texts, depth=k + 1, items=items)
         return [self._ordered(of_text)[:k] for of_text in found]
 
     def _ordered(self, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
@@ -45,8 +41,3 @@ class PopularFirst:
             return hits
         times = self.times_bought
         return tuple(sorted(hits, key=lambda hit: (-hit.score, -times[hit.row], hit.row)))
-
-
-def _is_cut(hits: Sequence[Hit], k: int, depth: int) -> bool:
-    """Whether hits that were searched to `depth` end among those that equal the k-th."""
-    return len(hits) == depth and hits[-1].score == hits[k - 1].score

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gloss.arrays import Bools, require_positive
+from gloss.retrieval.deepening import DEEPER, search_until
 from gloss.retrieval.retriever import Hit, Retriever
 
 __all__ = ["within"]
-
-_FIRST_FACTOR = 4
-"""How much deeper than asked the first search goes, and each further one than the one before."""
 
 
 def within(retriever: Retriever, allowed: Bools | None) -> Retriever:
@@ -32,15 +30,14 @@ class _Within:
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
         """See `Retriever.search`."""
         require_positive(k)
-        found: list[tuple[Hit, ...]] = [()] * len(texts)
-        unfilled, depth = list(range(len(texts))), k
-        while unfilled:
-            depth = min(depth * _FIRST_FACTOR, len(self.allowed))
-            hits = self.retriever.search([texts[number] for number in unfilled], depth)
-            short = []
-            for number, of_text in zip(unfilled, hits, strict=True):
-                found[number] = tuple(hit for hit in of_text if self.allowed[hit.row])[:k]
-                if len(found[number]) < k and len(of_text) == depth < len(self.allowed):
-                    short.append(number)
-            unfilled = short
-        return found
+        found = search_until(
+            lambda hits: len(self._kept(hits)) >= k,
+            self.retriever,
+            texts,
+            depth=DEEPER * k,
+            items=len(self.allowed),
+        )
+        return [self._kept(hits)[:k] for hits in found]
+
+    def _kept(self, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
+        return tuple(hit for hit in hits if self.allowed[hit.row])
