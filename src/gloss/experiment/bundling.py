@@ -21,7 +21,7 @@ from gloss.experiment import stages
 from gloss.experiment.following import on_data, protocol_of
 from gloss.experiment.loading import load_experiment
 from gloss.experiment.pipeline import Announce, index_of, quietly, train_parts
-from gloss.experiment.run_folder import OURS, RunFolder
+from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
 from gloss.experiment.served import served_list
 from gloss.experiment.settings import Experiment
 from gloss.experiment.sizing import filled
@@ -29,8 +29,7 @@ from gloss.fusion.reciprocal_rank import RULE as RECIPROCAL_RANK
 from gloss.fusion.rule import FittedFusion
 from gloss.fusion.rules import rule_named
 from gloss.language.records import KIND as MODEL_KIND
-from gloss.rankers.popularity import count_purchases
-from gloss.rankers.ranker import NoSettings, RankerSpec
+from gloss.rankers.ranker import RankerSpec
 from gloss.rankers.sources import RankerSources
 from gloss.rankers.specs import ranker_named
 from gloss.rankings import files as rankings
@@ -157,7 +156,7 @@ def fit(
 
 def _measured(run: RunFolder) -> Experiment:
     """The settings of a run, as its data completed them."""
-    if not (run.data / MANIFEST).is_file():
+    if not any((run.ranking(name) / MANIFEST).is_file() for name in (OURS, RANKERS, FUSED)):
         raise _unfinished(run)
     return on_data(load_experiment(run.config), Dataset.load(run.data))
 
@@ -327,10 +326,9 @@ def _contents(
     sources: RankerSources, served: _Served, model: Artifact | None, index: Artifact
 ) -> Contents:
     counting = [part for part in served.rankers if part.spec.count]
-    counts = count_purchases(sources.dataset.train(), sources.catalogue, NoSettings())
     return Contents(
         catalogue=sources.catalogue,
-        times_bought=counts["times_bought"],
+        times_bought=sources.dataset.times_bought(),
         index=index,
         model=model,
         fusion=served.fusion,

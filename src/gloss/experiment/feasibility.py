@@ -19,11 +19,11 @@ from gloss.errors import ConfigError
 from gloss.experiment.settings import Experiment
 from gloss.rankers.sasrec.ranker import SPEC as SASREC
 
-__all__ = ["Trained", "require_room", "trained_by"]
+__all__ = ["FLOATS_PER_WEIGHT", "Trained", "require_room", "trained_by", "weights_of_blocks"]
 
 _FLOAT_BYTES = 4
-_TRAINING_BYTES = 4 * _FLOAT_BYTES
-"""A weight, its gradient and Adam's two moments."""
+FLOATS_PER_WEIGHT = 4
+"""Of a training: a weight, its gradient and Adam's two moments."""
 
 _CHECKPOINT_BYTES = 3 * _FLOAT_BYTES
 """A weight and Adam's two moments."""
@@ -43,7 +43,7 @@ class Trained:
     @property
     def memory(self) -> int:
         """Bytes that are held at once."""
-        return _TRAINING_BYTES * self.parameters
+        return FLOATS_PER_WEIGHT * _FLOAT_BYTES * self.parameters
 
     @property
     def disk(self) -> int:
@@ -73,15 +73,20 @@ def require_room(experiment: Experiment, out: Path, *, model: bool = True) -> No
 
 def trained_by(experiment: Experiment) -> Iterator[Trained]:
     """What is trained from zero, whose size is known. A layer of SASRec has an attention of 4 w²
-    weights and an MLP of 8 w²; Llama's MLP has three matrices."""
+    weights and an MLP of 8 w²."""
     model = experiment.model
     if isinstance(model, ScratchModel):
-        layer = 4 * model.width**2 + 3 * model.width * (model.mlp_width or 4 * model.width)
-        yield Trained("model", model.networks, model.layers * layer)
+        yield Trained("model", model.networks, weights_of_blocks(model))
     if SASREC.name in experiment.rankers.use:
         settings = experiment.rankers.of(SASREC)
         layer = (4 + 8) * settings.width**2
         yield Trained("rankers.sasrec", settings.networks, settings.layers * layer)
+
+
+def weights_of_blocks(model: ScratchModel) -> int:
+    """Weights of a Llama's attention, four matrices, and MLP, three, in all of its blocks."""
+    mlp_width = model.mlp_width or 4 * model.width
+    return model.layers * (4 * model.width**2 + 3 * model.width * mlp_width)
 
 
 def _memory() -> int:

@@ -17,8 +17,8 @@ import numpy as np
 
 from gloss.config import ScratchModel, Settings, Training
 from gloss.data.dataset import Dataset
-from gloss.data.histories import times_bought
 from gloss.data.titles import TitleStyle
+from gloss.experiment.feasibility import FLOATS_PER_WEIGHT, weights_of_blocks
 from gloss.experiment.settings import Experiment
 
 __all__ = ["Cost", "Shop", "changes", "cost_of", "filled", "has_gpu", "shop_of", "sized"]
@@ -48,8 +48,6 @@ _PROBE_WIDTH = 512
 _EFFICIENCY = 0.5
 """Of a matrix product's rate that training reaches, roughly; 0.7 on two busy cores."""
 
-_FLOATS_PER_WEIGHT = 4
-"""A weight, its gradient and AdamW's two moments."""
 _FLOATS_PER_STATE = 34
 """Activations that a block keeps for each of a token's `width` states (Korthikanti and others,
 2022)."""
@@ -76,8 +74,9 @@ class Cost:
 
 def shop_of(data: Dataset, titles: TitleStyle) -> Shop:
     """What the sizes follow, from the catalogue and the purchases that are trained on."""
-    catalogue, counts = data.catalogue(titles), times_bought(data.train())
-    words = sum(counts[item.id] * (len(item.title.split()) + 1) for item in catalogue)
+    catalogue, counts = data.catalogue(titles), data.times_bought().tolist()
+    pairs = zip(catalogue, counts, strict=True)
+    words = sum(count * (len(item.title.split()) + 1) for item, count in pairs)
     return Shop(len(set(catalogue.titles)), round(_TOKENS_PER_WORD * words))
 
 
@@ -128,8 +127,7 @@ def cost_of(experiment: Experiment, shop: Shop, *, gpu: bool) -> Cost | None:
     model, training = experiment.model, experiment.training
     if not (isinstance(model, ScratchModel) and isinstance(training, Training)):
         return None
-    mlp = model.mlp_width or 4 * model.width
-    blocks = model.layers * (4 * model.width**2 + 3 * model.width * mlp)
+    blocks = weights_of_blocks(model)
     embedding = model.vocabulary * model.width  # shared by input and output
     tokens = training.epochs * _tokens_of_epoch(training, shop) * model.networks
     passes = 2 if training.r_drop else 1
@@ -137,7 +135,7 @@ def cost_of(experiment: Experiment, shop: Shop, *, gpu: bool) -> Cost | None:
     states = training.batch_tokens * (
         _FLOATS_PER_STATE * model.layers * model.width + 2 * model.vocabulary
     )
-    floats = _FLOATS_PER_WEIGHT * (blocks + embedding) + states
+    floats = FLOATS_PER_WEIGHT * (blocks + embedding) + states
     return Cost(
         parameters=blocks + embedding,
         steps=model.networks * _steps(training, shop),

@@ -27,8 +27,7 @@ from gloss.evaluation.protocol import protocol_named
 from gloss.language.records import KIND as MODEL_KIND
 from gloss.progress import Progress, silent
 from gloss.rankers.known_items import added_titles
-from gloss.rankers.popularity import count_purchases
-from gloss.rankers.ranker import NoSettings, RankerSpec
+from gloss.rankers.ranker import RankerSpec
 from gloss.recommender.bundle import KIND, AsTrained, Bundle, Contents, write_bundle
 from gloss.retrieval.dense.encoders import Encoder, open_encoder
 from gloss.retrieval.dense.retriever import TitleVectors
@@ -56,7 +55,7 @@ def update(bundle: Bundle, dataset: Dataset, out: Path, *, progress: Progress = 
 def _fill(draft: Draft, *, bundle: Bundle, dataset: Dataset, progress: Progress) -> None:
     catalogue = dataset.catalogue(bundle.settings.titles)
     train = dataset.train()
-    times_bought = count_purchases(train, catalogue, NoSettings())["times_bought"]
+    times_bought = dataset.times_bought()
     rankers = _rankers(bundle)
     with _index(bundle, dataset.fingerprint, catalogue, times_bought, progress) as index:
         contents = Contents(
