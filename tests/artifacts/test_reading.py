@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gloss.artifacts import Artifact, Recipe, open_artifact, read_artifact
+from gloss.artifacts import Artifact, Recipe, open_artifact, read_artifact, reading
+from gloss.artifacts.manifest import content_of_manifest
 from gloss.data.dataset import Dataset
 from gloss.data.generations import read_generations
 from gloss.errors import ArtifactError, BeingReplacedError, UsageError
@@ -124,6 +125,22 @@ def test_a_reader_during_changes_sees_whole_versions_or_is_told(request, tmp_pat
                 told += 1
     assert writer.returncode == 0
     assert whole > 30, (whole, told)
+
+
+@pytest.mark.parametrize("disk", ["same", "volume"])
+def test_a_version_that_comes_between_two_looks_is_read(request, tmp_path, make, monkeypatch, disk):
+    path = request.getfixturevalue("volume") if disk == "volume" else tmp_path / "thing"
+    make(path)
+    gone = iter(["balls"])
+
+    def of_manifest(where: Path) -> bytes:
+        for text in gone:  # the first look meets the moment in which no manifest stands
+            make(path, text)
+            raise FileNotFoundError(where)
+        return content_of_manifest(where)
+
+    monkeypatch.setattr(reading, "content_of_manifest", of_manifest)
+    assert open_artifact(path, "thing").config == {"text": "balls"}
 
 
 def test_further_shards_are_not_read(run, tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -153,14 +153,7 @@ def read_artifact(path: Path, kind: str, read: Callable[[Artifact], _T]) -> _T:
 
 
 def _read(path: Path, kind: str, read: Callable[[Artifact], _T]) -> _T:
-    recover(path)
-    if not path.exists():
-        raise ArtifactError(f"{path} does not exist")
-    try:
-        version = _version_at(path)
-    except (FileNotFoundError, NotADirectoryError):
-        recover(path)  # between two looks it may have gone
-        raise ArtifactError(f"{path} is not a whole artefact: it has no {MANIFEST}") from None
+    version = _standing_version(path)
     manifest = read_manifest(version[1], path, kind)
     artifact = Artifact(
         path,
@@ -176,6 +169,18 @@ def _read(path: Path, kind: str, read: Callable[[Artifact], _T]) -> _T:
         for name, listed in manifest.files.items():
             check_file(path, name, listed)
         return read(artifact)
+
+
+def _standing_version(path: Path) -> tuple[int, bytes]:
+    """The version at `path`. During a delivery file by file none stands for a moment, and it may
+    end, and another one begin, between two looks: only where several find none is there none."""
+    for _ in range(_ATTEMPTS):
+        recover(path)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return _version_at(path)
+    if not path.exists():
+        raise ArtifactError(f"{path} does not exist")
+    raise ArtifactError(f"{path} is not a whole artefact: it has no {MANIFEST}")
 
 
 def _version_at(path: Path) -> tuple[int, bytes]:
