@@ -154,6 +154,14 @@ def test_two_quotes_lines_apart_do_not_swallow_rows_in_silence(tmp_path: Path) -
     assert items_in(tmp_path, content, items_quote="")[:1] == ['"Red kite']
 
 
+def test_quotes_millions_of_letters_apart_are_found_with_their_line(tmp_path: Path) -> None:
+    far = [f"i{n},{'kite ' * 100}{n}\n" for n in range(5_000)]  # 500 letters each
+    far[4_000] = 'i4000,"Red kite\n'
+    far[4_990] = 'i4990,Lantern 27"\n'
+    with pytest.raises(InputError, match=r"items\.csv:4002: a quoted field holds .* 990 more rows"):
+        items_in(tmp_path, "item,title\n" + "".join(far))
+
+
 def test_titles_of_several_lines_are_no_swallowed_rows(tmp_path: Path) -> None:
     content = rows_of_items('"Red kite\nlarge, blue\nand green, too"', ",", quoted=True)
     assert items_in(tmp_path, content)[:1] == ["Red kite large, blue and green, too"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import duckdb
 import polars as pl
@@ -207,7 +207,7 @@ def _note_swallowed(path: Path, dialect: Dialect, bad: BadLines, shown: Path) ->
     Such a file reads without a fault, and loses rows in silence. A line within a field counts as a
     row if it has as many fields, and its first one is spelled like those of the first column.
     """
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+    with path.open("rb") as file:
         for start, lines in _records_of_several_lines(file, dialect):
             rows = [line.rstrip("\r\n").split(dialect.delimiter) for line in lines]
             shapes = {_shape(row[0]) for row in rows}
@@ -219,24 +219,33 @@ def _note_swallowed(path: Path, dialect: Dialect, bad: BadLines, shown: Path) ->
                 bad.add(shown, start, reason, lines=len(rows))
 
 
-def _records_of_several_lines(
-    file: Iterator[str], dialect: Dialect
-) -> Iterator[tuple[int, list[str]]]:
+def _records_of_several_lines(file: BinaryIO, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     """Where the number of quotes in a line is odd, a field goes on; up to the next such line."""
     held: list[str] = []
-    start = 0
-    for number, line in enumerate(file, 1):
-        quotes = line.count(dialect.quote)
-        quotes -= line.count("\\" + dialect.quote) if dialect.escape == "\\" else 0
-        if held:
-            held.append(line)
-        elif quotes % 2:
-            held, start = [line], number
+    start = number = 0
+    while block := file.read(_CHUNK) + file.readline():
+        if not held and dialect.quote.encode() not in block:
+            number += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
             continue
-        if held and quotes % 2:
-            if number > start:
+        for raw in block.splitlines(keepends=True):
+            number += 1
+            line = raw.decode("utf-8", "replace")
+            if held:
+                held.append(line)
+            if not _leaves_a_field_open(line, dialect):
+                continue
+            if held:
                 yield start, held
-            held = []
+                held = []
+            else:
+                held, start = [line], number
+
+
+def _leaves_a_field_open(line: str, dialect: Dialect) -> bool:
+    quotes = line.count(dialect.quote)
+    if quotes and dialect.escape == "\\":
+        quotes -= line.count("\\" + dialect.quote)
+    return quotes % 2 == 1
 
 
 def _shape(text: str) -> str:
