@@ -29,6 +29,7 @@ __all__ = [
     "UsageError",
     "did_you_mean",
     "escaped_for_json",
+    "is_out_of_memory",
     "is_panic",
     "named",
     "nothing_to_install",
@@ -132,6 +133,13 @@ def named(name: str, specs: Iterable[_Spec], *, what: str) -> _Spec:
     if name in known:
         return known[name]
     raise ConfigError(f"unknown {what} {name!r} ({did_you_mean(name, known)})")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the system had no more memory to give: Python's error, or PyTorch's for
+    a GPU (told by its name, so that nothing imports PyTorch for it) and for the CPU."""
+    named_so = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named_so or "can't allocate memory" in str(error)
 
 
 def is_panic(error: BaseException) -> bool:

@@ -112,3 +112,42 @@ def test_a_line_break_in_a_path_stays_on_the_line(gloss, tmp_path):
 def test_a_path_of_bytes_that_are_no_text_is_shown(gloss, tmp_path):
     path = Path(os.fsdecode(b"\xff.yaml"))
     assert gloss("run", path).error == "\\udcff.yaml does not exist"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("MemoryError()", "the memory is used up: free some, raise its limit"),
+        ('RuntimeError("[enforce fail] can\'t allocate memory: 9 bytes")', "the memory is used up"),
+        ("ImportError('a.so: failed to map segment')", "a library cannot be loaded: a.so: failed"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(error, said):
+    code = f"""
+import gloss.cli.main as process
+def fail(arguments):
+    raise {error}
+process._call = fail
+process.main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"error: {said}")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_an_address_space_in_which_libraries_die_or_hang_is_refused():
+    code = """
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (2 * 10**9, 2 * 10**9))
+from gloss.cli.main import main
+main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "--version"], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("error: this process may reserve 2.0 GB of address space")
+    assert ended.stderr.count("\n") == 1

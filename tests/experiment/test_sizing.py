@@ -8,10 +8,11 @@ import pytest
 
 from gloss.config import ShopData
 from gloss.data.dataset import Dataset
-from gloss.errors import InputError
+from gloss.errors import ConfigError, InputError
+from gloss.experiment.cost import cost_of, require_a_day
 from gloss.experiment.loading import load_experiment, with_overrides
 from gloss.experiment.planning import planned
-from gloss.experiment.sizing import Shop, changes, cost_of, filled, shop_of, sized
+from gloss.experiment.sizing import Shop, changes, filled, shop_of, sized
 from gloss.experiment.stages import prepare
 
 BARE = {"name": "shop", "data": {"source": "shop"}}
@@ -102,9 +103,21 @@ def test_cost_counts_weights_and_steps():
     assert cost.parameters == 4 * 8 * 8 + 3 * 8 * 16 + 100 * 8
     assert cost.steps == 2 * 3  # 2,500 tokens in batches of 1,000
     assert cost.tokens == 2 * 2500
-    assert cost.seconds > 0
+    assert cost.seconds() > 0
     two = cost_of(with_overrides(BARE, [*one, *few, "model.networks=2"]), shop, gpu=False)
     assert (two.steps, two.tokens) == (2 * cost.steps, 2 * cost.tokens)
+
+
+def test_what_takes_more_than_a_day_is_refused():
+    large = ["model.layers=64", "model.width=4096", "model.heads=32", "training.epochs=1000"]
+    cost = cost_of(with_overrides(BARE, large), TOYS, gpu=False)
+    # Forward two and backward four operations for each parameter and token.
+    assert cost.operations >= 6 * cost.parameters * cost.tokens > 1e20
+    with pytest.raises(ConfigError, match=r"about [\d,]+ hours: take fewer epochs.*--force"):
+        require_a_day(cost)
+    fitting = sized(with_overrides(BARE, []), SMALL, gpu=False)
+    require_a_day(cost_of(fitting, SMALL, gpu=False))
+    require_a_day(None)
 
 
 def test_tokens_are_counted_from_the_words_of_what_was_bought(tmp_path: Path):

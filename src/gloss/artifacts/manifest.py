@@ -195,10 +195,9 @@ def listing_in(folder: Path) -> Listing | None:
 def content_of_manifest(folder: Path) -> bytes:
     """The bytes of the manifest in a folder; ArtifactError if it is no file, or far too large."""
     with open_regular(folder / MANIFEST) as stream:
-        content = stream.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise ArtifactError(f"{folder / MANIFEST} is damaged: it is larger than any of ours")
-    return content
+        if os.fstat(stream.fileno()).st_size > _LARGEST:
+            raise ArtifactError(f"{folder / MANIFEST} is damaged: it is larger than any of ours")
+        return stream.read()
 
 
 def listed_as(file: Path) -> Listed:

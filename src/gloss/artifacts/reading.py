@@ -26,7 +26,14 @@ from gloss.artifacts.manifest import (
     plain,
     read_manifest,
 )
-from gloss.errors import ArtifactError, BeingReplacedError, GlossError, is_panic, reason_of
+from gloss.errors import (
+    ArtifactError,
+    BeingReplacedError,
+    GlossError,
+    is_out_of_memory,
+    is_panic,
+    reason_of,
+)
 
 __all__ = ["Artifact", "open_artifact", "read_artifact"]
 
@@ -93,7 +100,7 @@ class Artifact:
                 raise
             if not self._still_stands():
                 raise BeingReplacedError(replaced) from error
-            if isinstance(error, GlossError | OSError):
+            if isinstance(error, GlossError | OSError) or is_out_of_memory(error):
                 raise
             raise ArtifactError(
                 f"{self.path} holds what cannot be read: {reason_of(error)}"

@@ -83,5 +83,6 @@ def fit(
         measured=measured,
         model=model is not False,
         announce=output.announce,
+        force=force,
     )
     output.print_bundle(made, json=json)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from types import FrameType
 
-from gloss.errors import GlossError, on_one_line
+from gloss.errors import GlossError, is_out_of_memory, on_one_line, reason_of
 
 __all__ = ["end_waits_on_interrupt", "main"]
 
+_ADDRESS_SPACE = 3_000_000_000
+"""Bytes. The smallest run ends well with 3.07e9, and dies or hangs in a library below 2.5e9."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -44,6 +47,7 @@ def main() -> None:
     try:
         _handle_signals()
         _log_on_one_line()
+        _require_address_space()
         code = _call(arguments)
     except _Stopped as stopped:
         _complain(f"stopped by {signal.Signals(stopped.number).name}")
@@ -52,10 +56,12 @@ def main() -> None:
         # Whoever read our output has closed it; nothing is left to say, nor anybody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    except (GlossError, OSError) as error:
-        if debug:
+    except BaseException as error:
+        message = None if debug else _explanation(error)
+        if message is None:
             raise
-        code = _explained(error)
+        _complain(message)
+        code = error.exit_code if isinstance(error, GlossError) else 1
     finally:
         _leave_signals()
     sys.exit(code)
@@ -80,13 +86,17 @@ def _call(arguments: list[str]) -> int:
         return error.exit_code
 
 
-def _explained(error: GlossError | OSError) -> int:
-    """Print what went wrong; the exit code."""
+def _explanation(error: BaseException) -> str | None:
+    """What went wrong, for the reader; None for what only a developer can read."""
     if isinstance(error, GlossError):
-        _complain(str(error))
-        return error.exit_code
-    _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-    return 1
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+    if is_out_of_memory(error):
+        return "the memory is used up: free some, raise its limit, or use smaller settings"
+    if isinstance(error, ImportError):
+        return f"a library cannot be loaded: {reason_of(error)}"
+    return None
 
 
 def _complain(message: str) -> None:
@@ -104,6 +114,20 @@ def _log_on_one_line() -> None:
     """What nobody has set a handler for goes to standard error as ever, but on one line each."""
     if logging.lastResort:
         logging.lastResort.setFormatter(_OneLine())
+
+
+def _require_address_space() -> None:
+    """Raise GlossError where native libraries would not find room to begin.
+
+    They reserve far more than they use. Where they may not, they abort, or (the allocator of
+    polars) wait for ever while they write one line again and again; nothing can be said then.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE:
+        raise GlossError(
+            f"this process may reserve {limit / 1e9:.1f} GB of address space (ulimit -v), and the "
+            f"libraries that it uses need {_ADDRESS_SPACE / 1e9:.0f} GB to begin with: raise it"
+        )
 
 
 def _handle_signals() -> None:

@@ -53,7 +53,10 @@ LimitUsers = Annotated[
 ]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="Begin even if memory or disk cannot hold what is trained."),
+    typer.Option(
+        "--force",
+        help="Begin even if memory or disk cannot hold what is trained, or it takes over a day.",
+    ),
 ]
 BaseFolder = Annotated[
     Path | None,

@@ -84,7 +84,7 @@ def _plan(experiment: Experiment, folder: Path) -> None:
     if cost:
         output.note(
             f"training the language model: {cost.steps:,} steps, {cost.tokens:,} tokens, "
-            f"{cost.parameters:,} parameters; on this machine about {_minutes(cost.seconds)} and "
+            f"{cost.parameters:,} parameters; on this machine about {_minutes(cost.seconds())} and "
             f"{cost.bytes / 2**30:.1f} GB of memory"
         )
 
@@ -113,7 +113,7 @@ def _run(
     folder = out or Path("runs") / experiment.name
     if not force:
         require_room(experiment, folder)
-    made = pipeline.run(experiment, folder, announce=output.announce)
+    made = pipeline.run(experiment, folder, announce=output.announce, force=force)
     output.note_left_out(Dataset.load(RunFolder(folder).data).summary, LEFT_OUT)
     if json:
         output.print_json({row.label: {"users": row.users, **row.values} for row in made.rows})

@@ -9,9 +9,10 @@ import torch
 
 from gloss.decoding.beam_search import beam_search
 from gloss.decoding.beams import BeamSettings
-from gloss.decoding.memory import CPU_ENTRIES, MEMORY_SHARE, halved, ran_out_of_memory
+from gloss.decoding.memory import CPU_ENTRIES, MEMORY_SHARE, halved
 from gloss.decoding.search import SearchResults, steps_of
 from gloss.decoding.title_trie import TitleTrie
+from gloss.errors import is_out_of_memory
 from gloss.progress import Progress, silent
 
 __all__ = ["BatchedSearch"]
@@ -62,7 +63,7 @@ class BatchedSearch:
         try:
             return beam_search(self.model, batch, self.settings, trie=self.trie)
         except RuntimeError as error:
-            if not ran_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         # A batch of one user cannot get smaller: that is an error.
         self.entries = halved(self.entries if len(batch) > 1 else 1)

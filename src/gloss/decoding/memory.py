@@ -1,22 +1,15 @@
-"""Running out of memory: what it looks like, and the answer to it, half as much at once."""
+"""Running out of memory: how much is taken, and the answer to too much, half of it at once."""
 
 from __future__ import annotations
 
-import torch
-
 from gloss.errors import GlossError
 
-__all__ = ["CPU_ENTRIES", "MEMORY_SHARE", "halved", "ran_out_of_memory"]
+__all__ = ["CPU_ENTRIES", "MEMORY_SHARE", "halved"]
 
 CPU_ENTRIES = 65_536
 """Cache entries held at once on a CPU by default: about 2 GB at eight layers of width 512."""
 MEMORY_SHARE = 0.7
 """Share of a device's free memory that a cache takes; activations need the rest."""
-
-
-def ran_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device or, on a CPU, the system had no more memory to give."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def halved(size: int) -> int:

@@ -24,10 +24,11 @@ from gloss.decoding.beams import (
     best_candidates,
 )
 from gloss.decoding.llama import SlotLlama
-from gloss.decoding.memory import halved, ran_out_of_memory
+from gloss.decoding.memory import halved
 from gloss.decoding.prefill import common_prefix, prefill_groups
 from gloss.decoding.search import SearchResults, steps_of
 from gloss.decoding.title_trie import TitleTrie
+from gloss.errors import is_out_of_memory
 from gloss.progress import Progress, silent
 
 __all__ = ["SlotSearch", "Slots", "positions_of", "round_up"]
@@ -201,7 +202,7 @@ class SlotSearch(ABC, Generic[Llama]):
             try:
                 return self._slots_for(prompts).search(prompts, progress=progress)
             except RuntimeError as error:
-                if not ran_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
             # After the handler: within it, the traceback would still hold the slots' memory.
             self._release()

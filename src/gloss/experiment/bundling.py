@@ -124,19 +124,21 @@ def fit(
     measured: Path | None = None,
     model: bool = True,
     announce: Announce = quietly,
+    force: bool = False,
 ) -> Artifact:
     """Train an experiment's recommender on all purchases, and write it as the bundle `out`.
 
     Nothing is held back, so nothing can be measured: the figures are those of a run of the same
     settings. measured: such a run, whose fitted fusion is taken over; without one several lists are
     joined by their ranks. parts: the folder in which the parts are trained; a fit that was killed
-    goes on there. Raises ConfigError when the measured run has other settings.
+    goes on there. force: as in `pipeline.run`. Raises ConfigError when the measured run has other
+    settings.
     """
     data = experiment.data.model_copy(update={"split": _EVERYTHING})
     of_all = experiment.model_copy(update={"data": data, "limit_users": None})
     if measured is None:
         _require_parts(of_all, model=model)
-        folder = train_parts(of_all, parts, model=model, announce=announce)
+        folder = train_parts(of_all, parts, model=model, announce=announce, force=force)
         of_all = on_data(of_all, Dataset.load(folder.data))
         served, inputs = _unmeasured(of_all, model=model), {}
     else:
@@ -149,7 +151,9 @@ def fit(
         served = _served(run, ranking)
         served = replace(served, rankers=tuple(replace(p, ranking=None) for p in served.rankers))
         of_all = of_all.model_copy(update={"ranking": known.ranking, "rankers": known.rankers})
-        folder = train_parts(of_all, parts, model=served.model is not None, announce=announce)
+        folder = train_parts(
+            of_all, parts, model=served.model is not None, announce=announce, force=force
+        )
     with announce("bundle"):
         return _bundled(of_all, folder, served, out, inputs=inputs)
 

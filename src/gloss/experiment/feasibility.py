@@ -2,7 +2,7 @@
 
 Lower bounds, from the settings alone: the weights that layers and width fix, with their gradients
 and Adam's two moments. Tokens, items and activations come on top. So what is refused cannot fit,
-and what is not refused still may not. How long a run takes is not estimated.
+and what is not refused still may not. How long it takes depends on the data too: `cost.py`.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from gloss.errors import ConfigError, InputError
 from gloss.evaluation.protocol import EvaluationProtocol, require_measurable
 from gloss.evaluation.segments import SegmentBounds
 from gloss.experiment import stages
+from gloss.experiment.cost import cost_of, require_a_day
 from gloss.experiment.following import on_data, protocol_of
 from gloss.experiment.run_folder import FUSED, OURS, RANKERS, RunFolder
 from gloss.experiment.settings import Experiment
@@ -68,19 +69,22 @@ def quietly(_stage: str) -> Iterator[Progress]:
     yield silent
 
 
-def run(experiment: Experiment, out: Path, *, announce: Announce = quietly) -> Report:
+def run(
+    experiment: Experiment, out: Path, *, announce: Announce = quietly, force: bool = False
+) -> Report:
     """Do every stage of an experiment that is not done yet; returns the report it ends with.
 
-    Raises InputError if `out` holds something that is not a run, ArtifactError if another process
-    is at work on it, ConfigError for settings that do not fit together.
+    force: train a language model even if that takes more than a day. Raises InputError if `out`
+    holds something that is not a run, ArtifactError if another process is at work on it,
+    ConfigError for settings that do not fit together.
     """
     _require_asked(experiment)
     with _begun(experiment, out, announce) as work:
-        return _all_stages(work)
+        return _all_stages(work, force=force)
 
 
-def _all_stages(work: _Work) -> Report:
-    work = work.prepared(model=True)
+def _all_stages(work: _Work, *, force: bool) -> Report:
+    work = work.prepared(model=True, force=force)
     experiment, announce = work.experiment, work.announce
     work.train()
     work.generate("test")
@@ -128,12 +132,18 @@ def _all_rankers(work: _Work) -> dict[str, Path]:
 
 
 def train_parts(
-    experiment: Experiment, out: Path, *, model: bool, announce: Announce = quietly
+    experiment: Experiment,
+    out: Path,
+    *,
+    model: bool,
+    announce: Announce = quietly,
+    force: bool = False,
 ) -> RunFolder:
     """Train what an experiment's recommender is made of, on all that it may see, and measure
-    nothing: the run folder `out`. model: whether the language model is among it."""
+    nothing: the run folder `out`. model: whether the language model is among it; force: as in
+    `run`."""
     with _begun(experiment, out, announce) as work:
-        work = work.prepared(model=model)
+        work = work.prepared(model=model, force=force)
         if model:
             work.train()
         work.index()
@@ -238,14 +248,17 @@ class _Work:
             announce=lambda stage: self.announce(f"shifted run: {stage}"),
         )
 
-    def prepared(self, *, model: bool) -> _Work:
+    def prepared(self, *, model: bool, force: bool = False) -> _Work:
         """The same work on prepared data, with what follows them set; the sizes of the language
-        model, where it takes part, are written to the run's settings too."""
+        model, where it takes part, are written to the run's settings too, if it can be trained in
+        a day or with `force`."""
         self.prepare()
         data, experiment = Dataset.load(self.folder.data), self.experiment
         if model:
             shop = shop_of(data, self.protocol.title_style)
             experiment = sized(self.experiment, shop, gpu=has_gpu())
+            if not force:
+                require_a_day(cost_of(experiment, shop, gpu=has_gpu()))
             _say_sizes(changes(self.experiment, experiment))
             _write_settings(experiment, self.folder)
         experiment = on_data(experiment, data)

@@ -11,10 +11,11 @@ from gloss.artifacts import MANIFEST
 from gloss.config import AmazonData
 from gloss.data.dataset import Dataset
 from gloss.errors import InputError
+from gloss.experiment.cost import Cost, cost_of
 from gloss.experiment.following import on_data, protocol_of
 from gloss.experiment.run_folder import RunFolder
 from gloss.experiment.settings import Experiment
-from gloss.experiment.sizing import Cost, cost_of, has_gpu, shop_of, sized
+from gloss.experiment.sizing import has_gpu, shop_of, sized
 from gloss.experiment.stages.prepare import prepare
 
 __all__ = ["planned"]

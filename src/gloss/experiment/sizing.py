@@ -1,4 +1,4 @@
-"""Sizes that fit a shop and a machine, where nobody sets them; and what a training then costs.
+"""Sizes that fit a shop and a machine, where nobody sets them.
 
 A model from zero and a batch that are made for a GPU and a million purchases leave 12,000 purchases
 with 20 optimizer steps, fewer than the warm-up. So what is not set follows two numbers of the data:
@@ -7,21 +7,26 @@ how many titles there are, and how many tokens an epoch has.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
-import numpy as np
-
 from gloss.config import ScratchModel, Settings, Training
 from gloss.data.dataset import Dataset
 from gloss.data.titles import TitleStyle
-from gloss.experiment.feasibility import FLOATS_PER_WEIGHT, weights_of_blocks
 from gloss.experiment.settings import Experiment
 
-__all__ = ["Cost", "Shop", "changes", "cost_of", "filled", "has_gpu", "shop_of", "sized"]
+__all__ = [
+    "Shop",
+    "changes",
+    "filled",
+    "has_gpu",
+    "shop_of",
+    "sized",
+    "steps_of",
+    "tokens_of_epoch",
+]
 
 S = TypeVar("S", bound=Settings)
 
@@ -43,15 +48,6 @@ _SIZES: Mapping[type[Settings], tuple[str, ...]] = {
 }
 """What follows the data, of each section."""
 
-_PROBE_SECONDS = 0.2
-_PROBE_WIDTH = 512
-_EFFICIENCY = 0.5
-"""Of a matrix product's rate that training reaches, roughly; 0.7 on two busy cores."""
-
-_FLOATS_PER_STATE = 34
-"""Activations that a block keeps for each of a token's `width` states (Korthikanti and others,
-2022)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Shop:
@@ -59,17 +55,6 @@ class Shop:
 
     titles: int
     tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What training costs, roughly. seconds: at the rate of this machine; bytes: of memory."""
-
-    parameters: int
-    steps: int
-    tokens: int
-    seconds: float
-    bytes: int
 
 
 def shop_of(data: Dataset, titles: TitleStyle) -> Shop:
@@ -122,29 +107,6 @@ def changes(before: Experiment, after: Experiment) -> dict[str, Any]:
     }
 
 
-def cost_of(experiment: Experiment, shop: Shop, *, gpu: bool) -> Cost | None:
-    """What training the language model from zero takes on this machine; None for an adapter."""
-    model, training = experiment.model, experiment.training
-    if not (isinstance(model, ScratchModel) and isinstance(training, Training)):
-        return None
-    blocks = weights_of_blocks(model)
-    embedding = model.vocabulary * model.width  # shared by input and output
-    tokens = training.epochs * _tokens_of_epoch(training, shop) * model.networks
-    passes = 2 if training.r_drop else 1
-    operations = 6 * passes * (blocks + embedding) * tokens  # forward 2, backward 4 for a weight
-    states = training.batch_tokens * (
-        _FLOATS_PER_STATE * model.layers * model.width + 2 * model.vocabulary
-    )
-    floats = FLOATS_PER_WEIGHT * (blocks + embedding) + states
-    return Cost(
-        parameters=blocks + embedding,
-        steps=model.networks * _steps(training, shop),
-        tokens=tokens,
-        seconds=operations / (_EFFICIENCY * _matrix_rate(gpu=gpu)),
-        bytes=4 * floats,
-    )
-
-
 def _with_unset(section: S, values: Mapping[str, Any]) -> S:
     """The section with those of the values that nobody has set."""
     unset = {name: value for name, value in values.items() if name not in section.model_fields_set}
@@ -176,43 +138,15 @@ def _epochs_and_batch(shop: Shop, model: ScratchModel, *, gpu: bool) -> dict[str
     }
 
 
-def _tokens_of_epoch(training: Training, shop: Shop) -> int:
+def tokens_of_epoch(training: Training, shop: Shop) -> int:
     """Histories that begin at a random purchase have half of their tokens, on average."""
     return round(shop.tokens * (1 - training.random_start / 2) * (1 - training.dropped))
 
 
-def _steps(training: Training, shop: Shop) -> int:
-    return training.epochs * max(1, -(-_tokens_of_epoch(training, shop) // training.batch_tokens))
+def steps_of(training: Training, shop: Shop) -> int:
+    """Optimizer steps of one network."""
+    return training.epochs * max(1, -(-tokens_of_epoch(training, shop) // training.batch_tokens))
 
 
 def _warmup(training: Training, shop: Shop) -> int:
-    return min(_MOST_WARMUP, _steps(training, shop) // _WARMUP_SHARE)
-
-
-def _matrix_rate(*, gpu: bool) -> float:
-    """Floating-point operations a second of matrix products on this machine."""
-    if gpu:
-        return _rate_of_gpu()
-    rng = np.random.default_rng(0)
-    states, weights = (rng.random((n, _PROBE_WIDTH), np.float32) for n in (1024, _PROBE_WIDTH))
-    done, started = 0, time.perf_counter()
-    while time.perf_counter() - started < _PROBE_SECONDS:
-        states @ weights
-        done += 1
-    return done * 2 * states.size * _PROBE_WIDTH / (time.perf_counter() - started)
-
-
-def _rate_of_gpu() -> float:
-    import torch
-
-    kind: Any = {"device": "cuda", "dtype": torch.bfloat16}
-    states = torch.ones(16_384, _PROBE_WIDTH, **kind)
-    weights = torch.ones(_PROBE_WIDTH, _PROBE_WIDTH, **kind)
-    for _ in range(3):  # the first products are slower
-        states @ weights
-    torch.cuda.synchronize()
-    done, started = 20, time.perf_counter()
-    for _ in range(done):
-        states @ weights
-    torch.cuda.synchronize()
-    return done * 2 * states.numel() * _PROBE_WIDTH / (time.perf_counter() - started)
+    return min(_MOST_WARMUP, steps_of(training, shop) // _WARMUP_SHARE)
