@@ -17,12 +17,13 @@ The three splits have the same columns, so that other tools can load them as one
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from pydantic import ConfigDict, Field
 
@@ -35,11 +36,12 @@ from gloss.artifacts import (
     open_artifact,
     write_atomic,
 )
-from gloss.artifacts.content import read_table, require
+from gloss.artifacts.content import parquet_rows, read_table, require
 from gloss.choices import SplitName, SplitRule, TitleStyle
 from gloss.data.card import data_card
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.histories import Example, History
+from gloss.data.history_rows import HistoryRows
 from gloss.data.preparation import Cleaning, PreparedData, prepare, repeated_answers
 from gloss.data.purchases import PurchaseLog
 from gloss.data.repeats import RepeatedAnswers
@@ -71,6 +73,7 @@ _COLUMNS: Mapping[str, Mapping[str, Any]] = {
 }
 _PURCHASES = ("items", "history")
 _ROW_GROUP = 1 << 17
+_BATCH_USERS = 1 << 17
 
 
 class DatasetConfig(ArtifactConfig):
@@ -185,13 +188,18 @@ class Dataset:
         """What a model may see."""
         return tuple(History(e.user, (*e.history, e.target)) for e in self._examples("train", None))
 
+    def train_rows(self) -> HistoryRows:
+        """The same as arrays, with the rows of the catalogue: what rankers count. No more than
+        `_BATCH_USERS` users are held as text."""
+        with self.artifact.reading():
+            parts = [_rows_of(part, self._items) for part in self._batches("train")]
+        rows = np.concatenate([np.empty(0, np.int32), *(part.rows for part in parts)])
+        lengths = np.concatenate([np.empty(0, np.int64), *(part.lengths for part in parts)])
+        return HistoryRows(rows, lengths)
+
     def times_bought(self) -> Ints:
         """int64 (catalogue,): how often a model may see each item, in the order of the rows."""
-        train, items = self._read("train"), self._read("catalogue").select("item")
-        bought = pl.concat([train["history"].explode(), train["target"]]).drop_nulls()
-        counts = bought.rename("item").value_counts(name="times")
-        joined = items.join(counts, on="item", how="left", maintain_order="left")
-        times: Ints = joined["times"].fill_null(0).cast(pl.Int64).to_numpy()
+        times: Ints = np.bincount(self.train_rows().rows, minlength=len(self._items))
         return times
 
     def examples(self, split: SplitName, *, limit: int | None = None) -> tuple[Example, ...]:
@@ -211,6 +219,12 @@ class Dataset:
                 self._require_known(name, frame)
             return frame
 
+    def _batches(self, name: str) -> Iterator[pl.DataFrame]:
+        """The rows of a split, some users at a time, checked as `read_table` checks them."""
+        file = self.artifact.file(f"{name}.parquet")
+        for first in range(0, max(1, parquet_rows(file)), _BATCH_USERS):
+            yield read_table(file, _SPLIT_COLUMNS, first=first, count=_BATCH_USERS)
+
     def _table(self, name: str) -> pl.DataFrame:
         columns = _COLUMNS.get(name, _SPLIT_COLUMNS)
         return read_table(self.artifact.file(f"{name}.parquet"), columns)
@@ -227,3 +241,16 @@ class Dataset:
     @cached_property
     def _items(self) -> pl.Series:
         return self._table("catalogue")["item"]
+
+
+def _rows_of(examples: pl.DataFrame, items: pl.Series) -> HistoryRows:
+    """Histories with their targets behind them, as rows among the items.
+
+    ValueError for a purchase of another item.
+    """
+    histories = examples.select(pl.concat_list("history", "target"))["history"]
+    purchases = histories.explode()
+    rows = purchases.cast(pl.Enum(items), strict=False).to_physical()
+    require(not rows.null_count(), "train", "a purchase is of an item that the catalogue lacks")
+    lengths: Ints = histories.list.len().cast(pl.Int64).to_numpy()
+    return HistoryRows(rows.cast(pl.Int32).to_numpy(), lengths)
