@@ -39,8 +39,9 @@ from gloss.artifacts import (
 from gloss.artifacts.content import parquet_rows, read_table, require
 from gloss.choices import SplitName, SplitRule, TitleStyle
 from gloss.data.card import data_card
-from gloss.data.catalogue import Catalogue, Item
-from gloss.data.histories import Example, History
+from gloss.data.catalogue import Catalogue, Item, ItemId
+from gloss.data.example_table import EXAMPLE_COLUMNS, ExampleTable
+from gloss.data.histories import History
 from gloss.data.history_rows import HistoryRows
 from gloss.data.preparation import Cleaning, PreparedData, prepare, repeated_answers
 from gloss.data.purchases import PurchaseLog
@@ -62,11 +63,6 @@ __all__ = [
 ]
 
 KIND = "dataset"
-_SPLIT_COLUMNS: Mapping[str, Any] = {
-    "user": pl.String,
-    "history": pl.List(pl.String),
-    "target": pl.String,
-}
 _COLUMNS: Mapping[str, Mapping[str, Any]] = {
     "catalogue": {"item": pl.String, "title": pl.String},
     "histories": {"user": pl.String, "items": pl.List(pl.String)},
@@ -166,6 +162,11 @@ class Dataset:
             )
         )
 
+    @property
+    def item_ids(self) -> tuple[ItemId, ...]:
+        """The ids of the catalogue's items, in the order of the rows."""
+        return tuple(self._items.to_list())
+
     def histories(self) -> tuple[History, ...]:
         """Everybody's whole history, test items included: for serving, never for training."""
         rows = self._read("histories").select("user", "items")
@@ -202,19 +203,16 @@ class Dataset:
         times: Ints = np.bincount(self.train_rows().rows, minlength=len(self._items))
         return times
 
-    def examples(self, split: SplitName, *, limit: int | None = None) -> tuple[Example, ...]:
-        """The questions of a split, or its first `limit` ones."""
+    def examples(self, split: SplitName, *, limit: int | None = None) -> ExampleTable:
+        """The questions of a split, or its first `limit` ones, which alone are read."""
         return self._examples(split, limit)
 
-    def _examples(self, name: str, limit: int | None) -> tuple[Example, ...]:
-        rows = self._read(name).head(limit) if limit is not None else self._read(name)
-        return tuple(
-            Example(user, tuple(history), target) for user, history, target in rows.iter_rows()
-        )
+    def _examples(self, name: str, limit: int | None) -> ExampleTable:
+        return ExampleTable(self._read(name, limit))
 
-    def _read(self, name: str) -> pl.DataFrame:
+    def _read(self, name: str, limit: int | None = None) -> pl.DataFrame:
         with self.artifact.reading():
-            frame = self._table(name)
+            frame = self._table(name, limit)
             if name != "catalogue":
                 self._require_known(name, frame)
             return frame
@@ -223,11 +221,11 @@ class Dataset:
         """The rows of a split, some users at a time, checked as `read_table` checks them."""
         file = self.artifact.file(f"{name}.parquet")
         for first in range(0, max(1, parquet_rows(file)), _BATCH_USERS):
-            yield read_table(file, _SPLIT_COLUMNS, first=first, count=_BATCH_USERS)
+            yield read_table(file, EXAMPLE_COLUMNS, first=first, count=_BATCH_USERS)
 
-    def _table(self, name: str) -> pl.DataFrame:
-        columns = _COLUMNS.get(name, _SPLIT_COLUMNS)
-        return read_table(self.artifact.file(f"{name}.parquet"), columns)
+    def _table(self, name: str, limit: int | None = None) -> pl.DataFrame:
+        columns = _COLUMNS.get(name, EXAMPLE_COLUMNS)
+        return read_table(self.artifact.file(f"{name}.parquet"), columns, count=limit)
 
     def _require_known(self, name: str, frame: pl.DataFrame) -> None:
         """Raise ValueError unless all purchases are of the catalogue's items."""
