@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 
 import pytest
 import yaml
@@ -21,6 +22,7 @@ from gloss.rankers.transitions import SPEC as TRANSITIONS
 from gloss.rankings.files import load_rankings
 from processes import visible_bytes
 
+STAGE = import_module("gloss.experiment.stages.run_ranker")
 NAMES = ("transitions", "second-order-transitions", "word-overlap", "sasrec")
 SETTINGS = {
     "name": "tiny",
@@ -214,7 +216,7 @@ def test_users_ranked_some_at_a_time_have_the_lists_that_they_have_together(
     sources = RankerSources(Dataset.load(fused.data), "fair")
     lists = []
     for name, entries in (("together", 1 << 20), ("apart", 10 * 7)):
-        monkeypatch.setattr("gloss.experiment.stages.run_ranker._BATCH_ENTRIES", entries)
+        monkeypatch.setattr(STAGE, "_BATCH_ENTRIES", entries)
         made = stages.run_ranker(
             TRANSITIONS,
             sources,

@@ -192,11 +192,7 @@ class Dataset:
     def train_rows(self) -> HistoryRows:
         """The same as arrays, with the rows of the catalogue: what rankers count. No more than
         `_BATCH_USERS` users are held as text."""
-        with self.artifact.reading():
-            parts = [_rows_of(part, self._items) for part in self._batches("train")]
-        rows = np.concatenate([np.empty(0, np.int32), *(part.rows for part in parts)])
-        lengths = np.concatenate([np.empty(0, np.int64), *(part.lengths for part in parts)])
-        return HistoryRows(rows, lengths)
+        return self._train_rows
 
     def times_bought(self) -> Ints:
         """int64 (catalogue,): how often a model may see each item, in the order of the rows."""
@@ -235,6 +231,14 @@ class Dataset:
         bought = pl.concat(parts).drop_nulls().unique()  # an empty list explodes to a null
         unknown = bought.filter(~bought.is_in(self._items.implode()))
         require(not len(unknown), name, "a purchase is of an item that the catalogue lacks")
+
+    @cached_property
+    def _train_rows(self) -> HistoryRows:
+        with self.artifact.reading():
+            parts = [_rows_of(part, self._items) for part in self._batches("train")]
+        rows = np.concatenate([np.empty(0, np.int32), *(part.rows for part in parts)])
+        lengths = np.concatenate([np.empty(0, np.int64), *(part.lengths for part in parts)])
+        return HistoryRows(rows, lengths)
 
     @cached_property
     def _items(self) -> pl.Series:
