@@ -7,12 +7,28 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["best_device", "hardware", "matrix_rate", "processor", "seconds_of", "wait"]
+__all__ = [
+    "GLOSS",
+    "best_device",
+    "hardware",
+    "matrix_rate",
+    "process_cost",
+    "processor",
+    "seconds_of",
+    "wait",
+]
+
+GLOSS = (sys.executable, "-c", "from gloss.cli.main import main; main()")
+"""The command `gloss`, of whichever version stands in PYTHONPATH."""
 
 # As the commands do (gloss/cli/main.py); where this is imported before torch, it counts.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -69,3 +85,33 @@ def wait(device: str) -> None:
 
     if device != "cpu":
         torch.cuda.synchronize()
+
+
+def process_cost(
+    command: Sequence[str], source: Path, *, cores: int, limit: int | None = None
+) -> dict[str, float]:
+    """What a process costs that runs with a version of gloss (`source`, its src), as the operating
+    system counts it.
+
+    limit: processor seconds after which it is ended; then only they are returned. Others may use
+    the machine, so that seconds by the clock would end what is not slow. Exits where it fails.
+    """
+    threads = {"POLARS_MAX_THREADS": str(cores), "OMP_NUM_THREADS": str(cores)}
+    environment = {**os.environ, **threads, "PYTHONPATH": str(source.resolve())}
+    load, started = os.getloadavg()[0], time.perf_counter()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    os.sched_setaffinity(process.pid, sorted(os.sched_getaffinity(0))[:cores])
+    if limit:
+        resource.prlimit(process.pid, resource.RLIMIT_CPU, (limit, limit))
+    _, status, used = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    if os.waitstatus_to_exitcode(status) in (-signal.SIGXCPU, -signal.SIGKILL):
+        return {"ended after processor seconds": limit or 0, "load before": round(load, 1)}
+    if status:
+        sys.exit(f"{source}: {' '.join(command)} failed")
+    return {
+        "seconds": round(seconds, 1),
+        "processor seconds": round(used.ru_utime + used.ru_stime, 1),
+        "most memory, MiB": used.ru_maxrss // 1024,
+        "load before": round(load, 1),
+    }

@@ -12,11 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -25,13 +21,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from machine import processor
+from machine import GLOSS, process_cost, processor
 
 SEED = 1
 CORES = 2
 ITEMS = 100_000
 _ROWS_AT_ONCE = 5_000_000
-_COMMAND = "from gloss.cli.main import main; main()"
 
 
 def call_parser() -> argparse.ArgumentParser:
@@ -110,26 +105,8 @@ def _pieces(purchases: int) -> Iterator[pl.DataFrame]:
 
 
 def _measured(source: Path, log: Path, items: Path, out: Path) -> dict[str, Any]:
-    command = ["prepare", "table", "--interactions", log, "--items", items, "-o", out, "--json"]
-    environment = {**os.environ, "PYTHONPATH": str(source), "POLARS_MAX_THREADS": str(CORES)}
-    load = os.getloadavg()[0]
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-c", _COMMAND, *map(str, command)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-    )
-    os.sched_setaffinity(process.pid, sorted(os.sched_getaffinity(0))[:CORES])
-    _, status, used = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    if status:
-        sys.exit(f"{source}: prepare failed")
-    return {
-        "seconds": round(seconds, 1),
-        "processor seconds": round(used.ru_utime + used.ru_stime, 1),
-        "most memory, MiB": used.ru_maxrss // 1024,
-        "load before": round(load, 1),
-    }
+    files = ["--interactions", str(log), "--items", str(items), "-o", str(out)]
+    return process_cost([*GLOSS, "prepare", "table", *files, "--json"], source, cores=CORES)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Progress", "part_of", "silent"]
+__all__ = ["Progress", "further", "part_of", "silent"]
 
 
 class Progress(Protocol):
@@ -26,5 +26,14 @@ def part_of(progress: Progress, number: int, parts: int) -> Progress:
             progress(done, None, note)
         else:
             progress((number * total + done) // parts, total, note)
+
+    return report
+
+
+def further(progress: Progress, before: int, behind: int) -> Progress:
+    """Progress of units that have others before and behind them, reported as progress of all."""
+
+    def report(done: int, total: int | None, note: str = "") -> None:
+        progress(before + done, None if total is None else before + total + behind, note)
 
     return report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 
 import pytest
 import yaml
@@ -17,9 +18,11 @@ from gloss.experiment.stages.report import report_on
 from gloss.rankers.sasrec.ranker import SPEC as SASREC
 from gloss.rankers.sasrec.settings import SASRecSettings
 from gloss.rankers.sources import RankerSources
+from gloss.rankers.transitions import SPEC as TRANSITIONS
 from gloss.rankings.files import load_rankings
 from processes import visible_bytes
 
+STAGE = import_module("gloss.experiment.stages.run_ranker")
 NAMES = ("transitions", "second-order-transitions", "word-overlap", "sasrec")
 SETTINGS = {
     "name": "tiny",
@@ -199,3 +202,32 @@ def test_a_network_that_was_half_written_is_written_again(fused, tmp_path, monke
 def torn(_network, file):
     file.write_bytes(b"half a")
     raise KeyboardInterrupt
+
+
+def test_users_ranked_some_at_a_time_have_the_lists_that_they_have_together(
+    fused, tmp_path, monkeypatch
+):
+    """And progress goes on through all of them."""
+    seen: list[tuple[int, int | None]] = []
+
+    def note(done: int, total: int | None, /, note: str = "") -> None:
+        seen.append((done, total))
+
+    sources = RankerSources(Dataset.load(fused.data), "fair")
+    lists = []
+    for name, entries in (("together", 1 << 20), ("apart", 10 * 7)):
+        monkeypatch.setattr(STAGE, "_BATCH_ENTRIES", entries)
+        made = stages.run_ranker(
+            TRANSITIONS,
+            sources,
+            tmp_path / name,
+            settings=TRANSITIONS.settings(),
+            length=10,
+            exclude_seen=True,
+            limit_users=30,
+            progress=note,
+        )
+        lists.append(load_rankings(made.path)[1])
+    together, apart = lists
+    assert together == apart
+    assert seen == [(30, 30), (7, 30), (14, 30), (21, 30), (28, 30), (30, 30)]

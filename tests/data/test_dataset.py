@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gloss.config import ShopData
 from gloss.data.dataset import Cleaning, Dataset, PreparedData, PurchaseLog, prepare
 from gloss.data.histories import Example
+from gloss.data.history_rows import HistoryRows
 from gloss.data.readers.amazon import read_amazon
 from gloss.errors import ArtifactError, InputError
 from gloss.experiment import stages
@@ -51,6 +52,19 @@ def test_sequences_go_by_user_then_time_and_ties_keep_the_order_of_the_file() ->
 def test_users_are_in_the_order_of_code_points() -> None:
     rows = [(user, "a", 0) for user in ("é", "a10", "Z", "a9", "\U0001f600", "\uffff")]
     assert list(bought(prepare(log_of(rows), split="paper"))) == sorted(row[0] for row in rows)
+
+
+def test_histories_as_rows_are_those_of_the_objects_batch_after_batch(
+    tmp_path, monkeypatch
+) -> None:
+    save_dataset(prepare(log_of(LOG), split="paper"), tmp_path / "data")
+    monkeypatch.setattr("gloss.data.dataset._BATCH_USERS", 2)
+    dataset = Dataset.load(tmp_path / "data")
+    found = dataset.train_rows()
+    expected = HistoryRows.of(dataset.train(), dataset.catalogue("fair"))
+    assert found.rows.tolist() == expected.rows.tolist()
+    assert found.lengths.tolist() == expected.lengths.tolist() == [3, 2, 1]
+    assert dataset.times_bought().tolist() == [2, 2, 2, 0]  # of a b c, b c and a
 
 
 def test_repeats_are_kept() -> None:

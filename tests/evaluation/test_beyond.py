@@ -7,6 +7,7 @@ import pytest
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.generations import Generation, Query
 from gloss.data.histories import Example, History
+from gloss.data.history_rows import HistoryRows
 from gloss.evaluation.beams import beam_figures
 from gloss.evaluation.beyond import catalogue_coverage, novelty, self_information, title_figures
 from gloss.rankings.ranking import RankedItem, Ranking
@@ -35,12 +36,17 @@ def test_coverage_counts_items_once_and_within_the_cutoff():
 
 
 def test_a_rare_item_tells_more_and_an_unbought_one_as_much_as_one_bought_once():
-    assert self_information(TRAIN, CATALOGUE).tolist() == [log2(4 / 3), log2(4), log2(4), log2(4)]
+    assert self_information(HistoryRows.of(TRAIN, CATALOGUE), CATALOGUE).tolist() == [
+        log2(4 / 3),
+        log2(4),
+        log2(4),
+        log2(4),
+    ]
 
 
 def test_novelty_is_averaged_over_items_then_over_users_with_a_list():
     lists = [ranking("u", "ab"), ranking("v", "b"), ranking("w", "")]
-    information = self_information(TRAIN, CATALOGUE)
+    information = self_information(HistoryRows.of(TRAIN, CATALOGUE), CATALOGUE)
     found = novelty(lists, (1, 2), information=information, catalogue=CATALOGUE)
     assert found["novelty@1"] == pytest.approx((log2(4 / 3) + log2(4)) / 2)
     assert found["novelty@2"] == pytest.approx(((log2(4 / 3) + log2(4)) / 2 + log2(4)) / 2)
@@ -48,7 +54,7 @@ def test_novelty_is_averaged_over_items_then_over_users_with_a_list():
 
 def test_items_that_the_catalogue_lacks_count_for_neither():
     lists = [ranking("u", "zb"), ranking("v", "z")]
-    information = self_information(TRAIN, CATALOGUE)
+    information = self_information(HistoryRows.of(TRAIN, CATALOGUE), CATALOGUE)
     found = novelty(lists, (1, 2), information=information, catalogue=CATALOGUE)
     assert found == {"novelty@1": 0.0, "novelty@2": log2(4)}
     assert catalogue_coverage(lists, (1, 2), catalogue=CATALOGUE) == {
@@ -58,7 +64,7 @@ def test_items_that_the_catalogue_lacks_count_for_neither():
 
 
 def test_without_lists_there_is_no_novelty_and_no_coverage():
-    information = self_information([], CATALOGUE)
+    information = self_information(HistoryRows.of([], CATALOGUE), CATALOGUE)
     assert novelty([], (5,), information=information, catalogue=CATALOGUE) == {"novelty@5": 0.0}
     assert catalogue_coverage([], (5,), catalogue=CATALOGUE) == {"coverage@5": 0.0}
 

@@ -4,6 +4,7 @@ import pytest
 
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.histories import History
+from gloss.data.history_rows import HistoryRows
 from gloss.rankers.popularity import Popularity, count_purchases
 from gloss.rankers.ranker import NoSettings, RankRequest
 from gloss.rankings.ranking import RankedItem
@@ -21,7 +22,9 @@ def train() -> list[History]:
 
 
 def counted(train):
-    return count_purchases(train, CATALOGUE, NoSettings())["times_bought"]
+    return count_purchases(HistoryRows.of(train, CATALOGUE), CATALOGUE, NoSettings())[
+        "times_bought"
+    ]
 
 
 def popular(train, history: str, *, length: int = 3, exclude_seen: bool):

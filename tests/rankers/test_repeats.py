@@ -9,6 +9,7 @@ import pytest
 
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.histories import History
+from gloss.data.history_rows import HistoryRows
 from gloss.rankers.ranker import RankRequest
 from gloss.rankers.repeats import Intervals, Repeats, RepeatsSettings, count_intervals
 
@@ -21,7 +22,9 @@ def histories(*rows: str) -> list[History]:
 
 
 def counted(*rows: str) -> Intervals:
-    return Intervals(**count_intervals(histories(*rows), CATALOGUE, RepeatsSettings()))
+    return Intervals(
+        **count_intervals(HistoryRows.of(histories(*rows), CATALOGUE), CATALOGUE, RepeatsSettings())
+    )
 
 
 def listed(history: str, *, decay: float = 1.0, train: tuple[str, ...] = (), **request):

@@ -12,6 +12,8 @@ from gloss.config import ShopData
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.dataset import Dataset
 from gloss.data.histories import History
+from gloss.data.history_rows import HistoryRows
+from gloss.errors import ConfigError
 from gloss.evaluation.metrics import target_ranks
 from gloss.experiment.loading import with_overrides
 from gloss.experiment.stages import prepare
@@ -22,14 +24,17 @@ from gloss.rankers.transitions import (
     TransitionsSettings,
     build_graph,
 )
+from gloss.testing.catalogues import catalogue_of
 
 ITEMS = "abcdef"
 CATALOGUE = Catalogue(Item(item, f"title {item}") for item in ITEMS)
 PLAIN = TransitionsSettings(window=2, fading=0.5, degree_power=0.0, second_hop=0.0, decay=0.5)
 
 
-def histories(*rows: str) -> list[History]:
-    return [History(f"t{n}", tuple(row)) for n, row in enumerate(rows)]
+def rows_of(*histories: str) -> HistoryRows:
+    return HistoryRows.of(
+        [History(f"t{n}", tuple(items)) for n, items in enumerate(histories)], CATALOGUE
+    )
 
 
 def walked(
@@ -39,7 +44,7 @@ def walked(
     *,
     exclude_seen: bool = True,
 ):
-    graph = build_graph(histories(*train), CATALOGUE, settings)
+    graph = build_graph(rows_of(*train), CATALOGUE, settings)
     ranker = Transitions(graph, CATALOGUE, settings)
     (ranking,) = ranker.rank(RankRequest([History("u", tuple(history))], 9, exclude_seen))
     return ranking
@@ -104,6 +109,69 @@ def test_an_item_is_there_because_of_the_purchase_that_gives_most():
     assert {e.item: e.because for e in ranking.entries} == {"c": "a", "d": "b"}
 
 
+BOUGHT = 12
+
+
+def counted_plainly(train: list[list[int]], history: list[int]) -> np.ndarray:
+    """The module's formula with dense matrices: window 3, fading and decay 0.5, hops 1 and 0.5."""
+    graph = np.zeros((BOUGHT, BOUGHT))
+    for items in train:
+        for place, one in enumerate(items):
+            for gap, other in enumerate(items[place + 1 : place + 4], 1):
+                graph[one, other] += 0.5 ** (gap - 1)
+                graph[other, one] += 0.5 ** (gap - 1)
+    weights = np.zeros(BOUGHT)
+    for age, item in enumerate(reversed(history)):
+        weights[item] += 0.5**age
+    hops = weights @ graph, weights @ graph @ graph
+    return sum(scale * hop / (hop.max() or 1) for scale, hop in zip((1, 0.5), hops, strict=True))
+
+
+@pytest.mark.parametrize("size", [BOUGHT, 10_000])
+def test_lists_are_those_of_plain_counting_in_small_and_in_large_catalogues(size):
+    """Sums of powers of two are exact, so that scores are equal, not near."""
+    rng = np.random.default_rng(size)
+    catalogue = catalogue_of([f"title {n}" for n in range(size)])
+    ids = [item.id for item in catalogue]
+    settings = TransitionsSettings(
+        window=3, fading=0.5, degree_power=0, second_hop=0.5, decay=0.5, recent=10
+    )
+    train, asked = (
+        [rng.integers(0, BOUGHT, rng.integers(1, 9)).tolist() for _ in range(count)]
+        for count in (40, 20)
+    )
+    trained, histories = (
+        [History(f"u{n}", tuple(ids[row] for row in rows)) for n, rows in enumerate(each)]
+        for each in (train, asked)
+    )
+    graph = build_graph(HistoryRows.of(trained, catalogue), catalogue, settings)
+    request = RankRequest(histories, 9, exclude_seen=True)
+    made = Transitions(graph, catalogue, settings).rank(request)
+    for history, ranking in zip(asked, made, strict=True):
+        scores = counted_plainly(train, history)
+        scores[history] = 0
+        best = sorted(np.flatnonzero(scores), key=lambda row: (-np.float32(scores[row]), row))[:9]
+        assert [entry.item for entry in ranking.entries] == [ids[row] for row in best]
+        assert [entry.score for entry in ranking.entries] == pytest.approx(scores[best], rel=1e-6)
+
+
+def test_the_heaviest_edges_of_an_item_are_kept():
+    # From a: b 2, c 1, d 1; of b, c and d the only edge leads to a.
+    one = PLAIN.model_copy(update={"window": 1, "neighbours": 1})
+    train = ["ab", "ab", "ad", "ac"]
+    assert scores(walked(train, "a", one)) == {"b": 1.0}
+    two = one.model_copy(update={"neighbours": 2})
+    assert scores(walked(train, "a", two)) == {"b": 1.0, "c": 0.5}  # equals by row: d is left out
+    assert scores(walked(train, "d", one)) == {"a": 1.0}
+
+
+def test_a_window_that_numbers_cannot_hold_is_refused():
+    catalogue = catalogue_of(["kite", "soap"])
+    settings = TransitionsSettings.model_construct(window=2**62)
+    with pytest.raises(ConfigError, match="too long for 2 items"):
+        build_graph(HistoryRows.of([], catalogue), catalogue, settings)
+
+
 def shuffled(catalogue: Catalogue, seed: int) -> Catalogue:
     return Catalogue(random.Random(seed).sample(catalogue.items, len(catalogue)))
 
@@ -115,7 +183,7 @@ def test_the_order_of_the_catalogue_changes_no_score_and_gains_nothing(tmp_path)
     examples, settings, found = dataset.examples("test"), TransitionsSettings(), []
     asked = [History(each.user, each.history) for each in examples]
     for other in (catalogue, shuffled(catalogue, 0), shuffled(catalogue, 1)):
-        graph = build_graph(dataset.train(), other, settings)
+        graph = build_graph(HistoryRows.of(dataset.train(), other), other, settings)
         ranker = Transitions(graph, other, settings)
         made = ranker.rank(RankRequest(asked, length=10, exclude_seen=True))
         ranks = target_ranks(made, [e.target for e in examples])
@@ -130,7 +198,7 @@ def test_the_graph_is_the_same_when_histories_are_reversed():
     """Nothing learns which of two purchases came first: ids of one day stand in order."""
     rows = ["abcd", "bde", "fa"]
     there, back = (
-        build_graph(histories(*each), CATALOGUE, TransitionsSettings())
+        build_graph(rows_of(*each), CATALOGUE, TransitionsSettings())
         for each in (rows, [row[::-1] for row in rows])
     )
     assert np.array_equal(there.neighbours, back.neighbours)

@@ -3,9 +3,10 @@ import pytest
 
 from gloss.artifacts import Recipe
 from gloss.errors import ArtifactError
-from gloss.rankings.files import KIND, load_rankings, write_rankings
+from gloss.rankings.files import KIND, load_rankings, write_in_parts, write_rankings
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.records import FusedRankingConfig, TitleRankingConfig, config_of
+from gloss.rankings.table import RankingTable
 
 RANKINGS = (
     Ranking("u", (RankedItem("b1", 0.25, "Red kite"), RankedItem("b2", -3.5, because="b9"))),
@@ -27,6 +28,24 @@ CONFIG = TitleRankingConfig(
 def write(path, rankings=RANKINGS):
     with Recipe(KIND, CONFIG.to_json(), {"index": "f"}).draft(path) as draft:
         write_rankings(draft, rankings, summary={"n": 1})
+
+
+def test_lists_that_come_in_parts_are_one_ranking(tmp_path):
+    others = (Ranking("v", (RankedItem("b3", 7.0),)), Ranking("w", ()))
+    parts = [RankingTable.of(RANKINGS), RankingTable.of(others), RankingTable.of(RANKINGS[1:])]
+    with Recipe(KIND, CONFIG.to_json(), {"index": "f"}).draft(tmp_path / "ranking") as draft:
+        write_in_parts(draft, iter(parts))
+    artifact, rankings = load_rankings(tmp_path / "ranking")
+    assert rankings == (*RANKINGS, *others, RANKINGS[1])
+    assert artifact.summary == {"users": 2 + 2 + 1, "users without a list": 1 + 1 + 1}
+
+
+def test_no_parts_are_a_ranking_of_nobody(tmp_path):
+    with Recipe(KIND, CONFIG.to_json(), {"index": "f"}).draft(tmp_path / "ranking") as draft:
+        write_in_parts(draft, iter(()))
+    artifact, rankings = load_rankings(tmp_path / "ranking")
+    assert rankings == ()
+    assert artifact.summary == {"users": 0, "users without a list": 0}
 
 
 def test_rankings_come_back_as_they_were_with_empty_lists_and_reasons(tmp_path):

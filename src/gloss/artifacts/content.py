@@ -18,7 +18,15 @@ import polars as pl
 
 from gloss.arrays import Array
 
-__all__ = ["finite", "read_array", "read_json", "read_table", "require", "require_rising"]
+__all__ = [
+    "finite",
+    "parquet_rows",
+    "read_array",
+    "read_json",
+    "read_table",
+    "require",
+    "require_rising",
+]
 
 _T = TypeVar("_T")
 
@@ -35,12 +43,27 @@ def finite(values: Array, file: Path | str) -> Array:
     return values
 
 
+def parquet_rows(file: Path) -> int:
+    """The rows of a Parquet file, by its footer."""
+    counted = pl.scan_parquet(file, glob=False).select(pl.len()).collect()
+    return int(counted.item())
+
+
 def read_table(
-    file: Path, columns: Mapping[str, Any], *, optional: Collection[str] = ()
+    file: Path,
+    columns: Mapping[str, Any],
+    *,
+    optional: Collection[str] = (),
+    first: int = 0,
+    count: int | None = None,
 ) -> pl.DataFrame:
     """A Parquet file that has these columns, of these types and filled; others may stand beside
-    them. optional: those of them that may hold nulls, at the top or in lists."""
-    frame = pl.read_parquet(file, glob=False)
+    them. optional: those of them that may hold nulls, at the top or in lists. first, count: the
+    rows that are read, all by default."""
+    if count is None:
+        frame = pl.read_parquet(file, glob=False)
+    else:
+        frame = pl.scan_parquet(file, glob=False).slice(first, count).collect()
     for name, kind in columns.items():
         found = frame.schema.get(name)
         require(found == kind, file, f"its column {name!r} is {found}, not {kind}")

@@ -17,12 +17,13 @@ The three splits have the same columns, so that other tools can load them as one
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from pydantic import ConfigDict, Field
 
@@ -35,11 +36,13 @@ from gloss.artifacts import (
     open_artifact,
     write_atomic,
 )
-from gloss.artifacts.content import read_table, require
+from gloss.artifacts.content import parquet_rows, read_table, require
 from gloss.choices import SplitName, SplitRule, TitleStyle
 from gloss.data.card import data_card
-from gloss.data.catalogue import Catalogue, Item
-from gloss.data.histories import Example, History
+from gloss.data.catalogue import Catalogue, Item, ItemId
+from gloss.data.example_table import EXAMPLE_COLUMNS, ExampleTable
+from gloss.data.histories import History
+from gloss.data.history_rows import HistoryRows
 from gloss.data.preparation import Cleaning, PreparedData, prepare, repeated_answers
 from gloss.data.purchases import PurchaseLog
 from gloss.data.repeats import RepeatedAnswers
@@ -60,17 +63,13 @@ __all__ = [
 ]
 
 KIND = "dataset"
-_SPLIT_COLUMNS: Mapping[str, Any] = {
-    "user": pl.String,
-    "history": pl.List(pl.String),
-    "target": pl.String,
-}
 _COLUMNS: Mapping[str, Mapping[str, Any]] = {
     "catalogue": {"item": pl.String, "title": pl.String},
     "histories": {"user": pl.String, "items": pl.List(pl.String)},
 }
 _PURCHASES = ("items", "history")
 _ROW_GROUP = 1 << 17
+_BATCH_USERS = 1 << 17
 
 
 class DatasetConfig(ArtifactConfig):
@@ -163,6 +162,11 @@ class Dataset:
             )
         )
 
+    @property
+    def item_ids(self) -> tuple[ItemId, ...]:
+        """The ids of the catalogue's items, in the order of the rows."""
+        return tuple(self._items.to_list())
+
     def histories(self) -> tuple[History, ...]:
         """Everybody's whole history, test items included: for serving, never for training."""
         rows = self._read("histories").select("user", "items")
@@ -185,35 +189,39 @@ class Dataset:
         """What a model may see."""
         return tuple(History(e.user, (*e.history, e.target)) for e in self._examples("train", None))
 
+    def train_rows(self) -> HistoryRows:
+        """The same as arrays, with the rows of the catalogue: what rankers count. No more than
+        `_BATCH_USERS` users are held as text."""
+        return self._train_rows
+
     def times_bought(self) -> Ints:
         """int64 (catalogue,): how often a model may see each item, in the order of the rows."""
-        train, items = self._read("train"), self._read("catalogue").select("item")
-        bought = pl.concat([train["history"].explode(), train["target"]]).drop_nulls()
-        counts = bought.rename("item").value_counts(name="times")
-        joined = items.join(counts, on="item", how="left", maintain_order="left")
-        times: Ints = joined["times"].fill_null(0).cast(pl.Int64).to_numpy()
+        times: Ints = np.bincount(self.train_rows().rows, minlength=len(self._items))
         return times
 
-    def examples(self, split: SplitName, *, limit: int | None = None) -> tuple[Example, ...]:
-        """The questions of a split, or its first `limit` ones."""
+    def examples(self, split: SplitName, *, limit: int | None = None) -> ExampleTable:
+        """The questions of a split, or its first `limit` ones, which alone are read."""
         return self._examples(split, limit)
 
-    def _examples(self, name: str, limit: int | None) -> tuple[Example, ...]:
-        rows = self._read(name).head(limit) if limit is not None else self._read(name)
-        return tuple(
-            Example(user, tuple(history), target) for user, history, target in rows.iter_rows()
-        )
+    def _examples(self, name: str, limit: int | None) -> ExampleTable:
+        return ExampleTable(self._read(name, limit))
 
-    def _read(self, name: str) -> pl.DataFrame:
+    def _read(self, name: str, limit: int | None = None) -> pl.DataFrame:
         with self.artifact.reading():
-            frame = self._table(name)
+            frame = self._table(name, limit)
             if name != "catalogue":
                 self._require_known(name, frame)
             return frame
 
-    def _table(self, name: str) -> pl.DataFrame:
-        columns = _COLUMNS.get(name, _SPLIT_COLUMNS)
-        return read_table(self.artifact.file(f"{name}.parquet"), columns)
+    def _batches(self, name: str) -> Iterator[pl.DataFrame]:
+        """The rows of a split, some users at a time, checked as `read_table` checks them."""
+        file = self.artifact.file(f"{name}.parquet")
+        for first in range(0, max(1, parquet_rows(file)), _BATCH_USERS):
+            yield read_table(file, EXAMPLE_COLUMNS, first=first, count=_BATCH_USERS)
+
+    def _table(self, name: str, limit: int | None = None) -> pl.DataFrame:
+        columns = _COLUMNS.get(name, EXAMPLE_COLUMNS)
+        return read_table(self.artifact.file(f"{name}.parquet"), columns, count=limit)
 
     def _require_known(self, name: str, frame: pl.DataFrame) -> None:
         """Raise ValueError unless all purchases are of the catalogue's items."""
@@ -225,5 +233,26 @@ class Dataset:
         require(not len(unknown), name, "a purchase is of an item that the catalogue lacks")
 
     @cached_property
+    def _train_rows(self) -> HistoryRows:
+        with self.artifact.reading():
+            parts = [_rows_of(part, self._items) for part in self._batches("train")]
+        rows = np.concatenate([np.empty(0, np.int32), *(part.rows for part in parts)])
+        lengths = np.concatenate([np.empty(0, np.int64), *(part.lengths for part in parts)])
+        return HistoryRows(rows, lengths)
+
+    @cached_property
     def _items(self) -> pl.Series:
         return self._table("catalogue")["item"]
+
+
+def _rows_of(examples: pl.DataFrame, items: pl.Series) -> HistoryRows:
+    """Histories with their targets behind them, as rows among the items.
+
+    ValueError for a purchase of another item.
+    """
+    histories = examples.select(pl.concat_list("history", "target"))["history"]
+    purchases = histories.explode()
+    rows = purchases.cast(pl.Enum(items), strict=False).to_physical()
+    require(not rows.null_count(), "train", "a purchase is of an item that the catalogue lacks")
+    lengths: Ints = histories.list.len().cast(pl.Int64).to_numpy()
+    return HistoryRows(rows.cast(pl.Int32).to_numpy(), lengths)

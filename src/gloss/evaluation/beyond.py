@@ -9,8 +9,10 @@ import numpy as np
 import polars as pl
 
 from gloss.data.catalogue import Catalogue
+from gloss.data.example_table import ExampleTable
 from gloss.data.generations import Generation
-from gloss.data.histories import Example, History
+from gloss.data.histories import Example
+from gloss.data.history_rows import HistoryRows
 from gloss.evaluation.metrics import Floats
 from gloss.rankings.ranking import Ranking
 from gloss.rankings.table import RankingTable, distinct
@@ -60,7 +62,7 @@ def catalogue_coverage(
     return {f"coverage@{k}": float((places <= k).sum()) / len(catalogue) for k in cutoffs}
 
 
-def self_information(train: Sequence[History], catalogue: Catalogue) -> Floats:
+def self_information(train: HistoryRows, catalogue: Catalogue) -> Floats:
     """How surprising each item is, in bits, float64 (items,).
 
         information(i) = -log2(max(1, training users who bought i) / training users)
@@ -68,11 +70,10 @@ def self_information(train: Sequence[History], catalogue: Catalogue) -> Floats:
     Zhou, Kuscsik, Liu, Medo, Wakeling and Zhang, PNAS 2010; "mean self-information" of Castells,
     Hurley and Vargas, Recommender Systems Handbook 2015.
     """
-    buyers = np.zeros(len(catalogue))
-    for history in train:
-        for item in set(history.items):
-            buyers[catalogue.row(item)] += 1
-    information: Floats = np.log2(max(1, len(train)) / np.maximum(buyers, 1))
+    size = len(catalogue)
+    bought = np.unique(train.owners * size + train.rows)  # who bought what, once
+    buyers = np.bincount(bought % size, minlength=size)
+    information: Floats = np.log2(max(1, len(train.lengths)) / np.maximum(buyers, 1))
     return information
 
 
@@ -110,10 +111,7 @@ def holds_purchases(rankings: Sequence[Ranking], examples: Sequence[Example]) ->
     lists = RankingTable.of(rankings)
     users = pl.Series("user", lists.users, pl.String)
     listed = pl.DataFrame({"user": users.gather(lists.rows), "item": lists.entries["items"]})
-    bought = pl.DataFrame(
-        {"user": [e.user for e in examples], "item": [list(e.history) for e in examples]},
-        schema={"user": pl.String, "item": pl.List(pl.String)},
-    ).explode("item")
+    bought = ExampleTable.of(examples).frame.select("user", item="history").explode("item")
     return not listed.join(bought, on=["user", "item"], how="semi").is_empty()
 
 

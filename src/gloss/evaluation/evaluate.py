@@ -20,6 +20,7 @@ import polars as pl
 from gloss.artifacts import Artifact, ArtifactConfig, Draft, read_artifact
 from gloss.artifacts.content import read_json, read_table, require
 from gloss.choices import ProtocolName, SplitName
+from gloss.data.example_table import ExampleTable
 from gloss.data.histories import Example, UserId
 from gloss.errors import ConfigError, InputError
 from gloss.evaluation.metrics import Floats, all_metrics, target_ranks
@@ -124,19 +125,19 @@ def evaluate(
     """
     lists = RankingTable.of(rankings)
     covered = examples_of(lists, examples)
-    target = {example.user: example.target for example in covered}
-    ranks = target_ranks(lists, [target[user] for user in lists.users])
+    users = covered.users
     row = {user: number for number, user in enumerate(lists.users)}
-    ranks = ranks[[row[example.user] for example in covered]]
-    return Evaluation(protocol, tuple(e.user for e in covered), all_metrics(ranks, cutoffs))
+    rows = np.array([row[user] for user in users], np.int64)  # (users,), where each is ranked
+    targets = covered.frame["target"].gather(np.argsort(rows))
+    ranks = target_ranks(lists, targets)[rows]
+    return Evaluation(protocol, users, all_metrics(ranks, cutoffs))
 
 
-def examples_of(rankings: Sequence[Ranking], examples: Sequence[Example]) -> Sequence[Example]:
+def examples_of(rankings: Sequence[Ranking], examples: Sequence[Example]) -> ExampleTable:
     """The examples of the rankings' users, in their order. Raises what `evaluate` raises."""
-    ranked = RankingTable.of(rankings).users
-    _check_users(ranked, examples)
-    users = frozenset(ranked)
-    return [example for example in examples if example.user in users]
+    ranked, asked = RankingTable.of(rankings).users, ExampleTable.of(examples)
+    _check_users(ranked, asked)
+    return asked.of_users(ranked)
 
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
@@ -206,13 +207,13 @@ def _are_figures(found: Any) -> bool:
     )
 
 
-def _check_users(ranked: Sequence[UserId], examples: Sequence[Example]) -> None:
+def _check_users(ranked: Sequence[UserId], examples: ExampleTable) -> None:
     users = set(ranked)
     if not ranked:
         raise InputError("the ranking holds no users: there is nothing to evaluate")
     if len(users) < len(ranked):
         raise InputError("the ranking holds a user twice")
-    unknown = users - {example.user for example in examples}
+    unknown = users.difference(examples.users)
     if unknown:
         raise InputError(
             f"user {min(unknown)} and {len(unknown) - 1} more of the ranking are not in the split; "

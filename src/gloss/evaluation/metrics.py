@@ -24,7 +24,7 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
-def target_ranks(rankings: Sequence[Ranking], targets: Sequence[ItemId]) -> Ints:
+def target_ranks(rankings: Sequence[Ranking], targets: Sequence[ItemId] | pl.Series) -> Ints:
     """int64 (users,): the rank of each target in its user's list, from 1; 0 where it is absent.
 
     targets: in the order of the rankings. Of an item that a list holds twice, the first counts.

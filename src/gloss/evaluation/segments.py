@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gloss.data.example_table import ExampleTable
 from gloss.data.histories import Example
 from gloss.errors import ConfigError
 
@@ -46,7 +47,7 @@ def segments_of(examples: Sequence[Example], bounds: SegmentBounds) -> dict[str,
     >>> segments_of([Example("u", ("a", "b"), "c")], SegmentBounds())["cold"].tolist()
     [True]
     """
-    purchases = np.array([len(example.history) + 1 for example in examples], dtype=np.int64)
+    purchases = ExampleTable.of(examples).lengths + 1
     return {
         "cold": purchases <= bounds.cold,
         "regular": (purchases > bounds.cold) & (purchases <= bounds.regular),
@@ -70,7 +71,7 @@ def history_lengths_of(examples: Sequence[Example]) -> dict[str, Mask]:
     >>> list(history_lengths_of([Example("u", ("a",) * 9, "c"), Example("v", ("a",) * 3, "c")]))
     ['≤3', '4+']
     """
-    lengths = np.array([len(example.history) for example in examples], dtype=np.int64)
+    lengths = ExampleTable.of(examples).lengths
     if not len(lengths):
         return {}
     cuts = _cuts(lengths)

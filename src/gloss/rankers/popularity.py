@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import compress, islice
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from gloss.arrays import Array, Bools, Ints, top_rows
 from gloss.data.catalogue import Catalogue, ItemId
-from gloss.data.histories import History, times_bought
+from gloss.data.history_rows import HistoryRows
 from gloss.rankers.ranker import Need, NoSettings, RankerParts, RankerSpec, RankRequest
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.table import RankingTable
@@ -60,13 +60,10 @@ def _first(
 
 
 def count_purchases(
-    train: Sequence[History], catalogue: Catalogue, settings: NoSettings
+    train: HistoryRows, catalogue: Catalogue, settings: NoSettings
 ) -> Mapping[str, Array]:
     """times_bought: int64 (catalogue,), how often each item was bought."""
-    counts = np.zeros(len(catalogue), np.int64)
-    for item, count in times_bought(train).items():
-        counts[catalogue.row(item)] = count
-    return {"times_bought": counts}
+    return {"times_bought": np.bincount(train.rows, minlength=len(catalogue))}
 
 
 def _build(parts: RankerParts, settings: NoSettings) -> Popularity:

@@ -16,6 +16,7 @@ from gloss.artifacts import Artifact, Draft
 from gloss.config import Settings
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History
+from gloss.data.history_rows import HistoryRows
 from gloss.errors import ConfigError, nothing_to_install
 from gloss.progress import Progress, silent
 from gloss.rankings.table import RankingTable
@@ -203,7 +204,7 @@ class RankerSpec(Generic[S]):
     build: Callable[[RankerParts, S], Ranker]
     needs: Callable[[S], frozenset[Need]] = needs_nothing
     training: RankerTraining[S] | None = None
-    count: Callable[[Sequence[History], Catalogue, S], Mapping[str, Array]] | None = None
+    count: Callable[[HistoryRows, Catalogue, S], Mapping[str, Array]] | None = None
     extend: Callable[[Artifact, Sequence[str]], Mapping[str, Array]] | None = None
     teacher: Callable[[RankerParts, S, torch.device], NextItems] | None = None
     without_vectors: S | None = None

@@ -27,10 +27,11 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from gloss.arrays import Array, Ints, owners_of, ranks_of
+from gloss.arrays import Array, Ints, ranks_of
 from gloss.config import Settings
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History
+from gloss.data.history_rows import HistoryRows
 from gloss.rankers.ranker import RankerParts, RankerSpec, RankRequest
 from gloss.rankers.scoring import rows_of
 from gloss.rankings.ranking import RankedItem, Ranking
@@ -125,7 +126,7 @@ class Repeats:
 
 
 def count_intervals(
-    train: Sequence[History], catalogue: Catalogue, settings: RepeatsSettings
+    train: HistoryRows, catalogue: Catalogue, settings: RepeatsSettings
 ) -> Mapping[str, Array]:
     """The arrays of `Intervals`, by their names.
 
@@ -136,14 +137,12 @@ def count_intervals(
         b       waited 1         waited 1
         c       (nothing is known of what comes after it)
     """
-    histories = [rows_of(history.items, catalogue) for history in train]
-    lengths = np.array([len(rows) for rows in histories], np.int64)
-    rows = np.concatenate([np.empty(0, np.int64), *histories])  # (purchases,)
-    keys = owners_of(lengths) * len(catalogue) + rows  # who bought what
+    lengths, rows = train.lengths, train.rows.astype(np.int64)
+    keys = train.owners * len(catalogue) + rows  # who bought what
     order = np.argsort(keys, kind="stable")  # purchases of a user and an item, earliest first
     rows, places = rows[order], ranks_of(lengths)[order]
     is_last = np.diff(keys[order], append=-1) != 0
-    ends = lengths[owners_of(lengths)[order]]
+    ends = lengths[train.owners[order]]
     gaps = np.where(is_last, ends, np.roll(places, -1)) - places
     waits = gaps - is_last  # nothing is bought at the place after the last
     shape = len(catalogue), len(_BIN_STARTS)

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
 
-from gloss.arrays import Array, top_rows
+from gloss.arrays import Array, Ints, top_rows
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History
 from gloss.rankers.ranker import RankRequest
 from gloss.rankers.settings import RecentPurchases
+from gloss.rankers.sparse import SparseScores
 from gloss.rankings.table import RankingTable
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "recency_weights",
     "rows_of",
 ]
+
+T = TypeVar("T")
 
 Contributions = Callable[[Array], Array]
 """Rows of items, int64 (found,) -> what each purchase adds to their scores, (purchases, found)."""
@@ -45,11 +48,12 @@ class ScoredHistory(NamedTuple):
     """What a user's list is chosen from.
 
     items: the purchases that count. scores: float (catalogue,), of any sign; -inf leaves an item
-    out. contributions: what each of the purchases adds to the scores.
+    out; or those of a few items, where all others are left out. contributions: what each of the
+    purchases adds to the scores.
     """
 
     items: Sequence[ItemId]
-    scores: Array
+    scores: Array | SparseScores
     contributions: Contributions
 
 
@@ -81,13 +85,10 @@ def rank_by_scores(
     """
     filled = [history for history in request.histories if history.items]
     lists: list[_List] = []
-    barred = np.empty(0, np.int64) if request.allowed is None else np.flatnonzero(~request.allowed)
     for first in range(0, len(filled), batch_users):
         batch = filled[first : first + batch_users]
         for history, scored in zip(batch, score(batch), strict=True):
-            seen = rows_of(tuple(request.excluded(history)), catalogue)
-            excluded = np.concatenate([seen, barred]) if len(barred) else seen
-            lists.append(_best(scored, excluded, catalogue, request.length))
+            lists.append(_best(scored, history, request, catalogue))
         request.progress(len(lists), len(filled))
     of_filled = iter(lists)
     of_all = [next(of_filled) if history.items else _EMPTY for history in request.histories]
@@ -97,25 +98,28 @@ def rank_by_scores(
 def rank_by_recent(
     request: RankRequest,
     catalogue: Catalogue,
-    score: Callable[[Sequence[ItemId]], tuple[Array, Contributions]],
+    score: Callable[[Sequence[ItemId]], tuple[Array | SparseScores, Contributions]],
     *,
     settings: RecentPurchases,
 ) -> RankingTable:
-    """The same for a score of the last `recent` purchases; what scores 0 is left out.
+    """The same for a score of the last `recent` purchases, never below 0; what scores 0 is left
+    out.
 
-    score: purchases, earliest first -> float (catalogue,) scores, and what each purchase adds.
+    score: purchases, earliest first -> the scores, and what each purchase adds.
     """
 
     def scored(histories: Sequence[History]) -> Iterator[ScoredHistory]:
         for history in histories:
             items = history.items[-settings.recent :]
             scores, contributions = score(items)
-            yield ScoredHistory(items, np.where(scores > 0, scores, -np.inf), contributions)
+            if not isinstance(scores, SparseScores):
+                scores = np.where(scores > 0, scores, -np.inf)
+            yield ScoredHistory(items, scores, contributions)
 
     return rank_by_scores(request, catalogue, scored, batch_users=_PROGRESS_USERS)
 
 
-def cached_by_row(of_row: Callable[[int], Array], *, entry_bytes: int) -> Callable[[int], Array]:
+def cached_by_row(of_row: Callable[[int], T], *, entry_bytes: int) -> Callable[[int], T]:
     """The same function of an item's row, keeping what it returned last. entry_bytes: of one."""
     return lru_cache(max(1, _CACHE_BYTES // entry_bytes))(of_row)
 
@@ -144,15 +148,38 @@ def rows_of(items: Sequence[ItemId], catalogue: Catalogue) -> Array:
     return np.array([catalogue.row(item) for item in items], dtype=np.int64)
 
 
-def _best(scored: ScoredHistory, excluded: Array, catalogue: Catalogue, length: int) -> _List:
-    """A user's list. excluded: rows of items that may not be in it."""
-    scores = scored.scores.copy()
-    scores[excluded] = -np.inf
-    rows = top_rows(scores, length, above=-np.inf)
+def _best(
+    scored: ScoredHistory, history: History, request: RankRequest, catalogue: Catalogue
+) -> _List:
+    """A user's list."""
+    seen = rows_of(tuple(request.excluded(history)), catalogue)
+    if isinstance(scored.scores, SparseScores):
+        rows, scores = _best_of_few(scored.scores, seen, request)
+    else:
+        rows, scores = _best_of_all(scored.scores, seen, request)
     if not len(rows):
         return _EMPTY
     strongest = scored.contributions(rows).argmax(axis=0)  # (found,), a place in the purchases
-    return _List(rows, scored.scores[rows], rows_of(scored.items, catalogue)[strongest])
+    return _List(rows, scores, rows_of(scored.items, catalogue)[strongest])
+
+
+def _best_of_all(scores: Array, seen: Ints, request: RankRequest) -> tuple[Ints, Array]:
+    """The rows of a list and their scores. seen: int64 (some,), rows that it leaves out."""
+    candidates = scores.copy()
+    candidates[seen] = -np.inf
+    if request.allowed is not None:
+        candidates[~request.allowed] = -np.inf
+    rows = top_rows(candidates, request.length, above=-np.inf)
+    return rows, scores[rows]
+
+
+def _best_of_few(scores: SparseScores, seen: Ints, request: RankRequest) -> tuple[Ints, Array]:
+    """The same, at a cost that does not grow with the catalogue."""
+    left = scores.without(seen)
+    if request.allowed is not None:
+        left = left.where(request.allowed[left.rows])
+    best = top_rows(left.scores, request.length, above=-np.inf)
+    return left.rows[best].astype(np.int64), left.scores[best]
 
 
 def _table(

@@ -133,7 +133,7 @@ class RankerSources:
         """What the ranker counts of the purchases that a model may see."""
         if spec.count is None:
             raise ConfigError(f"{spec.name} counts nothing of purchases")
-        return spec.count(self.dataset.train(), self.catalogue, settings)
+        return spec.count(self.dataset.train_rows(), self.catalogue, settings)
 
     def settings_of(self, spec: RankerSpec[S], wanted: S) -> S:
         """The settings that a ranker is built with: what is trained brings its own."""

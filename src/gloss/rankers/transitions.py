@@ -7,32 +7,35 @@ purchase i as a unit vector:
     two steps   r2 = Σ_i w_i · e_i A A
     score       s = first_hop · r1 / max(r1) + second_hop · r2 / max(r2)
 
-Symmetric on purpose: purchases of one day may be stored in the order of their ids, and a directed
-"next" edge would learn that order. Nothing is trained. Knows ids, not titles.
+Joined without a direction: purchases of one day may be stored in the order of their ids, and a
+directed "next" edge would learn that order. Of each item the heaviest `neighbours` edges are kept,
+so that a user costs at most recent · neighbours² additions, however popular the purchases and
+however large the catalogue. Nothing is trained. Knows ids, not titles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from pydantic import Field
 
-from gloss.arrays import Array, slices_of
+from gloss.arrays import Array, Ints, slices_of, starts_of, top_rows
 from gloss.config import HistoryLength
 from gloss.data.catalogue import Catalogue, ItemId
-from gloss.data.histories import History
+from gloss.data.history_rows import HistoryRows
+from gloss.errors import ConfigError
 from gloss.rankers.ranker import RankerParts, RankerSpec, RankRequest
 from gloss.rankers.scoring import (
     Contributions,
     cached_by_row,
     rank_by_recent,
     recency_weights,
-    rows_of,
 )
 from gloss.rankers.settings import RecentPurchases
+from gloss.rankers.sparse import SparseScores
 from gloss.rankings.table import RankingTable
 
 __all__ = [
@@ -64,6 +67,13 @@ class TransitionsSettings(RecentPurchases):
         le=1,
         description="An edge is divided by the degrees of both its items, each to this power.",
     )
+    neighbours: int = Field(
+        500,
+        ge=1,
+        le=100_000,
+        description="Edges of an item that are followed: the heaviest. It bounds the work for a "
+        "user and the memory of a large graph.",
+    )
     first_hop: float = Field(1.0, ge=0, le=1000, description="The weight of what one step reaches.")
     second_hop: float = Field(0.1, ge=0, le=1000, description="The weight of what two steps reach.")
 
@@ -81,74 +91,117 @@ class SecondOrderTransitionsSettings(TransitionsSettings):
     second_hop: float = Field(1.0, ge=0, le=1000, description="The weight of what two steps reach.")
 
 
+_ENTRY_BYTES = 8
+"""Of a row and what it scores."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """A symmetric matrix as compressed sparse rows; its diagonal says what is bought again.
+    """A matrix of items by items as compressed sparse rows; its diagonal says what is bought again.
 
-    starts: int64 (items + 1,), where each row begins; neighbours: int64 (edges,), by row;
-    weights: float64 (edges,), above 0. Items 0 1 2 with edges 0-1 of weight 3 and 0-2 of weight 5:
+    starts: int64 (items + 1,), where each row begins; neighbours: int32 (edges,), rising in each
+    row; weights: float32 (edges,), above 0. Items 0 1 2 with edges 0-1 of weight 3, 0-2 of 5:
 
         starts       0   2 3 4
         neighbours   1 2 0 0
         weights      3 5 3 5
     """
 
-    starts: Array
+    starts: Ints
     neighbours: Array
     weights: Array
 
-    def edges_of(self, row: int) -> tuple[Array, Array]:
-        """An item's neighbours, int64 (edges,) in order, and their weights, float64."""
+    def edges_of(self, row: int) -> SparseScores:
+        """What one step from an item reaches: the row's neighbours, and their weights."""
         edges = slice(self.starts[row], self.starts[row + 1])
-        return self.neighbours[edges], self.weights[edges]
+        return SparseScores(self.neighbours[edges], self.weights[edges])
 
-    def spread(self, rows: Array, amounts: Array) -> Array:
-        """float64 (items,): what one step from some items reaches, amounts @ A[rows].
+    def spread(self, step: SparseScores) -> SparseScores:
+        """What one step more reaches, `step` @ A.
 
-        rows: int64 (some,), in order; amounts: float64 (some,).
-
-        >>> graph = Graph(np.array([0, 2, 3, 4]), np.array([1, 2, 0, 0]), np.array([3, 5, 3, 5.0]))
-        >>> graph.spread(np.array([0, 2]), np.array([1.0, 0.5])).tolist()
-        [2.5, 3.0, 5.0]
+        >>> edges = np.array([1, 2, 0, 0], np.int32), np.array([3, 5, 3, 5], np.float32)
+        >>> found = Graph(np.array([0, 2, 3, 4]), *edges)
+        >>> found.spread(found.edges_of(0)).scores.tolist()  # 0-1-0 and 0-2-0
+        [34.0]
         """
-        counts = self.starts[rows + 1] - self.starts[rows]  # (some,), edges of each row
-        edges = slices_of(self.starts[rows], counts)  # (edges of these rows,)
-        flows = np.repeat(amounts, counts) * self.weights[edges]
-        return np.bincount(self.neighbours[edges], flows, minlength=len(self.starts) - 1)
+        begins = self.starts[step.rows]
+        counts = self.starts[step.rows + 1] - begins  # (found,), edges of each row
+        edges = slices_of(begins, counts)  # (edges of these rows,)
+        flows = np.repeat(step.scores.astype(np.float64), counts) * self.weights[edges]
+        return SparseScores.summed(self.neighbours[edges], flows, size=len(self.starts) - 1)
 
 
-def build_graph(
-    train: Sequence[History], catalogue: Catalogue, settings: TransitionsSettings
-) -> Graph:
+def build_graph(train: HistoryRows, catalogue: Catalogue, settings: TransitionsSettings) -> Graph:
     """Join purchases at most `window` apart, with weight fading^(gap - 1), both ways.
 
     The weight of an edge is the sum over all histories, divided by both items' degrees (the sums of
     their weights) to the power `degree_power`. An item that is bought again is joined to itself,
-    so that it can be named again; lists that leave out what was bought do not see that.
+    so that it can be named again; lists that leave out what was bought do not see that. Of each
+    item's edges the heaviest `neighbours` are kept, equals by row.
     """
     size = len(catalogue)
-    rows = [rows_of(history.items, catalogue) for history in train]
-    # An edge i-j is the number i * size + j, so that sorting groups equal edges, row by row.
-    keys, weights = [np.empty(0, np.int64)], [np.empty(0)]
-    for gap in range(1, settings.window + 1):
-        earlier = np.concatenate([np.empty(0, np.int64), *(each[:-gap] for each in rows)])
-        later = np.concatenate([np.empty(0, np.int64), *(each[gap:] for each in rows)])
-        keys += [earlier * size + later, later * size + earlier]
-        weights += [np.full(2 * len(earlier), settings.fading ** (gap - 1))]
-    edges, edge_of = np.unique(np.concatenate(keys), return_inverse=True)
-    sums = np.bincount(edge_of, np.concatenate(weights), minlength=len(edges))
-    return _normalised(edges // size, edges % size, sums, size, settings.degree_power)
-
-
-def _normalised(rows: Array, columns: Array, sums: Array, size: int, power: float) -> Graph:
-    """The matrix with degrees divided out on both sides.
-
-    rows, columns: int64 (edges,), row by row; sums: float64 (edges,).
-    """
+    first, second, sums = _pairs(train, size, settings)
+    itself = first == second
+    sums[itself] *= 2  # it is counted from both ends
+    rows = np.concatenate([second[~itself], first])
+    columns = np.concatenate([first[~itself], second])
+    sums = np.concatenate([sums[~itself], sums])
     degrees = np.bincount(rows, sums, minlength=size)  # (items,)
-    scales = np.where(degrees > 0, degrees, 1.0) ** -power
-    starts = np.searchsorted(rows, np.arange(size + 1))
-    return Graph(starts, columns, sums * scales[rows] * scales[columns])
+    scales = np.where(degrees > 0, degrees, 1.0) ** -settings.degree_power
+    sums *= scales[rows] * scales[columns]
+    # Pairs come by `first`, then `second`: stable, a row's smaller neighbours stand before it.
+    order = np.argsort(rows, kind="stable")
+    starts = np.append(0, np.cumsum(np.bincount(rows, minlength=size)))
+    graph = Graph(starts, columns[order], sums[order].astype(np.float32))
+    return _heaviest(graph, settings.neighbours)
+
+
+def _pairs(
+    train: HistoryRows, size: int, settings: TransitionsSettings
+) -> tuple[Array, Array, Array]:
+    """The pairs of items that are bought near each other, and the sums of their weights.
+
+    int32 (pairs,), first <= second, by first and then second; float64 (pairs,). A pair i-j with a
+    gap is the number (i * size + j) * window + gap - 1, so that sorting groups equal pairs. For
+    3 items and a window of 2, the histories 0 1 2 and 1 0:
+
+        pairs and gaps   0-1 1   1-2 1   0-2 2   0-1 1
+        numbers          2       10      5       2
+        sorted           2 2  5  10
+    """
+    window = settings.window
+    if size * size * window > np.iinfo(np.int64).max:
+        raise ConfigError(
+            f"a window of {window} is too long for {size:,} items: take a shorter one"
+        )
+    owners, numbers = train.owners, [np.empty(0, np.int64)]
+    for gap in range(1, window + 1):
+        joined = owners[:-gap] == owners[gap:]
+        earlier, later = train.rows[:-gap][joined], train.rows[gap:][joined]
+        pairs = np.minimum(earlier, later).astype(np.int64) * size + np.maximum(earlier, later)
+        numbers.append(pairs * window + (gap - 1))
+    sorted_numbers = np.concatenate(numbers)
+    del numbers, owners
+    sorted_numbers.sort()
+    weights = (settings.fading ** np.arange(window))[sorted_numbers % window]
+    sorted_numbers //= window
+    begins = np.flatnonzero(np.diff(sorted_numbers, prepend=-1))
+    sums = np.add.reduceat(weights, begins) if len(begins) else weights
+    pairs = sorted_numbers[begins]
+    return (pairs // size).astype(np.int32), (pairs % size).astype(np.int32), sums
+
+
+def _heaviest(graph: Graph, count: int) -> Graph:
+    """The graph with the heaviest `count` edges of each row; equal weights by row."""
+    degrees = np.diff(graph.starts)
+    kept = np.ones(len(graph.weights), np.bool_)
+    for row in np.flatnonzero(degrees > count).tolist():
+        of_row = kept[graph.starts[row] : graph.starts[row + 1]]
+        of_row[:] = False
+        of_row[top_rows(graph.edges_of(row).scores, count)] = True
+    lengths = np.minimum(degrees, count)
+    starts = np.append(starts_of(lengths), lengths.sum())
+    return Graph(starts, graph.neighbours[kept], graph.weights[kept])
 
 
 class Transitions:
@@ -157,56 +210,50 @@ class Transitions:
     def __init__(self, graph: Graph, catalogue: Catalogue, settings: TransitionsSettings) -> None:
         self._catalogue = catalogue
         self._settings = settings
-        self._reach: Callable[[int], Array] = cached_by_row(
-            partial(_reach, graph), entry_bytes=2 * 4 * len(catalogue)
-        )
+        self._graph = graph
+        self._hops = [hop for hop in (settings.first_hop, settings.second_hop) if hop]
+        reached = min(len(catalogue), settings.neighbours**2)
+        self._reach = cached_by_row(self._reach_of, entry_bytes=_ENTRY_BYTES * reached)
 
     def rank(self, request: RankRequest) -> RankingTable:
         """Everybody's list by the module's formula; what nothing reaches is left out."""
         return rank_by_recent(request, self._catalogue, self._score, settings=self._settings)
 
-    def _score(self, items: Sequence[ItemId]) -> tuple[Array, Contributions]:
-        reach = np.array([self._reach(self._catalogue.row(item)) for item in items], np.float32)
-        reach = reach.reshape(len(items), 2, len(self._catalogue))
-        scores, weights = _weigh(reach, self._settings)
-        return scores, partial(_contributions, reach, weights)
+    def _score(self, items: Sequence[ItemId]) -> tuple[SparseScores, Contributions]:
+        reach = [self._reach(self._catalogue.row(item)) for item in items]
+        recency = recency_weights(len(items), self._settings.decay)  # (purchases,)
+        totals = [self._sum(of_hop, recency) for of_hop in zip(*reach, strict=True)]
+        largest = [total.scores.max(initial=0) or 1 for total in totals]
+        scales = np.array(self._hops) / largest  # (hops,)
+        return self._sum(totals, scales), partial(_contributions, reach, np.outer(recency, scales))
+
+    def _sum(self, parts: Sequence[SparseScores], weights: Array) -> SparseScores:
+        return SparseScores.weighted_sum(parts, weights.tolist(), size=len(self._catalogue))
+
+    def _reach_of(self, row: int) -> tuple[SparseScores, ...]:
+        """What one step and two steps from an item reach, e A and e A A, as far as they count."""
+        near = self._graph.edges_of(row)
+        first = (near,) if self._settings.first_hop else ()
+        second = (self._graph.spread(near),) if self._settings.second_hop else ()
+        return first + second
 
 
-def _reach(graph: Graph, row: int) -> Array:
-    """float32 (2, items): what one step and two steps from an item reach, e A and e A A."""
-    rows, weights = graph.edges_of(row)
-    reach = np.zeros((2, len(graph.starts) - 1), np.float32)
-    reach[0, rows] = weights
-    reach[1] = graph.spread(rows, weights)
-    return reach
+def _contributions(reach: Sequence[Sequence[SparseScores]], weights: Array, rows: Ints) -> Array:
+    """float64 (purchases, rows): what each purchase adds to the scores of these rows.
 
-
-def _weigh(reach: Array, settings: TransitionsSettings) -> tuple[Array, Array]:
-    """float32 (items,): the scores; float32 (purchases, hops): the weight of each purchase's reach
-    in them.
-
-    reach: float32 (purchases, hops, items), earliest purchase first.
+    reach: of each purchase, of each hop; weights: float64 (purchases, hops).
     """
-    count, hops, size = reach.shape
-    recency = recency_weights(count, settings.decay)  # (purchases,)
-    total = (recency @ reach.reshape(count, hops * size)).reshape(hops, size)
-    largest = total.max(axis=1)  # (hops,)
-    wanted = np.array([settings.first_hop, settings.second_hop], np.float32)
-    scales = wanted / np.where(largest > 0, largest, 1)
-    return scales @ total, recency[:, None] * scales
-
-
-def _contributions(reach: Array, weights: Array, rows: Array) -> Array:
-    """float32 (purchases, rows): what each purchase adds to the scores of these rows.
-
-    reach: float32 (purchases, hops, items); weights: float32 (purchases, hops).
-    """
-    contributions: Array = np.einsum("phr,ph->pr", np.take(reach, rows, axis=2), weights)
-    return contributions
+    pairs = zip(reach, weights.tolist(), strict=True)
+    return np.array(
+        [
+            sum(found.at(rows) * weight for found, weight in zip(hops, of_hops, strict=True))
+            for hops, of_hops in pairs
+        ]
+    )
 
 
 def _count(
-    train: Sequence[History], catalogue: Catalogue, settings: TransitionsSettings
+    train: HistoryRows, catalogue: Catalogue, settings: TransitionsSettings
 ) -> Mapping[str, Array]:
     """What a bundle keeps of the purchases: the graph's arrays, by the names of its fields."""
     graph = build_graph(train, catalogue, settings)

@@ -11,8 +11,9 @@ ranking.parquet, one row a user:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
@@ -24,11 +25,12 @@ from gloss.artifacts.content import read_table as read_parquet
 from gloss.rankings.ranking import Ranking
 from gloss.rankings.table import COLUMNS, RankingTable
 
-__all__ = ["KIND", "load_rankings", "read_table", "write_rankings"]
+__all__ = ["KIND", "load_rankings", "read_table", "write_in_parts", "write_rankings"]
 
 KIND = "ranking"
 
 _FILE = "ranking.parquet"
+_ROW_GROUP = 1 << 15
 _USER = {"user": pl.String}
 _LISTS = {name: pl.List(kind) for name, kind in COLUMNS.items()}
 
@@ -51,6 +53,21 @@ def write_rankings(
         write_atomic(draft.path / name, text.encode())
     empty = int((table.lengths == 0).sum())
     draft.summary.update({"users": len(table), "users without a list": empty, **summary})
+
+
+def write_in_parts(draft: Draft, parts: Iterable[RankingTable]) -> None:
+    """The same for lists that come some users at a time, of which one part is held at once; the
+    bytes depend on where the parts end."""
+    users = empty = 0
+    with TemporaryDirectory(prefix="gloss-") as folder:
+        frames = [pl.LazyFrame(schema={**_USER, **_LISTS})]
+        for number, part in enumerate(parts):
+            file = Path(folder) / f"{number}.parquet"
+            _one_row_a_user(part).write_parquet(file)
+            frames.append(pl.scan_parquet(file, glob=False))
+            users, empty = users + len(part), empty + int((part.lengths == 0).sum())
+        pl.concat(frames).sink_parquet(draft.path / _FILE, row_group_size=_ROW_GROUP)
+    draft.summary.update({"users": users, "users without a list": empty})
 
 
 def load_rankings(path: Path) -> tuple[Artifact, RankingTable]:

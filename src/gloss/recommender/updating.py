@@ -54,7 +54,7 @@ def update(bundle: Bundle, dataset: Dataset, out: Path, *, progress: Progress = 
 
 def _fill(draft: Draft, *, bundle: Bundle, dataset: Dataset, progress: Progress) -> None:
     catalogue = dataset.catalogue(bundle.settings.titles)
-    train = dataset.train()
+    train = dataset.train_rows()
     times_bought = dataset.times_bought()
     rankers = _rankers(bundle)
     with _index(bundle, dataset.fingerprint, catalogue, times_bought, progress) as index:

@@ -99,7 +99,7 @@ def _require_examples(ranking: Artifact, data: Dataset, split: SplitName) -> Non
 def _lists(lists: RankingTable, data: Dataset, protocol: EvaluationProtocol) -> dict[str, float]:
     """What the lists are like: "coverage@k", "novelty@k", "users without a list"."""
     catalogue = data.catalogue(protocol.title_style)
-    information = self_information(data.train(), catalogue)
+    information = self_information(data.train_rows(), catalogue)
     return {
         **catalogue_coverage(lists, protocol.cutoffs, catalogue=catalogue),
         **novelty(lists, protocol.cutoffs, information=information, catalogue=catalogue),

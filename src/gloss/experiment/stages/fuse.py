@@ -10,7 +10,7 @@ from typing import Any
 from gloss.artifacts import Artifact, Draft, Recipe, open_artifact
 from gloss.data.catalogue import ItemId
 from gloss.data.dataset import Dataset
-from gloss.data.histories import Example, History, times_bought
+from gloss.data.histories import Example, History
 from gloss.errors import ConfigError, InputError
 from gloss.experiment.fusion_guard import Guarded, guarded
 from gloss.fusion.rule import FusionRequest, FusionRule
@@ -147,4 +147,10 @@ def _request(ranked: Sequence[Artifact], data: Dataset) -> tuple[FusionRequest, 
     examples = data.examples(made[0].split, limit=len(lists[0]))
     histories = [History(example.user, example.history) for example in examples]
     exclude_seen = all(each.exclude_seen for each in made)
-    return FusionRequest(lists, histories, times_bought(data.train()), exclude_seen), examples
+    return FusionRequest(lists, histories, _times_bought(data), exclude_seen), examples
+
+
+def _times_bought(data: Dataset) -> dict[ItemId, int]:
+    """How often a model may see each item that was bought at all."""
+    counts = zip(data.item_ids, data.times_bought().tolist(), strict=True)
+    return {item: count for item, count in counts if count}

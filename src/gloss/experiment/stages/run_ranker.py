@@ -5,6 +5,7 @@ Needs torch where the ranker does, and imports it there.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,15 +13,19 @@ from gloss.artifacts import Artifact, Draft, Recipe
 from gloss.config import Settings
 from gloss.data.dataset import SplitName
 from gloss.data.histories import History
-from gloss.progress import Progress, silent
+from gloss.progress import Progress, further, silent
 from gloss.rankers.ranker import RankerSpec, RankRequest
 from gloss.rankers.sources import RankerSources
 from gloss.rankings import files as rankings
 from gloss.rankings.records import RankerRankingConfig
+from gloss.rankings.table import RankingTable
 
 __all__ = ["run_ranker"]
 
 S = TypeVar("S", bound=Settings)
+
+_BATCH_ENTRIES = 1 << 20
+"""Entries of lists that are held at once: 20 for each of 50,000 users."""
 
 
 def run_ranker(
@@ -53,10 +58,18 @@ def run_ranker(
     )
 
     def fill(draft: Draft) -> None:
+        ranker = spec.build(sources, settings)
         examples = sources.dataset.examples(split, limit=limit_users)
-        histories = [History(example.user, example.history) for example in examples]
-        request = RankRequest(histories, length, exclude_seen, progress)
-        rankings.write_rankings(draft, spec.build(sources, settings).rank(request))
+
+        def lists() -> Iterator[RankingTable]:
+            batch_users = max(1, _BATCH_ENTRIES // length)
+            for first in range(0, len(examples), batch_users):
+                batch = examples[first : first + batch_users]
+                histories = [History(each.user, each.history) for each in batch]
+                told = further(progress, first, len(examples) - first - len(batch))
+                yield ranker.rank(RankRequest(histories, length, exclude_seen, told))
+
+        rankings.write_in_parts(draft, lists())
 
     recipe = Recipe(rankings.KIND, config.to_json(), sources.inputs(spec, settings))
     return recipe.make(out, fill)

@@ -1,0 +1,237 @@
+"""What large logs and large catalogues cost, and how that grows: time and memory, and exponents.
+
+    python benchmarks/scale.py --purchases 100000 1000000 10000000 --titles 10000 100000 1000000 \
+        --before ../old/src --out benchmarks/results/scale.json
+
+Everything is invented from a seed. Logs have a tenth as many users as purchases and a fifth as many
+items, 200,000 at most, whose popularity falls as a power (Pareto): the most popular item is bought
+by one user in ten. A title is 6 to 11 of 30,000 words, of which some stand in very many titles, and
+a number of its own. Catalogues of a number of titles have a log of 20,000 purchases.
+
+Each measurement is a process of its own on two cores: a command of gloss, or a few lines that call
+it. Seconds by the clock and of the processor, and the most memory that was held, are those of the
+operating system. Where a work does not say that it is for all users, lists are for the first
+`--users` of the test set. A process that takes more than `--limit` processor seconds is ended, and
+noted without figures; what comes after is measured all the same, and written after each. An
+exponent is the slope of a line through the logarithms of size and processor seconds, or memory: 1
+is proportional. The load of the machine is noted, since others may use it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from machine import GLOSS, process_cost, processor
+
+SEED = 1
+CORES = 2
+MAX_ITEMS = 200_000
+_WORDS = 30_000
+_SMALL_LOG = 20_000
+_ROWS_AT_ONCE = 5_000_000
+
+_SIMILARITY = """
+import sys
+from pathlib import Path
+import numpy as np
+from gloss.data.dataset import Dataset
+from gloss.data.histories import History
+from gloss.rankers.ranker import RankRequest
+from gloss.rankers.title_similarity import TitleSimilarity, TitleSimilaritySettings
+data = Dataset.load(Path(sys.argv[1]))
+catalogue = data.catalogue("fair")
+vectors = np.random.default_rng(1).standard_normal((len(catalogue), 384), np.float32)
+vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+ranker = TitleSimilarity(vectors, catalogue, TitleSimilaritySettings())
+asked = data.examples("test", limit=int(sys.argv[2]))
+ranker.rank(RankRequest([History(e.user, e.history) for e in asked], 20, True))
+"""
+
+_TRIE = """
+import sys
+from pathlib import Path
+from gloss.data.dataset import Dataset
+from gloss.decoding.title_trie import TitleTrie
+titles = Dataset.load(Path(sys.argv[1])).catalogue("fair").titles
+numbers = [[1 + int(word.lstrip("w")) % 8000 for word in title.split()] for title in titles]
+TitleTrie.build(numbers, end=0, vocabulary=8001)
+"""
+
+
+def call_parser() -> argparse.ArgumentParser:
+    """How the script is called."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--purchases", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument("--titles", type=int, nargs="*", default=[10_000, 100_000])
+    parser.add_argument("--users", type=int, default=2000, help="whom slow rankers rank for")
+    parser.add_argument("--limit", type=int, default=240, help="processor seconds a process")
+    parser.add_argument("--before", type=Path, default=None, help="src of an earlier version")
+    parser.add_argument("--folder", type=Path, default=None, help="where the data are made")
+    parser.add_argument("--out", type=Path, default=None)
+    return parser
+
+
+def main() -> None:
+    """Make logs and catalogues, measure, print, write."""
+    args = call_parser().parse_args()
+    report: dict[str, Any] = {
+        "machine": processor(),
+        "cores used": CORES,
+        "seed": SEED,
+        "users of slow rankers": args.users,
+        "limit, processor seconds": args.limit,
+        "versions": {name: version(name) for name in ("numpy", "polars", "bm25s")},
+        "runs": [],
+    }
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        for run in _runs(args, Path(folder)):
+            report["runs"].append(run)
+            print(json.dumps(run), flush=True)
+            report["exponents"] = _exponents(report["runs"])
+            if args.out:
+                args.out.write_text(json.dumps(report, indent=1) + "\n")
+    print(json.dumps(report["exponents"], indent=1))
+
+
+def _runs(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    for purchases in args.purchases:
+        items = min(MAX_ITEMS, purchases // 5)
+        data = _Data(folder / f"log-{purchases}", purchases, items)
+        yield from _measured(args, data, "purchases", purchases, _of_logs(data, args.users))
+    for titles in args.titles:
+        data = _Data(folder / f"titles-{titles}", _SMALL_LOG, titles)
+        yield from _measured(args, data, "titles", titles, _of_catalogues(data, args.users))
+
+
+def _measured(
+    args: argparse.Namespace, data: _Data, what: str, size: int, work: dict[str, list[str]]
+) -> Iterator[dict[str, Any]]:
+    """Every piece of work by each version, with the data that the version prepares."""
+    data.write()
+    sources = {"before": args.before} if args.before else {}
+    sources["after"] = Path(__file__).resolve().parents[1] / "src"
+    for name, command in work.items():
+        for which, source in sources.items():  # beside each other: the machine's load is alike
+            arguments = [part.replace("{}", which) for part in command]
+            cost = process_cost(arguments, source, cores=CORES, limit=args.limit)
+            yield {"version": which, "work": name, what: size, **cost}
+    data.remove()
+
+
+class _Data:
+    """A log and a catalogue as files, and the folder for what is made of them."""
+
+    def __init__(self, folder: Path, purchases: int, items: int) -> None:
+        self.folder, self.purchases, self.items = folder, purchases, items
+        self.log, self.titles = folder / "log.parquet", folder / "items.parquet"
+
+    def write(self) -> None:
+        self.folder.mkdir()
+        pl.concat(piece.lazy() for piece in self._pieces()).sink_parquet(self.log)
+        names = [f"i{number}" for number in range(self.items)]
+        pl.DataFrame({"item": names, "title": self._titles()}).write_parquet(self.titles)
+
+    def remove(self) -> None:
+        for path in sorted(self.folder.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        self.folder.rmdir()
+
+    def _titles(self) -> list[str]:
+        chance = np.random.default_rng(SEED)
+        counts = chance.integers(6, 12, self.items)
+        shares = 1 / np.arange(1, _WORDS + 1) ** 0.9
+        words = chance.choice(_WORDS, counts.sum(), p=shares / shares.sum())
+        parts = np.split(words, np.cumsum(counts)[:-1])
+        texts = (" ".join(f"w{word}" for word in part.tolist()) for part in parts)
+        return [f"{text} {number}" for number, text in enumerate(texts)]
+
+    def _pieces(self) -> Iterator[pl.DataFrame]:
+        chance = np.random.default_rng(SEED)
+        for start in range(0, self.purchases, _ROWS_AT_ONCE):
+            size = min(_ROWS_AT_ONCE, self.purchases - start)
+            users = chance.integers(0, self.purchases // 10, size)
+            items = (chance.pareto(1, size) * 100).astype(np.int64) % self.items
+            times = 1_500_000_000 + chance.integers(0, 10**8, size)
+            frame = pl.DataFrame({"user": users, "item": items, "time": times})
+            yield frame.select(
+                pl.format("u{}", "user").alias("user"),
+                pl.format("i{}", "item").alias("item"),
+                "time",
+            )
+
+
+def _of_logs(data: _Data, users: int) -> dict[str, list[str]]:
+    prepared = ["-d", f"{data.folder}/{{}}-data"]
+    some = ["--limit-users", str(users)]
+
+    def baseline(name: str, *more: str) -> list[str]:
+        return [*GLOSS, "baseline", name, *prepared, *more, "-o", f"{data.folder}/{{}}-{name}"]
+
+    listed = ["-r", f"{data.folder}/{{}}-popularity"]
+    return {
+        "prepare": _prepare(data),
+        "popularity, all users": baseline("popularity"),
+        "evaluate, all users": [
+            *(*GLOSS, "evaluate", *listed, *prepared, "-o", f"{data.folder}/{{}}-evaluation")
+        ],
+        "transitions": baseline("transitions", *some),
+        "word overlap": baseline("word-overlap", *some),
+        "last-item search": baseline("last-item", *some),
+    }
+
+
+def _of_catalogues(data: _Data, users: int) -> dict[str, list[str]]:
+    prepared, index = f"{data.folder}/{{}}-data", f"{data.folder}/{{}}-index"
+    shared = ["-d", prepared, "--limit-users", str(users)]
+    return {
+        "prepare": _prepare(data),
+        "BM25 index": [*GLOSS, "index", "-d", prepared, "-o", index],
+        "BM25 search": [
+            *(*GLOSS, "baseline", "last-item", *shared, "-i", index),
+            *("-o", f"{data.folder}/{{}}-last-item"),
+        ],
+        "word overlap": [
+            *(*GLOSS, "baseline", "word-overlap", *shared),
+            *("-o", f"{data.folder}/{{}}-word-overlap"),
+        ],
+        "title similarity": [sys.executable, "-c", _SIMILARITY, prepared, str(users)],
+        "title trie": [sys.executable, "-c", _TRIE, prepared],
+    }
+
+
+def _prepare(data: _Data) -> list[str]:
+    files = ["--interactions", str(data.log), "--items", str(data.titles)]
+    return [*GLOSS, "prepare", "table", *files, "-o", f"{data.folder}/{{}}-data"]
+
+
+def _exponents(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """How each piece of work grows, where it was finished at two sizes at least."""
+    found: dict[str, dict[str, float]] = {}
+    for what in ("purchases", "titles"):
+        sized = [run for run in runs if what in run and "seconds" in run]
+        for version_, work in dict.fromkeys((run["version"], run["work"]) for run in sized):
+            same = [run for run in sized if (run["version"], run["work"]) == (version_, work)]
+            if len(same) > 1:
+                found[f"{work} by {what}, {version_}"] = {
+                    of: _slope([run[what] for run in same], [run[of] for run in same])
+                    for of in ("processor seconds", "most memory, MiB")
+                }
+    return found
+
+
+def _slope(sizes: list[int], values: list[float]) -> float:
+    return round(float(np.polyfit(np.log(sizes), np.log(values), 1)[0]), 2)
+
+
+if __name__ == "__main__":
+    main()
