@@ -72,6 +72,7 @@ def _fill(draft: Draft, *, bundle: Bundle, dataset: Dataset, progress: Progress)
             },
             trained={spec.name: bundle.trained(spec) for spec, _ in rankers if spec.training},
             as_trained=_as_trained(bundle, catalogue),
+            last_purchase=dataset.last_purchase(),
         )
         write_bundle(draft, contents)
 

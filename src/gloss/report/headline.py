@@ -16,8 +16,6 @@ from gloss.report.content import (
 
 __all__ = ["headline", "remarks"]
 
-_LEVEL_OF_TEST = 0.05
-
 _LEVEL_WITHIN = 0.005
 """Without intervals, values closer than this share of the larger one count as level."""
 
@@ -61,10 +59,7 @@ def _against(ours: Row, baseline: Row, metric: str, test: PairedTest | None) -> 
 
 def _tested(test: PairedTest) -> str:
     """The same as `_verdict`, by the paired test, which has more power on the same users."""
-    found = test.comparison
-    if found.p_value > _LEVEL_OF_TEST or found.low <= 0 <= found.high:
-        return "level"
-    return "ahead" if found.difference > 0 else "behind"
+    return {"better": "ahead", "worse": "behind", "level": "level"}[test.comparison.verdict]
 
 
 def _verdict(ours: Row, other: Row, metric: str) -> str:
