@@ -24,6 +24,7 @@ from gloss.progress import Progress
 if TYPE_CHECKING:
     from gloss.artifacts import Artifact
     from gloss.evaluation.significance import Comparison
+    from gloss.experiment.seeds import Spread
     from gloss.recommender.comparing import BundleComparison
     from gloss.recommender.recommender import Recommendation, Recommendations
     from gloss.report.content import Report, Row
@@ -44,6 +45,7 @@ __all__ = [
     "print_recommendations",
     "print_report",
     "print_samples",
+    "print_spreads",
     "print_summary",
     "print_values",
 ]
@@ -131,6 +133,20 @@ def print_report(report: Report) -> None:
         table.add_column(_shown(metric), justify="right", no_wrap=True)
     for row in report.rows:
         table.add_row(_label(row), *(_figure(row.values.get(metric)) for metric in metrics))
+    out.print(table)
+
+
+def print_spreads(spreads: Sequence[Spread]) -> None:
+    """How much a metric differs from seed to seed, list by list."""
+    from gloss.report.content import metric_label
+
+    print_line(f"{metric_label(spreads[0].metric)} by seed", style="italic")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("", "mean", "deviation", "seeds"):
+        table.add_column(name, justify="right" if name else "left")
+    for each in spreads:
+        values = " ".join(map(_figure, each.values))
+        table.add_row(_shown(each.name), _figure(each.mean), _figure(each.deviation), values)
     out.print(table)
 
 

@@ -47,6 +47,7 @@ __all__ = [
     "quietly",
     "run",
     "run_rankers",
+    "run_seeds",
     "train_parts",
 ]
 
@@ -96,9 +97,28 @@ def _all_stages(work: _Work) -> Report:
     with announce("evaluate"):
         work.evaluate(names)
     with announce("report"):
-        (report,) = report_on([work.folder.path], command=f"gloss run {experiment.name}.yaml")
-        write_report([report], work.folder.page)
+        return _reported(work.folder, experiment)
+
+
+def _reported(folder: RunFolder, experiment: Experiment) -> Report:
+    (report,) = report_on([folder.path], command=f"gloss run {experiment.name}.yaml")
+    write_report([report], folder.page)
     return report
+
+
+def run_seeds(
+    experiment: Experiment, out: Path, *, seeds: int, announce: Announce = quietly
+) -> Report:
+    """`run`, then the same with the next seeds in `out`/seeds, `seeds` in all; the report says how
+    much figures differ from seed to seed. Raises what `run` raises."""
+    report, folder = run(experiment, out, announce=announce), RunFolder(Path(out))
+    for seed in range(experiment.seed + 1, experiment.seed + seeds):
+        run(
+            experiment.model_copy(update={"seed": seed}),
+            folder.of_seed(seed).path,
+            announce=lambda stage, seed=seed: announce(f"seed {seed}: {stage}"),  # type: ignore[misc]
+        )
+    return _reported(folder, experiment) if seeds > 1 else report
 
 
 def run_rankers(
