@@ -65,6 +65,14 @@ def update(
             "in OUT-retrained.",
         ),
     ] = False,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            help="The folder of the encoder of titles, where the bundle was made with one that has "
+            "no name.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Bring a bundle up to date with what was bought and with items that came and went.
@@ -86,6 +94,7 @@ def update(
         data=data,
         joined=joined,
         retrain=retrain,
+        encoder=encoder,
         announce=output.announce,
     )
     output.print_bundle(made, json=json)

@@ -40,6 +40,7 @@ def update(
     data: Path | None = None,
     joined: Path | None = None,
     retrain: bool = False,
+    encoder: str | None = None,
     announce: Announce = quietly,
 ) -> Artifact:
     """Bring a bundle up to date with new purchases, new items and items that are gone: the bundle
@@ -49,8 +50,9 @@ def update(
     the data set that the bundle was made of; without it, what `gloss update` or `gloss fit` has
     left beside the bundle. joined: where the data set of both is put, for the next update; without
     it, beside `out`. retrain: whether the networks of rankers are trained further, from their
-    weights, on all purchases; then nothing need be new. The same call ends an update that was
-    killed, and changes nothing where it is done.
+    weights, on all purchases; then nothing need be new. encoder: of the vectors of titles, where it
+    lies in a folder, which the bundle does not name. The same call ends an update that was killed,
+    and changes nothing where it is done.
 
     Raises ConfigError where nothing is to be done, InputError where the data set is not found, and
     what `stages.join`, `retraining.retrain` and `updating.update` raise.
@@ -85,9 +87,11 @@ def update(
     if retrain:
         with announce("retrain") as progress:
             folder = retrained_beside(Path(out))
-            retrained = retraining.retrain(old, dataset, folder, progress=progress)
+            retrained = retraining.retrain(old, dataset, folder, encoder=encoder, progress=progress)
     with announce("update") as progress:
-        return updating.update(old, dataset, Path(out), retrained=retrained, progress=progress)
+        return updating.update(
+            old, dataset, Path(out), retrained=retrained, encoder=encoder, progress=progress
+        )
 
 
 def _require_same(data: Artifact, fingerprint: str) -> None:

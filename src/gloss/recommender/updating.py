@@ -45,22 +45,31 @@ def update(
     out: Path,
     *,
     retrained: Mapping[str, Artifact] = MappingProxyType({}),
+    encoder: str | None = None,
     progress: Progress = silent,
 ) -> Artifact:
     """A bundle's parts for the data set that its own has become, as the bundle `out`, which may
     stand where the old one does.
 
     Its rankers and settings are the same. retrained: all that is trained, by the ranker's name,
-    where it was trained on this data set (retraining.py). progress counts titles that are encoded.
-    Raises ConfigError where new titles need an encoder that the bundle does not name, ArtifactError
-    where that has changed.
+    where it was trained on this data set (retraining.py). encoder: that made the vectors of titles,
+    where the bundle does not name it, as it lies in a folder. progress counts titles that are
+    encoded. Raises ConfigError where new titles need an encoder that nobody names, ArtifactError
+    where it is another one.
     """
     inputs = {"bundle": bundle.fingerprint, "dataset": dataset.fingerprint}
-    if encoder := bundle.artifact.inputs.get("encoder"):
-        inputs["encoder"] = encoder
+    if made_by := bundle.artifact.inputs.get("encoder"):
+        inputs["encoder"] = made_by
     inputs |= {name: artifact.fingerprint for name, artifact in retrained.items()}
     recipe = Recipe(KIND, bundle.settings.to_json(), inputs)
-    fill = partial(_fill, bundle=bundle, dataset=dataset, retrained=retrained, progress=progress)
+    fill = partial(
+        _fill,
+        bundle=bundle,
+        dataset=dataset,
+        retrained=retrained,
+        encoder=encoder,
+        progress=progress,
+    )
     return recipe.make(out, fill)
 
 
@@ -70,6 +79,7 @@ def _fill(
     bundle: Bundle,
     dataset: Dataset,
     retrained: Mapping[str, Artifact],
+    encoder: str | None,
     progress: Progress,
 ) -> None:
     catalogue = dataset.catalogue(bundle.settings.titles)
@@ -83,7 +93,7 @@ def _fill(
             index=index,
             model=open_artifact(bundle.model, MODEL_KIND) if bundle.model else None,
             fusion=bundle.fusion,
-            title_vectors=title_vectors_of(bundle, catalogue, progress),
+            title_vectors=title_vectors_of(bundle, catalogue, encoder=encoder, progress=progress),
             counts={
                 spec.name: spec.count(train, catalogue, settings)
                 for spec, settings in rankers
@@ -122,7 +132,7 @@ def _index(
 
 
 def title_vectors_of(
-    bundle: Bundle, catalogue: Catalogue, progress: Progress = silent
+    bundle: Bundle, catalogue: Catalogue, *, encoder: str | None = None, progress: Progress = silent
 ) -> Array | None:
     """float32 (catalogue, width): those that the bundle has, by title, and of new titles."""
     if not bundle.has_title_vectors:
@@ -132,7 +142,9 @@ def title_vectors_of(
     new = [title for title in catalogue.titles if title not in row_of]
     if new:
         settings = _vector_settings(bundle)
-        encoded = TitleVectors.encoded(new, _encoder(bundle), settings, progress=progress).vectors
+        encoded = TitleVectors.encoded(
+            new, _encoder(bundle, encoder), settings, progress=progress
+        ).vectors
         row_of |= {title: len(vectors) + number for number, title in enumerate(new)}
         vectors = np.concatenate([vectors, encoded])
     of_items: Array = vectors[[row_of[item.title] for item in catalogue]]
@@ -146,13 +158,13 @@ def _vector_settings(bundle: Bundle) -> EncoderSettings:
     return settings
 
 
-def _encoder(bundle: Bundle) -> Encoder:
-    """The encoder that made the vectors of titles."""
-    name = bundle.settings.encoder
+def _encoder(bundle: Bundle, named: str | None) -> Encoder:
+    """The encoder that made the vectors of titles, as it was named, or as the bundle names it."""
+    name = named or bundle.settings.encoder
     if name is None:
         raise ConfigError(
-            "vectors of new titles need the encoder in a folder that made the others, and a bundle "
-            "names no folder: make it anew with `gloss fit`"
+            "vectors of new titles need the encoder that made the others; it lies in a folder, and "
+            "a bundle names none: say which with --encoder FOLDER"
         )
     encoder = open_encoder(name)
     bundle.artifact.require_input("encoder", encoder.fingerprint, f"the encoder {name}")
