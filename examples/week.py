@@ -2,12 +2,13 @@
 
     python examples/week.py                                       # the built-in shop: a minute
     python examples/week.py --data data/toys --rankers transitions word-overlap title-similarity
+    python examples/week.py --data data/toys --rankers sasrec --retrain
 
 On Monday a recommender is fitted. On Tuesday the newest items come, and the newest purchases: it is
 updated, and fitted anew to compare. On Wednesday some items leave: the same. Every user's last
 purchase is held back from all of it, and is what lists are measured on. A table says what each way
 took and what its lists are worth; below it stands what differs between an updated recommender and a
-fitted one.
+fitted one. With --retrain each update is also made with networks that go on from their weights.
 
 --data is a data set made by `gloss prepare` with `--split none`.
 """
@@ -83,7 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
         measured=args.measured,
     )
     with TemporaryDirectory() as folder:
-        rows, differences = lived(week, args.folder or Path(folder), args.rankers)
+        rows, differences = lived(
+            week,
+            args.folder or Path(folder),
+            args.rankers,
+            settings=args.set,
+            retrain=args.retrain,
+        )
     print_table(rows)
     for line in differences:
         print(line)
@@ -100,6 +107,8 @@ def call_parser() -> argparse.ArgumentParser:
     parser.add_argument("--removed", type=int, default=50, help="items that leave")
     parser.add_argument("--measured", type=int, default=4000, help="users, drawn, at most")
     parser.add_argument("--rankers", nargs="+", default=RANKERS)
+    parser.add_argument("--set", nargs="+", default=(), help="settings: section.key=value")
+    parser.add_argument("--retrain", action="store_true", help="train networks on, too")
     parser.add_argument("--folder", type=Path, default=None, help="where all is kept")
     return parser
 
@@ -135,12 +144,20 @@ def a_week(log: PurchaseLog, *, new: int, purchases: int, gone: int, measured: i
     )
 
 
-def lived(week: Week, folder: Path, rankers: Sequence[str]) -> tuple[list[Row], list[str]]:
+def lived(
+    week: Week,
+    folder: Path,
+    rankers: Sequence[str],
+    *,
+    settings: Sequence[str] = (),
+    retrain: bool = False,
+) -> tuple[list[Row], list[str]]:
     """The table, and what differs between updates and fits."""
     folder.mkdir(parents=True, exist_ok=True)
+    fitted = partial(fit_on, rankers=rankers, settings=settings)
     files = written(week, folder)
     rows, differences = [], []
-    ours, seconds = timed(partial(fitted, folder / "monday", files, ["monday"], rankers))
+    ours, seconds = timed(partial(fitted, folder / "monday", files, ["monday"]))
     rows.append(measured("Monday's fit, later", week, lists_of(week, ours), seconds=seconds))
     for day, days, news in (
         (
@@ -150,14 +167,21 @@ def lived(week: Week, folder: Path, rankers: Sequence[str]) -> tuple[list[Row], 
         ),
         ("Wednesday", ["left"], {"removed": "removed"}),
     ):
-        whole, seconds = timed(partial(fitted, folder / f"fit-{day}", files, days, rankers))
+        whole, seconds = timed(partial(fitted, folder / f"fit-{day}", files, days))
         expected = lists_of(week, whole)
         rows.append(measured(f"{day}'s fit", week, expected, seconds=seconds))
         given = {what: files[name] for what, name in news.items()}
-        ours, seconds = timed(partial(updated, ours, folder / day.lower(), **given))
+        yesterday = ours
+        ours, seconds = timed(partial(updated, yesterday, folder / day.lower(), **given))
         lists = lists_of(week, ours)
         rows.append(measured(f"{day}'s update", week, lists, seconds=seconds, expected=expected))
         differences.append(f"{day}: {difference(ours, whole)}")
+        if retrain:
+            out = folder / f"{day.lower()}-retrained"
+            retrained, seconds = timed(partial(updated, yesterday, out, **given, retrain=True))
+            lists = lists_of(week, retrained)
+            name = f"{day}'s update, retrained"
+            rows.append(measured(name, week, lists, seconds=seconds, expected=expected))
     return rows, differences
 
 
@@ -180,11 +204,16 @@ def written(week: Week, folder: Path) -> dict[str, Path]:
     return files
 
 
-def fitted(
-    out: Path, files: dict[str, Path], days: Sequence[str], rankers: Sequence[str]
+def fit_on(
+    out: Path,
+    files: dict[str, Path],
+    days: Sequence[str],
+    *,
+    rankers: Sequence[str],
+    settings: Sequence[str] = (),
 ) -> Artifact:
     """The bundle of a fit on the logs of these days."""
-    settings: dict[str, Any] = {
+    own: dict[str, Any] = {
         "name": "week",
         "data": {
             "source": "table",
@@ -195,7 +224,7 @@ def fitted(
         "rankers": {"use": list(rankers)},
     }
     parts = out.with_name(f"{out.name}-parts")
-    return fit(with_overrides(settings, []), out, parts=parts, model=False)
+    return fit(with_overrides(own, settings), out, parts=parts, model=False)
 
 
 def updated(
@@ -205,6 +234,7 @@ def updated(
     interactions: Path | None = None,
     items: Path | None = None,
     removed: Path | None = None,
+    retrain: bool = False,
 ) -> Artifact:
     """The bundle with what is new."""
     return update(
@@ -213,6 +243,7 @@ def updated(
         interactions=[str(interactions)] if interactions else (),
         items=[str(items)] if items else (),
         removed=removed,
+        retrain=retrain,
     )
 
 

@@ -8,6 +8,14 @@ import pytest
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.experiment.run_folder import OURS
 from gloss.rankings.files import load_rankings
+from preparing import csv_items, csv_log, purchases, write
+
+LATER = 1_500_100_000
+BUNDLE = """
+name: {0}
+data: {{source: table, interactions: [log.csv], items: [items.csv]}}
+rankers: {{use: [{0}]}}
+"""
 
 
 def test_a_run_is_compared_with_a_baseline_on_the_same_users(done, run):
@@ -28,6 +36,38 @@ def test_a_run_does_not_differ_from_itself(done, run):
     assert "recall@5" in said.out
     assert "+0.0000" in said.out
     assert "1.0000" in said.out
+    assert "recall@5: A and B cannot be told apart with" in said.out
+
+
+def test_two_bundles_are_compared_on_what_was_bought_since(done, gloss, tmp_path):
+    write(tmp_path / "log.csv", csv_log(purchases(8, 4)))
+    write(tmp_path / "items.csv", csv_items())
+    write(tmp_path / "later.csv", csv_log([(f"u{n}", f"i{n}", LATER + n) for n in range(6)]))
+    for name in ("popularity", "transitions"):
+        write(tmp_path / f"{name}.yaml", BUNDLE.format(name))
+        done("fit", f"{name}.yaml", "--no-model", "-o", name)
+    call = ("compare", "transitions", "popularity")
+    later = ("--interactions", "later.csv", "-d", "transitions-parts/data")
+    said = done(*call, *later).out
+    assert "6 users, by their last purchase, newer than 2017-07-14" in said
+    assert "recall@5: A and B cannot be told apart with 6 users" in said
+    found = json.loads(done(*call, *later, "--metric", "mrr", "--json").out)
+    assert (found["users"], found["unknown"]) == (6, [0, 0])
+    assert found["comparisons"][0]["verdict"] == "level"
+    whole = ("--interactions", "log.csv", "--interactions", "later.csv", "--metric", "mrr")
+    assert json.loads(done(*call, *whole, "--json").out) == found
+    assert "purchases that are newer than both: name" in gloss(*call).error
+    assert "begins after the newest" in gloss(*call, "--interactions", "later.csv").error
+    assert "no purchase is newer" in gloss(*call, "--interactions", "log.csv").error
+
+
+def test_a_bundle_is_not_compared_with_a_run(gloss, run, bundled):
+    assert "is a bundle, and the other one is none" in gloss("compare", bundled, run.path).error
+
+
+def test_evaluations_have_their_users(gloss, run):
+    failed = gloss("compare", run.path, run.path, "--users", 5)
+    assert "--users means nothing to evaluations" in failed.error
 
 
 def test_a_limited_evaluation_is_not_compared_with_a_whole_one(gloss, done, run):

@@ -51,6 +51,7 @@ def test_the_day_after_new_items_are_shown_and_removed_ones_are_not(shop, done):
     ("call", "said"),
     [
         ((), "nothing is new"),
+        (("--retrain",), "it has no network among its rankers"),
         (("--interactions", "nowhere.csv"), "nowhere.csv does not exist"),
         (("--items", "new-log.csv"), "new-log.csv has no column 'title'"),
         (("--interactions", "new-items.csv"), "new-items.csv has no column 'user'"),

@@ -156,5 +156,5 @@ def test_a_data_set_that_left_purchases_out_cannot_grow(tmp_path):
     log = write(tmp_path / "log.csv", csv_log(purchases()))
     items = write(tmp_path / "items.csv", csv_items())
     old = prepared(tmp_path / "old", str(log), str(items), min_purchases=2)
-    with pytest.raises(ConfigError, match="min_purchases"):
+    with pytest.raises(ConfigError, match=r"min_purchases.*gloss fit"):
         joined(old, tmp_path, log=csv_log(NEW_LOG))

@@ -12,7 +12,12 @@ from gloss.artifacts import Recipe
 from gloss.errors import ArtifactError, ConfigError, InputError
 from gloss.evaluation.evaluate import KIND, Evaluation, EvaluationConfig, write_evaluation
 from gloss.evaluation.segments import SegmentBounds
-from gloss.evaluation.significance import compare, compare_folders, sign_flip_test
+from gloss.evaluation.significance import (
+    compare,
+    compare_folders,
+    sign_flip_test,
+    users_needed,
+)
 
 RESAMPLES = 20_000
 WORTH = [0.0, 1.0, 1 / 2, 1 / 3, 1 / 5, 1 / np.log2(3), 1 / np.log2(6)]
@@ -139,3 +144,32 @@ def test_folders_of_other_data_or_another_split_do_not_compare(tmp_path):
         compare_folders(here, saved(tmp_path / "data", dataset="e"), ["recall@5"])
     with pytest.raises(InputError, match="they are not the same quantity"):
         compare_folders(here, saved(tmp_path / "split", split="validation"), ["recall@5"])
+
+
+def test_four_times_as_many_users_see_half_the_difference():
+    wins, losses = [1.0] * 30, [-1.0] * 20
+    once = users_needed(np.array([*wins, *losses, *[0.0] * 50]))
+    rarer = users_needed(np.array([*wins, *losses, *[0.0] * 150]))
+    weaker = users_needed(np.array([1.0] * 55 + [-1.0] * 45 + [0.0] * 100))
+    assert once == int(np.ceil((1.960 + 0.842) ** 2 * 0.5 / 0.1**2))
+    assert rarer == pytest.approx(2 * once, abs=1)
+    assert weaker == pytest.approx(4 * once, abs=4)
+    assert users_needed(np.zeros(9)) is None
+
+
+def test_with_as_many_users_as_needed_four_of_five_samples_show_it():
+    """Of users who gain with 0.12 and lose with 0.06, by the test itself."""
+    shares = [0.06, 0.82, 0.12]
+    needed = users_needed(np.array([-1.0] * 6 + [0.0] * 82 + [1.0] * 12))
+    rng = np.random.default_rng(0)
+    draws = rng.choice([-1.0, 0.0, 1.0], size=(400, needed), p=shares)
+    shown = [sign_flip_test(each, resamples=2000) <= 0.05 for each in draws]
+    assert 0.7 <= np.mean(shown) <= 0.85  # signs are counted in whole users: a little less than 0.8
+
+
+def test_a_verdict_needs_the_test_and_the_interval():
+    both = compare(evaluation([1.0] * 40 + [0.0] * 60), evaluation([0.0] * 100), "recall@5")
+    assert both.verdict == "better"
+    assert compare(evaluation([0.0] * 100), evaluation([1.0] * 100), "recall@5").verdict == "worse"
+    few = compare(evaluation([1.0, 1.0, 1.0]), evaluation([0.0, 0.0, 0.0]), "recall@5")
+    assert (few.low, few.verdict) == (1.0, "level")  # p is 2 / 2³

@@ -13,7 +13,7 @@ from gloss.errors import InputError
 from gloss.rankers.ranker import RankRequest
 from gloss.rankers.sasrec.ensemble import Ensemble
 from gloss.rankers.sasrec.full_softmax import FullSoftmax
-from gloss.rankers.sasrec.network import Network, load_network, save_network
+from gloss.rankers.sasrec.network import Network, begin_from, load_network, save_network
 from gloss.rankers.sasrec.ranker import SASRec
 from gloss.rankers.sasrec.settings import SASRecSettings
 from gloss.rankers.sasrec.training import train_network
@@ -183,3 +183,28 @@ def test_without_two_purchases_of_anybody_there_is_nothing_to_train_on(tmp_path)
             seed=0,
             checkpoint=tmp_path / "checkpoint.pt",
         )
+
+
+def test_a_network_of_more_items_begins_where_one_of_fewer_ended(tmp_path):
+    """Items a to f, then x, f, a: all but x say of each other what they said."""
+    old = trained(tmp_path)
+    save_network(old, tmp_path / "old.safetensors")
+    torch.manual_seed(1)
+    network = Network(3, None, SHORT)
+    begin = network.item_embedding.weight[0].detach().clone()
+    begin_from(network, tmp_path / "old.safetensors", np.array([-1, 5, 0]))
+    network.eval()
+    assert torch.equal(network.item_embedding.weight[0], begin)
+    asked = torch.tensor([[2, 1, 2]]), torch.tensor([[0, 5, 0]])  # a f a, in both
+    ours, theirs = (
+        each(rows, each.item_vectors()) for each, rows in zip((network, old), asked, strict=True)
+    )
+    torch.testing.assert_close(ours, theirs)
+    logits = ours @ network.item_vectors()[1:].T, theirs @ old.item_vectors()[[5, 0]].T
+    torch.testing.assert_close(*logits)
+
+
+def test_a_network_of_another_shape_is_no_beginning(tmp_path):
+    save_network(trained(tmp_path, vectors=VECTORS), tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="another network's"):
+        begin_from(Network(6, None, SHORT), tmp_path / "other.safetensors", np.arange(6))

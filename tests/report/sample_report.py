@@ -90,6 +90,7 @@ COMPARISON = Comparison(
     p_value=0.0001,
     better=1210,
     worse=617,
+    needed=1_502,
 )
 
 

@@ -99,3 +99,11 @@ def test_another_metric_leads_where_recall_at_5_is_absent():
 def test_a_report_without_figures_is_refused():
     with pytest.raises(UsageError, match="no figures"):
         headline(report(*published_rows("toys", "PAPER")))
+
+
+def test_few_users_are_told_how_to_know_noise_from_change():
+    wide = Row("A", {"recall@5": 0.1}, {"recall@5": (0.04, 0.16)}, 37, "ours")
+    narrow = Row("A", {"recall@5": 0.1}, {"recall@5": (0.09, 0.13)}, 37, "ours")
+    (said,) = [text for text in remarks(report(wide)) if "--seeds" in text]
+    assert said.startswith("With 37 users the 95\u00a0% interval of Recall@5, 0.0400 to 0.1600,")
+    assert not [text for text in remarks(report(narrow)) if "--seeds" in text]  # 0.04 of 0.1

@@ -24,6 +24,8 @@ from gloss.progress import Progress
 if TYPE_CHECKING:
     from gloss.artifacts import Artifact
     from gloss.evaluation.significance import Comparison
+    from gloss.experiment.seeds import Spread
+    from gloss.recommender.comparing import BundleComparison
     from gloss.recommender.recommender import Recommendation, Recommendations
     from gloss.report.content import Report, Row
 
@@ -34,6 +36,7 @@ __all__ = [
     "out",
     "print_beyond",
     "print_bundle",
+    "print_bundle_comparison",
     "print_comparisons",
     "print_figures",
     "print_json",
@@ -42,6 +45,7 @@ __all__ = [
     "print_recommendations",
     "print_report",
     "print_samples",
+    "print_spreads",
     "print_summary",
     "print_values",
 ]
@@ -132,6 +136,20 @@ def print_report(report: Report) -> None:
     out.print(table)
 
 
+def print_spreads(spreads: Sequence[Spread]) -> None:
+    """How much a metric differs from seed to seed, list by list."""
+    from gloss.report.content import metric_label
+
+    print_line(f"{metric_label(spreads[0].metric)} by seed", style="italic")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("", "mean", "deviation", "seeds"):
+        table.add_column(name, justify="right" if name else "left")
+    for each in spreads:
+        values = " ".join(map(_figure, each.values))
+        table.add_row(_shown(each.name), _figure(each.mean), _figure(each.deviation), values)
+    out.print(table)
+
+
 def note_left_out(summary: Mapping[str, Any], names: Sequence[str]) -> None:
     """What a data set lacks of the log that it was made from, in one line beside the results."""
     left_out = [f"{name}: {summary[name]:,}" for name in names if summary.get(name)]
@@ -215,10 +233,27 @@ def print_figures(title: str, figures: Mapping[str, Any]) -> None:
 
 
 def print_comparisons(first: str, second: str, comparisons: Sequence[Comparison]) -> None:
-    """The differences between two evaluations, A and B, metric by metric."""
+    """The differences between two evaluations, A and B, metric by metric, and what they say."""
     print_line(f"A  {first}")
     print_line(f"B  {second}")
     print_line(f"{comparisons[0].users:,} users")
+    _print_differences(comparisons)
+
+
+def print_bundle_comparison(first: str, second: str, made: BundleComparison) -> None:
+    """The same of two bundles; whom they were asked for, and which answers one cannot know."""
+    print_line(f"A  {first}")
+    print_line(f"B  {second}")
+    print_line(f"{made.users:,} users, by their last purchase, newer than {made.since}")
+    if made.first_purchases:
+        print_line(f"{made.first_purchases:,} more are left out: it is their first")
+    for name, unknown in zip("AB", made.unknown, strict=True):
+        if unknown:
+            print_line(f"{unknown:,} bought what {name} does not know: {name} misses it")
+    _print_differences(made.comparisons)
+
+
+def _print_differences(comparisons: Sequence[Comparison]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("metric", no_wrap=True)
     for name in ("A", "B", "A - B", "95 %", "p", "A wins", "B wins"):
@@ -234,6 +269,18 @@ def print_comparisons(first: str, second: str, comparisons: Sequence[Comparison]
             *(f"{count:,}" for count in (each.better, each.worse)),
         )
     out.print(table)
+    for each in comparisons:
+        print_line(f"{each.metric}: {_verdict(each)}")
+
+
+def _verdict(found: Comparison) -> str:
+    """What a comparison says, in words."""
+    if found.verdict != "level":
+        return f"A is {found.verdict} than B"
+    said = f"A and B cannot be told apart with {found.users:,} users"
+    if found.needed is None:
+        return said
+    return f"{said}; if the difference is real, it takes about {found.needed:,} to see it"
 
 
 def print_beyond(beyond: Mapping[str, Any]) -> None:

@@ -51,6 +51,15 @@ def run(
     overrides: Overrides = None,
     out: RunOut = None,
     dry_run: DryRun = False,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds",
+            min=1,
+            help="Runs with so many seeds, the further ones in OUT/seeds: how much of a figure "
+            "chance in training makes, which few users do not show.",
+        ),
+    ] = 1,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -64,7 +73,7 @@ def run(
     if dry_run:
         _plan(experiment, out or Path("runs") / experiment.name)
         return
-    _run(experiment, out, json=json, people=False, force=force)
+    _run(experiment, out, json=json, people=False, force=force, seeds=seeds)
 
 
 def _plan(experiment: Experiment, folder: Path) -> None:
@@ -101,7 +110,13 @@ def _minutes(seconds: float) -> str:
 
 
 def _run(
-    experiment: Experiment, out: Path | None, *, json: bool, people: bool, force: bool = False
+    experiment: Experiment,
+    out: Path | None,
+    *,
+    json: bool,
+    people: bool,
+    force: bool = False,
+    seeds: int = 1,
 ) -> None:
     from gloss.cli import output
     from gloss.data.dataset import Dataset
@@ -109,11 +124,16 @@ def _run(
     from gloss.experiment import pipeline
     from gloss.experiment.feasibility import require_room
     from gloss.experiment.run_folder import RunFolder
+    from gloss.experiment.seeds import spreads
+    from gloss.report.content import best_row, main_metric
+    from gloss.report.headline import on_noise
 
     folder = out or Path("runs") / experiment.name
     if not force:
         require_room(experiment, folder)
-    made = pipeline.run(experiment, folder, announce=output.announce, force=force)
+    made = pipeline.run_seeds(
+        experiment, folder, seeds=seeds, announce=output.announce, force=force
+    )
     output.note_left_out(Dataset.load(RunFolder(folder).data).summary, LEFT_OUT)
     if json:
         output.print_json({row.label: {"users": row.users, **row.values} for row in made.rows})
@@ -121,4 +141,9 @@ def _run(
     if people:
         output.print_samples(made)
     output.print_report(made)
+    metric = main_metric(made.rows)
+    if seeds > 1:
+        output.print_spreads(spreads(RunFolder(folder), metric))
+    if remark := on_noise(best_row(made.rows, "ours", metric), metric):
+        output.note(remark)
     output.print_line(f"Report: {folder / 'report.html'}")

@@ -56,12 +56,29 @@ def update(
             "--joined", help="Where the data set of both is put, for the next update (OUT-data)."
         ),
     ] = None,
+    retrain: Annotated[
+        bool,
+        typer.Option(
+            "--retrain",
+            help="Train SASRec and the dual encoder further, from their weights, on all "
+            "purchases, for a quarter of their epochs; then nothing need be new. They are trained "
+            "in OUT-retrained.",
+        ),
+    ] = False,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            help="The folder of the encoder of titles, where the bundle was made with one that has "
+            "no name.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Bring a bundle up to date with what was bought and with items that came and went.
 
     Counts, indexes and vectors are those of a fit on all purchases; what was trained stays as it
-    is. Seconds, where a training takes hours.
+    is, unless it is trained further. Seconds, where a training takes hours.
 
     Example: gloss update shop --interactions tuesday.csv --items new.csv -o shop
     """
@@ -76,6 +93,8 @@ def update(
         removed=remove,
         data=data,
         joined=joined,
+        retrain=retrain,
+        encoder=encoder,
         announce=output.announce,
     )
     output.print_bundle(made, json=json)

@@ -172,6 +172,18 @@ class Dataset:
         rows = self._read("histories").select("user", "items")
         return tuple(History(user, tuple(items)) for user, items in rows.iter_rows())
 
+    def last_purchase(self) -> float | None:
+        """The time of the newest purchase, test items included; None if an earlier version made
+        the data set, without times."""
+        with self.artifact.reading():
+            file = self.artifact.file("histories.parquet")
+            histories = pl.scan_parquet(file, glob=False)
+            if "times" not in histories.collect_schema():
+                return None
+            times = histories.select(pl.col("times").list.max().max())
+            last: float | None = times.collect(engine="streaming").item()
+            return last
+
     def log(self) -> PurchaseLog:
         """Its purchases, user by user, and its items with their titles as they came: what it would
         be prepared from again. Raises InputError for a data set of an earlier version."""

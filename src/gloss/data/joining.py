@@ -58,7 +58,8 @@ def cleaning_of(old: DatasetConfig) -> Cleaning:
     if least:
         raise ConfigError(
             f"the data set leaves out whom and what is bought too seldom ({', '.join(least)}), and "
-            "keeps nothing of it: with more purchases it would be another one; fit anew"
+            "keeps nothing of it: with more purchases it would be another one; fit anew with "
+            "`gloss fit` on the whole log, without these settings if it is to be updated later"
         )
     # What of the new log is unknown is warned of here, by its share of that log.
     return Cleaning(

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -19,7 +21,10 @@ from gloss.errors import ConfigError, InputError
 from gloss.evaluation.evaluate import Evaluation, EvaluationConfig, load_evaluation
 from gloss.evaluation.metrics import Floats
 
-__all__ = ["Comparison", "compare", "compare_folders", "sign_flip_test"]
+__all__ = ["Comparison", "Verdict", "compare", "compare_folders", "sign_flip_test", "users_needed"]
+
+Verdict = Literal["better", "worse", "level"]
+"""What a comparison says of the first one; level: chance alone could make such a difference."""
 
 _BATCH_VALUES = 64
 """Distinct differences whose signs are drawn together: bounds memory (resamples x 64 counts)."""
@@ -27,13 +32,19 @@ _BATCH_VALUES = 64
 _ROUNDING = 1e-9
 """Sums that differ by less than this share of the total are equal: that is rounding."""
 
+_LEVEL = 0.05
+
+_TWO_SIDED, _POWER = 1.960, 0.842
+"""Quantiles of the normal distribution at 1 - 0.05 / 2, and at 0.8."""
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """How one metric of the same users differs between two evaluations.
 
     difference: first - second, with its 95 % interval from low to high. p_value: of no difference,
-    two-sided. better, worse: the users whose lists are better, worse in the first.
+    two-sided. better, worse: the users whose lists are better, worse in the first. needed: see
+    `users_needed`.
     """
 
     metric: str
@@ -46,6 +57,14 @@ class Comparison:
     p_value: float
     better: int
     worse: int
+    needed: int | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Better or worse only if p is at most 0.05 and the interval excludes 0."""
+        if self.p_value > _LEVEL or self.low <= 0 <= self.high:
+            return "level"
+        return "better" if self.difference > 0 else "worse"
 
 
 def compare(
@@ -73,6 +92,7 @@ def compare(
         p_value=sign_flip_test(differences, resamples=resamples, seed=seed),
         better=int((differences > 0).sum()),
         worse=int((differences < 0).sum()),
+        needed=users_needed(differences),
     )
 
 
@@ -85,7 +105,7 @@ def compare_folders(
     """
     made, mine = load_evaluation(first)
     other, theirs = load_evaluation(second)
-    _require_same_questions(made, other)
+    _require_same_examples(made, other)
     return tuple(compare(mine, theirs, m, resamples=resamples, seed=seed) for m in metrics)
 
 
@@ -115,6 +135,23 @@ def sign_flip_test(differences: Floats, *, resamples: int = 10_000, seed: int = 
     return float(1 + (np.abs(sums) >= observed).sum()) / (1 + resamples)
 
 
+def users_needed(differences: Floats) -> int | None:
+    """How many users it takes to see a mean difference of this size, if it is real: with a
+    two-sided test at 5 %, in four of five samples. None without any difference.
+
+    differences: float64 (users,), d. By the normal approximation of `sign_flip_test`,
+
+        n = (z(0.975) + z(0.8))² · mean(d²) / mean(d)²
+
+    >>> users_needed(np.array([1.0] * 6 + [-1.0] * 2 + [0.0] * 92))  # 7.85 · 0.08 / 0.04²
+    393
+    """
+    mean, square = float(differences.mean()), float((differences**2).mean())
+    if abs(mean) <= _ROUNDING:
+        return None
+    return ceil((_TWO_SIDED + _POWER) ** 2 * square / mean**2)
+
+
 def _values(evaluation: Evaluation, metric: str) -> Floats:
     if metric not in evaluation.values:
         raise ConfigError(f"no metric {metric!r}, measured were {', '.join(evaluation.values)}")
@@ -138,7 +175,7 @@ def _in_order_of(first: Evaluation, second: Evaluation) -> Evaluation:
     return Evaluation(second.protocol, first.users, values)
 
 
-def _require_same_questions(first: Artifact, second: Artifact) -> None:
+def _require_same_examples(first: Artifact, second: Artifact) -> None:
     second.require_input("dataset", first.inputs["dataset"], f"{first.path}")
     mine, theirs = (EvaluationConfig.of(each) for each in (first, second))
     for what, of_first, of_second, cure in (

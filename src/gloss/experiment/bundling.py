@@ -339,6 +339,7 @@ def _contents(
         title_vectors=sources.title_vectors if served.reads_vectors else None,
         counts={part.spec.name: sources.counts(part.spec, part.settings) for part in counting},
         trained={part.spec.name: sources.trained(part.spec) for part in served.trained},
+        last_purchase=sources.dataset.last_purchase(),
     )
 
 

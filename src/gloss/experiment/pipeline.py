@@ -48,6 +48,7 @@ __all__ = [
     "quietly",
     "run",
     "run_rankers",
+    "run_seeds",
     "train_parts",
 ]
 
@@ -100,9 +101,35 @@ def _all_stages(work: _Work, *, force: bool) -> Report:
     with announce("evaluate"):
         work.evaluate(names)
     with announce("report"):
-        (report,) = report_on([work.folder.path], command=f"gloss run {experiment.name}.yaml")
-        write_report([report], work.folder.page)
+        return _reported(work.folder, experiment)
+
+
+def _reported(folder: RunFolder, experiment: Experiment) -> Report:
+    (report,) = report_on([folder.path], command=f"gloss run {experiment.name}.yaml")
+    write_report([report], folder.page)
     return report
+
+
+def run_seeds(
+    experiment: Experiment,
+    out: Path,
+    *,
+    seeds: int,
+    announce: Announce = quietly,
+    force: bool = False,
+) -> Report:
+    """`run`, then the same with the next seeds in `out`/seeds, `seeds` in all; the report says how
+    much figures differ from seed to seed. Raises what `run` raises."""
+    report = run(experiment, out, announce=announce, force=force)
+    folder = RunFolder(Path(out))
+    for seed in range(experiment.seed + 1, experiment.seed + seeds):
+        run(
+            experiment.model_copy(update={"seed": seed}),
+            folder.of_seed(seed).path,
+            announce=lambda stage, seed=seed: announce(f"seed {seed}: {stage}"),  # type: ignore[misc]
+            force=force,
+        )
+    return _reported(folder, experiment) if seeds > 1 else report
 
 
 def run_rankers(

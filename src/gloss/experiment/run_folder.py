@@ -8,6 +8,7 @@ candidates/{validation,test}/…/          long lists of each ranker, to be fuse
 rankings/{rankers-only,fused}/           all rankers as one list: without the model, and with it
 shifted-run/                             the same run one purchase earlier, to fit the fusion on
 evaluations/…/                           what lists are worth
+seeds/…/                                 the same run with other seeds
 report.html
 """
 
@@ -88,6 +89,10 @@ class RunFolder:
     def shifted_run(self) -> RunFolder:
         """The same run one purchase earlier, where there is one."""
         return RunFolder(self.path / "shifted-run")
+
+    def of_seed(self, seed: int) -> RunFolder:
+        """The same run with another seed, where there is one."""
+        return RunFolder(self.path / "seeds" / str(seed))
 
     @property
     def page(self) -> Path:

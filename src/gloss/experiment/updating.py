@@ -11,18 +11,23 @@ from pathlib import Path
 
 from gloss.artifacts import MANIFEST, Artifact
 from gloss.data.dataset import Dataset
-from gloss.errors import ConfigError, InputError
+from gloss.errors import ArtifactError, ConfigError, InputError
 from gloss.experiment import stages
 from gloss.experiment.pipeline import Announce, quietly
-from gloss.recommender import updating
+from gloss.recommender import retraining, updating
 from gloss.recommender.bundle import open_bundle
 
-__all__ = ["data_beside", "update"]
+__all__ = ["data_beside", "retrained_beside", "update"]
 
 
 def data_beside(bundle: Path) -> Path:
     """Where `update` puts the data set of the bundle that it writes."""
     return bundle.with_name(f"{bundle.name}-data")
+
+
+def retrained_beside(bundle: Path) -> Path:
+    """Where `update` trains the networks of the bundle that it writes."""
+    return bundle.with_name(f"{bundle.name}-retrained")
 
 
 def update(
@@ -34,6 +39,8 @@ def update(
     removed: Path | None = None,
     data: Path | None = None,
     joined: Path | None = None,
+    retrain: bool = False,
+    encoder: str | None = None,
     announce: Announce = quietly,
 ) -> Artifact:
     """Bring a bundle up to date with new purchases, new items and items that are gone: the bundle
@@ -42,30 +49,54 @@ def update(
     interactions, items: sources as `TableData` has them. removed: a file of ids, one a line. data:
     the data set that the bundle was made of; without it, what `gloss update` or `gloss fit` has
     left beside the bundle. joined: where the data set of both is put, for the next update; without
-    it, beside `out`. The same call ends an update that was killed, and changes nothing where it is
-    done.
+    it, beside `out`. retrain: whether the networks of rankers are trained further, from their
+    weights, on all purchases; then nothing need be new. encoder: of the vectors of titles, where it
+    lies in a folder, which the bundle does not name. The same call ends an update that was killed,
+    and changes nothing where it is done.
 
-    Raises ConfigError where nothing is named that is new, InputError where the data set is not
-    found, and what `stages.join` and `updating.update` raise.
+    Raises ConfigError where nothing is to be done, InputError where the data set is not found, and
+    what `stages.join`, `retraining.retrain` and `updating.update` raise.
     """
-    if not interactions and not items and removed is None:
-        raise ConfigError("nothing is new: name purchases, items or a file of removed items")
+    is_new = bool(interactions or items or removed is not None)
+    if not is_new and not retrain:
+        raise ConfigError(
+            "nothing is new: name purchases, items or a file of removed items, or train further on "
+            "what there is with --retrain"
+        )
     old = open_bundle(Path(bundle))
     made_of = old.artifact.inputs["dataset"]
-    with announce("join") as progress:
-        grown = stages.join(
-            data or _data_of(Path(bundle), made_of),
-            joined or data_beside(Path(out)),
-            fingerprint=made_of,
-            interactions=interactions,
-            items=items,
-            removed=removed,
-            progress=progress,
-        )
-    if grown.fingerprint == made_of and Path(out).resolve() == Path(bundle).resolve():
+    data = data or _data_of(Path(bundle), made_of)
+    if is_new:
+        with announce("join") as progress:
+            grown = stages.join(
+                data,
+                joined or data_beside(Path(out)),
+                fingerprint=made_of,
+                interactions=interactions,
+                items=items,
+                removed=removed,
+                progress=progress,
+            )
+    else:
+        grown = Dataset.load(data).artifact
+        _require_same(grown, made_of)
+    dataset, retrained = Dataset.load(grown.path), {}
+    is_itself = grown.fingerprint == made_of and Path(out).resolve() == Path(bundle).resolve()
+    if is_itself and (not retrain or retraining.is_done(old, dataset)):
         return old.artifact
+    if retrain:
+        with announce("retrain") as progress:
+            folder = retrained_beside(Path(out))
+            retrained = retraining.retrain(old, dataset, folder, encoder=encoder, progress=progress)
     with announce("update") as progress:
-        return updating.update(old, Dataset.load(grown.path), Path(out), progress=progress)
+        return updating.update(
+            old, dataset, Path(out), retrained=retrained, encoder=encoder, progress=progress
+        )
+
+
+def _require_same(data: Artifact, fingerprint: str) -> None:
+    if data.fingerprint != fingerprint:
+        raise ArtifactError(f"{data.path} is not the data set that the bundle was made of")
 
 
 def _data_of(bundle: Path, fingerprint: str) -> Path:

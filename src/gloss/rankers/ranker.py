@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECKPOINTS",
+    "Grown",
     "Need",
     "NextItems",
     "NoSettings",
@@ -165,16 +166,50 @@ class Fit(Protocol[S_contra]):
     ) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Grown:
+    """What an earlier training has made, and the purchases and items that there are now.
+
+    trained: its artefact; known: the items that it was trained on, in their order. histories:
+    everybody's; catalogue: of today; title_vectors: of that, float32 (catalogue, width), where the
+    ranker reads them.
+    """
+
+    trained: Artifact
+    known: Catalogue
+    histories: Sequence[History]
+    catalogue: Catalogue
+    title_vectors: Array | None
+
+
+class Refit(Protocol[S_contra]):
+    """Trains a ranker further, from the weights of an earlier training, for a share of its epochs
+    (rankers/retraining.py); otherwise as `Fit`."""
+
+    def __call__(
+        self,
+        draft: Draft,
+        grown: Grown,
+        settings: S_contra,
+        /,
+        *,
+        seed: int,
+        progress: Progress,
+    ) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class RankerTraining(Generic[S]):
     """How a ranker is trained before it is built.
 
-    kind: of the artefact that the training fills; needs: what the training reads.
+    kind: of the artefact that the training fills; needs: what the training reads; refit: None for a
+    ranker that can only be trained anew.
     """
 
     kind: str
     fit: Fit[S]
     needs: Callable[[S], frozenset[Need]] = needs_nothing
+    refit: Refit[S] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ _TITLE_VECTORS = "title-vectors.npy"
 _COUNTS = "counts.npz"
 _TRAINED = "trained"
 _TITLED: Mapping[str, Any] = {"item": pl.String, "title": pl.String}
+_LAST_PURCHASE = "last purchase"
 _INDEX, _MODEL, _FUSION = "index", "model", "fusion"
 
 
@@ -128,6 +129,7 @@ class Contents:
     times_bought: int64 (catalogue,). index: of the catalogue. model: whole, no adapter.
     title_vectors: float32 (catalogue, width). counts, trained: by the ranker's name, what it has
     counted, and what its training has made. as_trained: where that was with another catalogue.
+    last_purchase: the time of the newest purchase of the data set, None where it has no times.
     """
 
     catalogue: Catalogue
@@ -139,6 +141,7 @@ class Contents:
     counts: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     trained: Mapping[str, Artifact] = field(default_factory=dict)
     as_trained: AsTrained | None = None
+    last_purchase: float | None = None
 
 
 def write_bundle(draft: Draft, contents: Contents) -> None:
@@ -162,6 +165,8 @@ def write_bundle(draft: Draft, contents: Contents) -> None:
         write_atomic(draft.path / _FUSION / name, text.encode())
     draft.summary["items"] = len(contents.catalogue)
     draft.summary["purchases"] = int(contents.times_bought.sum())
+    if contents.last_purchase is not None:
+        draft.summary[_LAST_PURCHASE] = contents.last_purchase
 
 
 def open_bundle(path: Path) -> Bundle:
@@ -184,6 +189,13 @@ class Bundle:
     def fingerprint(self) -> str:
         """Of everything in it."""
         return self.artifact.fingerprint
+
+    @property
+    def last_purchase(self) -> float | None:
+        """The time of the newest purchase of the data set that it was made of, held back or not;
+        None where that is not known, as in bundles of an earlier version."""
+        known = self.artifact.summary.get(_LAST_PURCHASE)
+        return known if isinstance(known, int | float) else None
 
     @cached_property
     def catalogue(self) -> Catalogue:

@@ -3,16 +3,18 @@
 Counts, indexes and the vectors of titles are those of a fit on the whole data set: the same
 functions make them, and only new titles are encoded. (The title trie is made from the catalogue
 where a bundle is opened.) What was trained stays as it is, byte by byte: the language model, the
-networks of rankers, the fusion. Knows bundles and data sets; no log that a data set grows by.
+fusion, and the networks of rankers, unless they were trained further (retraining.py). Knows bundles
+and data sets; no log that a data set grows by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,29 +36,56 @@ from gloss.retrieval.dense.retriever import TitleVectors
 from gloss.retrieval.index import index_recipe, write_index
 from gloss.retrieval.settings import EncoderSettings
 
-__all__ = ["update"]
+__all__ = ["rankers_of", "title_vectors_of", "update"]
 
 
-def update(bundle: Bundle, dataset: Dataset, out: Path, *, progress: Progress = silent) -> Artifact:
+def update(
+    bundle: Bundle,
+    dataset: Dataset,
+    out: Path,
+    *,
+    retrained: Mapping[str, Artifact] = MappingProxyType({}),
+    encoder: str | None = None,
+    progress: Progress = silent,
+) -> Artifact:
     """A bundle's parts for the data set that its own has become, as the bundle `out`, which may
     stand where the old one does.
 
-    Its rankers and settings are the same. progress counts titles that are encoded. Raises
-    ConfigError where new titles need an encoder that the bundle does not name, ArtifactError where
-    that has changed.
+    Its rankers and settings are the same. retrained: all that is trained, by the ranker's name,
+    where it was trained on this data set (retraining.py). encoder: that made the vectors of titles,
+    where the bundle does not name it, as it lies in a folder. progress counts titles that are
+    encoded. Raises ConfigError where new titles need an encoder that nobody names, ArtifactError
+    where it is another one.
     """
     inputs = {"bundle": bundle.fingerprint, "dataset": dataset.fingerprint}
-    if encoder := bundle.artifact.inputs.get("encoder"):
-        inputs["encoder"] = encoder
+    if made_by := bundle.artifact.inputs.get("encoder"):
+        inputs["encoder"] = made_by
+    inputs |= {name: artifact.fingerprint for name, artifact in retrained.items()}
     recipe = Recipe(KIND, bundle.settings.to_json(), inputs)
-    return recipe.make(out, partial(_fill, bundle=bundle, dataset=dataset, progress=progress))
+    fill = partial(
+        _fill,
+        bundle=bundle,
+        dataset=dataset,
+        retrained=retrained,
+        encoder=encoder,
+        progress=progress,
+    )
+    return recipe.make(out, fill)
 
 
-def _fill(draft: Draft, *, bundle: Bundle, dataset: Dataset, progress: Progress) -> None:
+def _fill(
+    draft: Draft,
+    *,
+    bundle: Bundle,
+    dataset: Dataset,
+    retrained: Mapping[str, Artifact],
+    encoder: str | None,
+    progress: Progress,
+) -> None:
     catalogue = dataset.catalogue(bundle.settings.titles)
     train = dataset.train_rows()
     times_bought = dataset.times_bought()
-    rankers = _rankers(bundle)
+    rankers = rankers_of(bundle)
     with _index(bundle, dataset.fingerprint, catalogue, times_bought, progress) as index:
         contents = Contents(
             catalogue=catalogue,
@@ -64,19 +93,21 @@ def _fill(draft: Draft, *, bundle: Bundle, dataset: Dataset, progress: Progress)
             index=index,
             model=open_artifact(bundle.model, MODEL_KIND) if bundle.model else None,
             fusion=bundle.fusion,
-            title_vectors=_title_vectors(bundle, catalogue, progress),
+            title_vectors=title_vectors_of(bundle, catalogue, encoder=encoder, progress=progress),
             counts={
                 spec.name: spec.count(train, catalogue, settings)
                 for spec, settings in rankers
                 if spec.count
             },
-            trained={spec.name: bundle.trained(spec) for spec, _ in rankers if spec.training},
-            as_trained=_as_trained(bundle, catalogue),
+            trained=retrained
+            or {spec.name: bundle.trained(spec) for spec, _ in rankers if spec.training},
+            as_trained=None if retrained else _as_trained(bundle, catalogue),
+            last_purchase=dataset.last_purchase(),
         )
         write_bundle(draft, contents)
 
 
-def _rankers(bundle: Bundle) -> list[tuple[RankerSpec[Any], Settings]]:
+def rankers_of(bundle: Bundle) -> list[tuple[RankerSpec[Any], Settings]]:
     """The rankers with their settings."""
     return [(spec, spec.settings.model_validate(part.settings)) for part, spec in bundle.rankers()]
 
@@ -100,7 +131,9 @@ def _index(
         yield recipe.make(Path(folder) / "index", fill)
 
 
-def _title_vectors(bundle: Bundle, catalogue: Catalogue, progress: Progress) -> Array | None:
+def title_vectors_of(
+    bundle: Bundle, catalogue: Catalogue, *, encoder: str | None = None, progress: Progress = silent
+) -> Array | None:
     """float32 (catalogue, width): those that the bundle has, by title, and of new titles."""
     if not bundle.has_title_vectors:
         return None
@@ -109,7 +142,9 @@ def _title_vectors(bundle: Bundle, catalogue: Catalogue, progress: Progress) -> 
     new = [title for title in catalogue.titles if title not in row_of]
     if new:
         settings = _vector_settings(bundle)
-        encoded = TitleVectors.encoded(new, _encoder(bundle), settings, progress=progress).vectors
+        encoded = TitleVectors.encoded(
+            new, _encoder(bundle, encoder), settings, progress=progress
+        ).vectors
         row_of |= {title: len(vectors) + number for number, title in enumerate(new)}
         vectors = np.concatenate([vectors, encoded])
     of_items: Array = vectors[[row_of[item.title] for item in catalogue]]
@@ -123,13 +158,13 @@ def _vector_settings(bundle: Bundle) -> EncoderSettings:
     return settings
 
 
-def _encoder(bundle: Bundle) -> Encoder:
-    """The encoder that made the vectors of titles."""
-    name = bundle.settings.encoder
+def _encoder(bundle: Bundle, named: str | None) -> Encoder:
+    """The encoder that made the vectors of titles, as it was named, or as the bundle names it."""
+    name = named or bundle.settings.encoder
     if name is None:
         raise ConfigError(
-            "vectors of new titles need the encoder in a folder that made the others, and a bundle "
-            "names no folder: make it anew with `gloss fit`"
+            "vectors of new titles need the encoder that made the others; it lies in a folder, and "
+            "a bundle names none: say which with --encoder FOLDER"
         )
     encoder = open_encoder(name)
     bundle.artifact.require_input("encoder", encoder.fingerprint, f"the encoder {name}")
@@ -139,7 +174,7 @@ def _encoder(bundle: Bundle) -> Encoder:
 def _as_trained(bundle: Bundle, catalogue: Catalogue) -> AsTrained | None:
     """What trained rankers know; None where that is this catalogue."""
     trained = bundle.trained_catalogue
-    rankers = [(spec, settings) for spec, settings in _rankers(bundle) if spec.training]
+    rankers = [(spec, settings) for spec, settings in rankers_of(bundle) if spec.training]
     if not rankers or trained.fingerprint == catalogue.fingerprint:
         return None
     reads_vectors = any("title-vectors" in spec.all_needs(settings) for spec, settings in rankers)

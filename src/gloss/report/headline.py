@@ -14,9 +14,10 @@ from gloss.report.content import (
     metric_label,
 )
 
-__all__ = ["headline", "remarks"]
+__all__ = ["headline", "on_noise", "remarks"]
 
-_LEVEL_OF_TEST = 0.05
+_WIDE = 0.5
+"""An interval wider than this share of its value is remarked on."""
 
 _LEVEL_WITHIN = 0.005
 """Without intervals, values closer than this share of the larger one count as level."""
@@ -41,6 +42,7 @@ def remarks(report: Report) -> tuple[str, ...]:
     ours = best_row(report.rows, "ours", metric)
     found = (
         _on_chance(ours, best_row(report.rows, "baseline", metric), metric, report.paired_test),
+        on_noise(ours, metric),
         _on_published(report, ours, metric),
         _on_synthetic(report),
     )
@@ -61,10 +63,7 @@ def _against(ours: Row, baseline: Row, metric: str, test: PairedTest | None) -> 
 
 def _tested(test: PairedTest) -> str:
     """The same as `_verdict`, by the paired test, which has more power on the same users."""
-    found = test.comparison
-    if found.p_value > _LEVEL_OF_TEST or found.low <= 0 <= found.high:
-        return "level"
-    return "ahead" if found.difference > 0 else "behind"
+    return {"better": "ahead", "worse": "behind", "level": "level"}[test.comparison.verdict]
 
 
 def _verdict(ours: Row, other: Row, metric: str) -> str:
@@ -125,6 +124,21 @@ def _in_pairs(found: Comparison) -> str:
         f"User by user the difference is {factor * found.difference:+.{digits}f}{unit} "
         f"(95\u00a0%: {low} to {high}; paired randomisation test, {p}): "
         f"better for {found.better:,} users, worse for {found.worse:,}."
+    )
+
+
+def on_noise(ours: Row | None, metric: str) -> str:
+    """What to do where users are too few to see a change; empty where they are not."""
+    if ours is None or metric not in ours.intervals:
+        return ""
+    value, (low, high) = ours.values[metric], ours.intervals[metric]
+    if high - low <= _WIDE * value:
+        return ""
+    return (
+        f"With {ours.users:,} users the 95\u00a0% interval of {metric_label(metric)}, {low:.4f} to "
+        f"{high:.4f}, is wider than half of its value: a change of settings or of a few purchases "
+        "may move it as far by chance alone. Run with several seeds (gloss run --seeds 3), and let "
+        "gloss compare test two runs, or two bundles on newer purchases."
     )
 
 

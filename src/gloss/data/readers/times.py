@@ -16,7 +16,7 @@ import polars as pl
 
 from gloss.errors import InputError
 
-__all__ = ["TIME", "UNITS", "Clock", "understand_times"]
+__all__ = ["TIME", "UNITS", "Clock", "shown_time", "understand_times", "unit_of"]
 
 TIME = "time"
 """The column that is read; in messages it goes by the name that it has in the file."""
@@ -68,6 +68,30 @@ def understand_times(
     if numbers is not None:
         return _of_numbers(frame, label, numbers, unit=unit, place=place)
     return _by_spelling(frame, label, place)
+
+
+def unit_of(time: float) -> str | None:
+    """The unit in which a number is a time of 1990 to 2100, one of UNITS; None if it is in none.
+
+    >>> unit_of(1_500_000_000), unit_of(1_500_000_000_000), unit_of(7)
+    ('s', 'ms', None)
+    """
+    for unit, parts in UNITS.items():
+        if _EARLIEST * parts <= time <= _LATEST * parts:
+            return unit
+    return None
+
+
+def shown_time(time: float) -> str:
+    """A time for people: as a date where it is one.
+
+    >>> shown_time(1_500_000_000), shown_time(7)
+    ('2017-07-14 02:40:00', '7')
+    """
+    unit = unit_of(time)
+    if unit is None:
+        return str(time)
+    return f"{_EPOCH + timedelta(seconds=int(time) // UNITS[unit]):%Y-%m-%d %H:%M:%S}"
 
 
 def _neither(label: str, value: object) -> str:

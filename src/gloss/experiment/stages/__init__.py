@@ -14,7 +14,7 @@ from gloss.experiment.stages.generate import estimate, generate
 from gloss.experiment.stages.import_ranking import import_ranking
 from gloss.experiment.stages.index import index
 from gloss.experiment.stages.items import add_items, remove_items
-from gloss.experiment.stages.join import join
+from gloss.experiment.stages.join import join, log_of
 from gloss.experiment.stages.merge import merge
 from gloss.experiment.stages.prepare import prepare
 from gloss.experiment.stages.rank import rank
@@ -32,6 +32,7 @@ __all__ = [
     "import_ranking",
     "index",
     "join",
+    "log_of",
     "merge",
     "plan",
     "prepare",

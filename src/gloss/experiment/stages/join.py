@@ -12,6 +12,7 @@ from gloss.data import dataset as datasets
 from gloss.data.catalogue import ItemId
 from gloss.data.dataset import Dataset, DatasetConfig
 from gloss.data.joining import cleaning_of, joined_log
+from gloss.data.purchases import PurchaseLog
 from gloss.data.readers.ids import IdRule, canonical_id
 from gloss.data.readers.lines import BadLine
 from gloss.data.readers.sources import located_additions
@@ -20,7 +21,7 @@ from gloss.errors import ArtifactError, InputError
 from gloss.experiment.stages.warnings import log_warnings
 from gloss.progress import Progress, silent
 
-__all__ = ["join"]
+__all__ = ["join", "log_of"]
 
 _SPLIT: SplitRule = "none"
 """Nothing is held back: what is joined is served."""
@@ -69,6 +70,23 @@ def join(
     made = Recipe(datasets.KIND, config.to_json(), inputs).make_from(out, begin)
     log_warnings(datasets.DatasetSummary.of(made).warnings)
     return made
+
+
+def log_of(
+    dataset: Path | None,
+    *,
+    interactions: Sequence[str] = (),
+    items: Sequence[str] = (),
+    progress: Progress = silent,
+) -> PurchaseLog:
+    """The log of a data set, of files, or of both, read as `join` reads them; without a data set by
+    the usual columns. Nothing is written. Raises what `joined_log` raises."""
+    old = Dataset.load(dataset) if dataset else None
+    config = old.config if old else DatasetConfig()
+    added = located_additions(_tables(config, interactions, items), progress=progress)
+    if old is None:
+        return added.read()
+    return joined_log(old, added.read()) if interactions or items else old.log()
 
 
 def _has(dataset: Dataset, inputs: Mapping[str, str]) -> bool:

@@ -14,13 +14,14 @@ from gloss.evaluation import evaluate as evaluations
 from gloss.evaluation.evaluate import EvaluationConfig
 from gloss.experiment.loading import load_experiment
 from gloss.experiment.run_folder import FUSED, OURS, RunFolder
+from gloss.experiment.seeds import spreads
 from gloss.experiment.served import served_list
 from gloss.experiment.settings import Experiment
 from gloss.language.records import KIND, ModelConfig, ModelSummary
 from gloss.rankings import files as rankings
 from gloss.rankings.records import FusionSummary
 from gloss.report.assemble import assemble, draw_samples
-from gloss.report.content import Report, Sample
+from gloss.report.content import Report, Sample, main_metric, metric_label
 from gloss.report.names import baseline_name
 from gloss.report.page import GENERATOR, render_reports
 from gloss.report.sheets import sheets_of, to_csv, to_latex
@@ -106,7 +107,7 @@ def _sources(path: Path, *, alone: bool) -> list[_Source]:
         raise InputError(f"{path} has no evaluation yet: finish it with `gloss run`")
     of = "" if alone else f", {_experiment(run).name}"
     return [
-        _Source(f"{'GLoSS' if name == OURS else baseline_name(name)}{of}", _evaluation(found), run)
+        _Source(f"{_label(name)}{of}", _evaluation(found), run)
         for name, found in run.evaluations().items()
     ]
 
@@ -133,8 +134,30 @@ def _report(sources: Sequence[_Source], datasets: dict[str, Dataset], command: s
     )
     shown = _shown(runs[0])[0] if runs else OURS
     return replace(
-        report, command=command, samples_of="" if shown == OURS else baseline_name(shown)
+        report,
+        command=command,
+        samples_of="" if shown == OURS else baseline_name(shown),
+        facts={**(report.facts or {}), **_seeds(runs, main_metric(report.rows))},
     )
+
+
+def _seeds(runs: Sequence[RunFolder], metric: str) -> dict[str, str]:
+    """How much a metric differs from seed to seed, label to text, where a run has several."""
+    facts = {}
+    for run in runs:
+        of = "" if len(runs) == 1 else f", {_experiment(run).name}"
+        for each in spreads(run, metric):
+            if each.deviation > 0:
+                label = (
+                    f"{metric_label(metric)} of {len(each.values)} seeds, {_label(each.name)}{of}"
+                )
+                facts[label] = f"{each.mean:.4f}, standard deviation {each.deviation:.4f}"
+    return facts
+
+
+def _label(name: str) -> str:
+    """What an evaluation of a run is called."""
+    return "GLoSS" if name == OURS else baseline_name(name)
 
 
 def _distinct(labels: Iterable[str]) -> list[str]:

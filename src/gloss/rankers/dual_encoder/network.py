@@ -22,11 +22,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from gloss.arrays import Array
+from gloss.arrays import Array, Ints
 from gloss.rankers.dual_encoder.embeddings import DualEncoderEmbeddings, TextMap
 from gloss.rankers.dual_encoder.settings import DualEncoderSettings
 from gloss.retrieval.dense.encoders import MAX_TOKENS
@@ -104,6 +105,38 @@ class Network(nn.Module):
             {"params": residuals, "lr": self._settings.residual_learning_rate},
             {"params": [self.log_scale, self.recency_logits], "lr": _SCALAR_LEARNING_RATE},
         ]
+
+    @torch.no_grad()
+    def begin_from(
+        self, embeddings: DualEncoderEmbeddings, text_map: TextMap, vectors: Array, rows: Ints
+    ) -> None:
+        """Take over what an earlier network has learned beside its encoder.
+
+        vectors: float32 (titles, width), t by the encoder as it was saved then; rows: int64
+        (titles,), of each title there, -1 for a new one, whose residual embeddings stay 0. The
+        formula is solved for what is not kept by itself: of s · W only the product is, and s is
+        taken as the mean of its diagonal, as W begins as the identity:
+
+            a_i = q_i / s - W^T t_i,   b_j = v_j - t_j
+        """
+        scale = max(float(np.diag(text_map.projection).mean()), 1.0)
+        projection = text_map.projection / scale  # (width, width)
+        is_known = rows >= 0
+        old, known = rows[is_known], vectors[is_known]
+        self.log_scale.fill_(math.log(scale))
+        self.projection.copy_(torch.from_numpy(projection))
+        self.gate_vector.copy_(torch.from_numpy(text_map.gate_vector))
+        self.recency_logits.copy_(torch.from_numpy(embeddings.recency_logits))
+        for weights, residuals in (
+            (
+                self.query_residuals,
+                embeddings.query_embeddings[old] / scale - known @ projection,
+            ),
+            (self.item_residuals, embeddings.item_embeddings[old] - known),
+        ):
+            weights[torch.from_numpy(is_known).to(weights.device)] = torch.from_numpy(residuals).to(
+                weights.device
+            )
 
     @torch.no_grad()
     def embeddings(self, title_vectors: Array, title_rows: Array) -> DualEncoderEmbeddings:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ from gloss.arrays import Array
 from gloss.artifacts import Artifact, Draft
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History
+from gloss.errors import ConfigError
 from gloss.progress import Progress
 from gloss.rankers.dual_encoder.embeddings import (
     KIND,
@@ -30,15 +32,24 @@ from gloss.rankers.dual_encoder.embeddings import (
     read_text_map,
 )
 from gloss.rankers.dual_encoder.settings import DualEncoderSettings
-from gloss.rankers.ranker import Need, RankerParts, RankerSpec, RankerTraining, RankRequest
+from gloss.rankers.ranker import (
+    Grown,
+    Need,
+    RankerParts,
+    RankerSpec,
+    RankerTraining,
+    RankRequest,
+)
+from gloss.rankers.retraining import RATE_SHARE, shorter
 from gloss.rankers.scoring import ScoredHistory, rank_by_scores, rows_of
 from gloss.rankers.sources import RankerSources
 from gloss.rankings.table import RankingTable
-from gloss.retrieval.dense.encoders import open_encoder
+from gloss.retrieval.dense.encoders import Encoder, open_encoder
 
 if TYPE_CHECKING:
     import torch
 
+    from gloss.rankers.dual_encoder.network import Network
     from gloss.rankers.dual_encoder.next_items import DualEncoderNextItems
 
 __all__ = ["SPEC", "DualEncoder"]
@@ -113,6 +124,47 @@ def _fit(
     )
 
 
+def _refit(
+    draft: Draft, grown: Grown, settings: DualEncoderSettings, *, seed: int, progress: Progress
+) -> None:
+    from gloss.rankers.dual_encoder.training import train_dual_encoder
+
+    rates = {
+        name: RATE_SHARE * getattr(settings, name)
+        for name in ("learning_rate", "residual_learning_rate")
+    }
+    changed = {**rates, "epochs": shorter(settings.epochs)}
+    with grown.trained.reading(), grown.trained.folder() as folder:
+        encoder = open_encoder(str(folder))
+        train_dual_encoder(
+            draft,
+            encoder,
+            grown.histories,
+            grown.catalogue,
+            settings=settings.model_copy(update=changed),
+            seed=seed,
+            begin=partial(_begin_from, folder=folder, encoder=encoder, known=grown.known),
+            progress=progress,
+        )
+
+
+def _begin_from(
+    network: Network, titles: Sequence[str], *, folder: Path, encoder: Encoder, known: Catalogue
+) -> None:
+    """Give a network for these titles what the one in a folder has learned beside its encoder."""
+    embeddings, text_map = read_embeddings(folder), read_text_map(folder)
+    if text_map is None:
+        raise ConfigError(
+            "the dual encoder was trained by an earlier version, which has not kept what training "
+            "goes on from: train it anew with `gloss fit`"
+        )
+    items = zip(known, embeddings.title_rows.tolist(), strict=True)
+    row_of = {item.title: row for item, row in items}
+    rows = np.array([row_of.get(title, -1) for title in titles], np.int64)
+    vectors = encoder.encode(titles, role="document")
+    network.begin_from(embeddings, text_map, vectors, rows)
+
+
 def _reads_encoder(settings: DualEncoderSettings) -> frozenset[Need]:
     return frozenset({"encoder"})
 
@@ -167,7 +219,7 @@ SPEC = RankerSpec(
     label="Dual encoder",
     settings=DualEncoderSettings,
     build=_build,
-    training=RankerTraining(kind=KIND, fit=_fit, needs=_reads_encoder),
+    training=RankerTraining(kind=KIND, fit=_fit, needs=_reads_encoder, refit=_refit),
     extend=_extend,
     with_bought=_with_bought,
     teacher=_teacher,

@@ -8,7 +8,7 @@ Knows data sets and encoders; no index.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -43,13 +43,15 @@ def train_dual_encoder(
     *,
     settings: DualEncoderSettings,
     seed: int,
+    begin: Callable[[Network, Sequence[str]], None] | None = None,
     progress: Progress = silent,
 ) -> None:
     """Train on the histories, into a draft; its folder is an encoder that `open_encoder` takes.
 
-    Keeps the prefixes of `start`. Goes on from where an interrupted training stopped. progress
-    counts steps. Raises InputError when no user has two purchases, or all items have one title, and
-    what `Encoder.model` raises.
+    begin: gives the network for these titles what it knows beside the encoder already. Keeps the
+    prefixes of `start`. Goes on from where an interrupted training stopped. progress counts steps.
+    Raises InputError when no user has two purchases, or all items have one title, and what
+    `Encoder.model` raises.
     """
     titles, title_rows = _distinct_titles(catalogue)
     rows = _title_histories(train, catalogue, title_rows)
@@ -61,6 +63,8 @@ def train_dual_encoder(
         settings,
         HistoryLengthWeighting(rows, settings.history_length_power),
     )
+    if begin:
+        begin(network, titles)
     losses = train_on_histories(
         network,
         torch.optim.AdamW(network.parameter_groups(), betas=BETAS, weight_decay=0.0),

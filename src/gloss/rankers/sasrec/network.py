@@ -19,13 +19,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from gloss.arrays import Array
+from gloss.arrays import Array, Ints
 from gloss.artifacts.content import require
 from gloss.data.catalogue import Catalogue
 from gloss.rankers.sasrec.settings import SASRecSettings
 from gloss.training.sequences import embedding_lookup
 
-__all__ = ["Network", "count_parameters", "device_named", "load_network", "save_network"]
+__all__ = [
+    "Network",
+    "begin_from",
+    "count_parameters",
+    "device_named",
+    "load_network",
+    "save_network",
+]
 
 _INIT_STD = 0.02
 
@@ -110,6 +117,24 @@ def load_network(
     require(all(bool(w.isfinite().all()) for w in weights.values()), file, "a weight is no number")
     network.load_state_dict(weights)
     return network.to(device_named(device)).eval()
+
+
+@torch.no_grad()
+def begin_from(network: Network, file: Path, rows: Ints) -> None:
+    """Give a network the weights that another one of other items was saved with; ValueError for
+    those of another shape.
+
+    rows: int64 (items,), of each item there, -1 for one that it does not have, whose embedding
+    stays as it is.
+    """
+    weights = load_file(file)
+    require(
+        weights.keys() == network.state_dict().keys(), file, "its weights are another network's"
+    )
+    embeddings = network.item_embedding.weight.clone().cpu()  # (items, width)
+    is_known = torch.from_numpy(rows >= 0)
+    embeddings[is_known] = weights["item_embedding.weight"][torch.from_numpy(rows)[is_known]]
+    network.load_state_dict({**weights, "item_embedding.weight": embeddings})
 
 
 def device_named(name: str | None) -> torch.device:

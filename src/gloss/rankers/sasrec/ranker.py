@@ -5,7 +5,7 @@ Needs no torch to be imported; training and ranking import it when they begin.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,12 +17,14 @@ from gloss.errors import require_extra
 from gloss.progress import Progress
 from gloss.rankers.ranker import (
     CHECKPOINTS,
+    Grown,
     Need,
     RankerParts,
     RankerSpec,
     RankerTraining,
     RankRequest,
 )
+from gloss.rankers.retraining import RATE_SHARE, known_rows, shorter
 from gloss.rankers.sasrec.settings import SASRecSettings
 from gloss.rankers.scoring import ScoredHistory, dot_products, rank_by_scores, rows_of
 from gloss.rankers.sources import RankerSources
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     import torch
 
     from gloss.rankers.sasrec.ensemble import Ensemble
+    from gloss.rankers.sasrec.network import Network
+
+    Trained = tuple[Network, list[dict[str, float]]]
 
 __all__ = ["SPEC", "SASRec"]
 
@@ -75,23 +80,62 @@ def _fit(
     seed: int,
     progress: Progress,
 ) -> None:
-    """Train network after network; a file that stands there under its own name is whole."""
-    from gloss.rankers.sasrec.network import count_parameters, save_network
     from gloss.rankers.sasrec.training import train_network
+
+    trained = partial(
+        train_network,
+        sources.dataset.train(),
+        sources.catalogue,
+        vectors=sources.title_vectors if settings.text else None,
+        settings=settings,
+        progress=progress,
+    )
+    _train_networks(draft, lambda _: trained, networks=settings.networks, seed=seed)
+
+
+def _refit(
+    draft: Draft, grown: Grown, settings: SASRecSettings, *, seed: int, progress: Progress
+) -> None:
+    from gloss.rankers.sasrec.network import begin_from
+    from gloss.rankers.sasrec.training import train_network
+
+    changed = {
+        "epochs": shorter(settings.epochs),
+        "learning_rate": settings.learning_rate * RATE_SHARE,
+    }
+    trained = partial(
+        train_network,
+        grown.histories,
+        grown.catalogue,
+        vectors=grown.title_vectors if settings.text else None,
+        settings=settings.model_copy(update=changed),
+        progress=progress,
+    )
+    rows = known_rows(grown.known, grown.catalogue)
+
+    def from_old(number: int) -> Callable[..., Trained]:
+        file = grown.trained.file(network_file(number))
+        return partial(trained, begin=partial(begin_from, file=file, rows=rows))
+
+    with grown.trained.reading():
+        _train_networks(draft, from_old, networks=settings.networks, seed=seed)
+
+
+def _train_networks(
+    draft: Draft, trained: Callable[[int], Callable[..., Trained]], *, networks: int, seed: int
+) -> None:
+    """Train network after network; a file that stands there under its own name is whole.
+
+    trained: of a network's number, the call of `train_network` but for seed and checkpoint.
+    """
+    from gloss.rankers.sasrec.network import count_parameters, save_network
     from gloss.training.optimization import threads_for_summary
 
-    for number in range(settings.networks):
+    for number in range(networks):
         if draft.is_finished(network_file(number)):
             continue
-        network, losses = train_network(
-            sources.dataset.train(),
-            sources.catalogue,
-            vectors=sources.title_vectors if settings.text else None,
-            settings=settings,
-            seed=seed + number,
-            checkpoint=draft.path / CHECKPOINTS / f"{number}.pt",
-            progress=progress,
-        )
+        checkpoint = draft.path / CHECKPOINTS / f"{number}.pt"
+        network, losses = trained(number)(seed=seed + number, checkpoint=checkpoint)
         draft.write_lines(f"losses-{number}.jsonl", losses)
         written = draft.path / CHECKPOINTS / network_file(number)
         save_network(network, written)
@@ -141,7 +185,7 @@ SPEC = RankerSpec(
     settings=SASRecSettings,
     build=_build,
     needs=_needs,
-    training=RankerTraining(kind="sasrec", fit=_fit, needs=_needs),
+    training=RankerTraining(kind="sasrec", fit=_fit, needs=_needs, refit=_refit),
     teacher=_teacher,
     without_vectors=SASRecSettings(text=False),
     require_installed=_require_installed,

@@ -6,7 +6,7 @@ Petrov and Macdonald, gSASRec, RecSys 2023.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -36,12 +36,14 @@ def train_network(
     seed: int,
     checkpoint: Path,
     device: str | None = None,
+    begin: Callable[[Network], None] | None = None,
     progress: Progress = silent,
 ) -> tuple[Network, list[dict[str, float]]]:
     """Train on the histories; the network, and a row of losses for each epoch (nats a purchase).
 
-    vectors: float32 (catalogue, any width), of the titles, or None. Goes on from `checkpoint` as
-    `gloss.training.loop.train` says. Raises InputError when no user has two purchases.
+    vectors: float32 (catalogue, any width), of the titles, or None. begin: gives the network its
+    first weights, in place of random ones. Goes on from `checkpoint` as `gloss.training.loop.train`
+    says. Raises InputError when no user has two purchases.
     """
     # The network of the last epoch is kept. The one with the least validation loss is worse: on
     # Beauty that is the fourth of twelve, with an NDCG@10 of 0.052 where the last has 0.065,
@@ -53,6 +55,8 @@ def train_network(
         raise InputError("there is nothing to train SASRec on: no user has two purchases or more")
     torch.manual_seed(seed)
     network = Network(len(catalogue), vectors, settings).to(device_named(device))
+    if begin:
+        begin(network)
     losses = train_on_histories(
         network,
         torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=BETAS),
