@@ -79,7 +79,7 @@ class Held:
         self.served, self.decoding, self.go_on = served, decoding, go_on
         self.fingerprint, self.catalogue = served.fingerprint, served.catalogue
 
-    def recommend(self, histories, k, *, rules, wish):
+    def recommend(self, histories, k, *, rules, wish, on_title=None):
         self.decoding.set()
         assert self.go_on.wait(30)
-        return self.served.recommend(histories, k, rules=rules, wish=wish)
+        return self.served.recommend(histories, k, rules=rules, wish=wish, on_title=on_title)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import runpy
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from chromium import MISSING, chromium
 from gloss.report.page import render_reports
 from gloss.serving.security import SCOPES, Keys, new_key
-from services import running
+from services import Held, running
 
 if MISSING:
     pytest.skip(f"not installed here: {', '.join(MISSING)}", allow_module_level=True)
@@ -107,6 +109,31 @@ def test_a_history_is_built_by_keyboard_and_the_list_follows(browser, shop):
             page.get_by_role("button", name=f"Not {expected[0]['title']}").click()
         page.wait_for_selector("text=One item is left out")
         assert expected[0]["title"] not in listed(page)
+
+
+def test_titles_are_shown_while_they_are_written(browser, shop):
+    go_on, served = threading.Event(), shop.service.model.served
+
+    class Slow(Held):
+        def recommend(self, histories, k, *, rules, wish, on_title=None):
+            made = served.recommend(histories, k, rules=rules, wish=wish)
+            time.sleep(0.2)
+            for title in ("Kite & <b>Ball</b>", "Drum"):
+                on_title(0, title)
+            assert go_on.wait(30)
+            return made
+
+    with opened(browser, shop) as page:
+        before = listed(page)
+        shop.service.model.swap(Slow(served, threading.Event(), go_on))
+        page.get_by_label("Show what was bought, too").check()
+        page.wait_for_selector("li.draft:nth-child(2)")
+        assert page.locator("li.draft .title").all_inner_texts() == ["Kite & <b>Ball</b>", "Drum"]
+        assert page.locator(".how span").inner_text() == "2 titles"
+        go_on.set()
+        assert listed(page) == before  # nothing was bought, so that nothing is different
+        assert page.locator("li.draft").count() == 0
+        shop.service.model.swap(served)
 
 
 def test_a_customer_is_loaded_with_what_they_bought(browser, shop):

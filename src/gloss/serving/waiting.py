@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Condition
@@ -51,10 +52,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A question that waits. deadline: in `time.monotonic()` seconds."""
+    """A question that waits. deadline: in `time.monotonic()` seconds. on_title: called with each
+    title as the model has written it, in the model's thread."""
 
     question: Question
     deadline: float
+    on_title: Callable[[str], None] | None = None
     future: Future[Answer] = field(default_factory=Future)
 
 
