@@ -13,6 +13,7 @@ import pytest
 
 from chromium import MISSING, chromium
 from gloss.report.page import render_reports
+from gloss.serving.arms import Experiment
 from gloss.serving.security import SCOPES, Keys, new_key
 from services import Held, running
 
@@ -176,6 +177,32 @@ def test_two_settings_are_held_side_by_side(browser, shop):
         page.get_by_label("A wish for B").fill(title)
         page.wait_for_selector("text=only in B")
         assert title in page.locator("ol[aria-label='List B'] .title").all_inner_texts()
+
+
+def test_two_recommenders_are_held_side_by_side(browser, shop_bundle, other_bundle, tmp_path):
+    both = Experiment(("today", "new"))
+    state = tmp_path / "state.db"
+    with running(shop_bundle, state, other=other_bundle, experiment=both) as shop:
+        by_name = {
+            name: [item["title"] for item in shop.post("/v1/recommend", model=name).json()["items"]]
+            for name in both.names
+        }
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+        with opened(browser, shop, "Compare") as page:
+            page.wait_for_selector("ol[aria-label='List B'] > li")
+            for side, name in zip("AB", both.names, strict=True):
+                assert page.get_by_label(f"Recommender of {side}").input_value() == name
+                titles = page.locator(f"ol[aria-label='List {side}'] .title").all_inner_texts()
+                assert titles == by_name[name]
+            with page.expect_response("**/v1/recommend"):
+                page.get_by_label("Recommender of B").select_option("today")
+            page.wait_for_selector("text=10 of 10 items stand in both lists.")
+            serious = [
+                fault["id"]
+                for fault in axe.run(page).response["violations"]
+                if fault["impact"] in ("serious", "critical")
+            ]
+            assert serious == []
 
 
 def test_what_is_answered_is_counted_live(browser, shop):

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from gloss.cli.compare_log import compare_state
 from gloss.cli.options import Json
+from gloss.errors import ConfigError
 
 __all__ = ["register"]
 
@@ -19,9 +21,12 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     first: Annotated[
-        Path, typer.Argument(metavar="A", help="An evaluation, or a run folder for its own.")
-    ],
-    second: Annotated[Path, typer.Argument(metavar="B", help="The evaluation to compare it with.")],
+        Path | None,
+        typer.Argument(metavar="[A]", help="An evaluation, or a run folder for its own."),
+    ] = None,
+    second: Annotated[
+        Path | None, typer.Argument(metavar="[B]", help="The evaluation to compare it with.")
+    ] = None,
     metric: Annotated[
         list[str] | None, typer.Option(help="Metric to compare (default: recall@5); repeat.")
     ] = None,
@@ -29,6 +34,18 @@ def compare(
         int, typer.Option(min=1, help="Resamples of the test and of the interval.")
     ] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            "--log",
+            help="The state of a service that served two bundles (a file or URL, as --state of "
+            "gloss serve): what people bought after lists of each. A and B are their names, which "
+            "may be left out where the log has only two; metrics: conversion, hits@k.",
+        ),
+    ] = None,
+    days: Annotated[
+        float, typer.Option("--days", min=0, help="Of --log: how long a purchase follows a list.")
+    ] = 7.0,
     json: Json = False,
 ) -> None:
     """Whether A differs from B by more than chance, on the same users.
@@ -37,7 +54,15 @@ def compare(
     randomisation test (signs flipped at random, two-sided).
 
     Example: gloss compare runs/demo runs/demo/evaluations/popularity --metric recall@5
+
+    Example: gloss compare --log gloss-state.db --days 3
     """
+    if log is not None:
+        names = [str(name) for name in (first, second) if name is not None]
+        compare_state(log, names, metric, days=days, resamples=resamples, seed=seed, json=json)
+        return
+    if first is None or second is None:
+        raise ConfigError("name what is compared: gloss compare A B, or --log STATE")
     from dataclasses import asdict
 
     from gloss.cli import output

@@ -7,7 +7,7 @@ to any other request, with its status.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -17,6 +17,8 @@ from gloss.serving.problems import problem_of
 from gloss.serving.waiting import Answer
 
 __all__ = ["MEDIA_TYPE", "event_stream", "wants_events"]
+
+BodyOf = Callable[[Answer], Awaitable[BaseModel]]
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -37,7 +39,7 @@ def wants_events(request: Request) -> bool:
 
 
 async def event_stream(
-    events: AsyncIterator[str | Answer], body_of: Callable[[Answer], BaseModel], request_id: str
+    events: AsyncIterator[str | Answer], body_of: BodyOf, request_id: str
 ) -> StreamingResponse:
     """The response, once there is something to send. Raises what `events` raises before that."""
     first = await anext(events)
@@ -54,14 +56,14 @@ async def _with_first(
 
 
 async def _lines(
-    events: AsyncIterator[str | Answer], body_of: Callable[[Answer], BaseModel], request_id: str
+    events: AsyncIterator[str | Answer], body_of: BodyOf, request_id: str
 ) -> AsyncIterator[str]:
     try:
         async for event in events:
             if isinstance(event, str):
                 yield _event("title", WrittenTitle(title=event))
             else:
-                yield _event("list", body_of(event))
+                yield _event("list", await body_of(event))
     except Exception as error:  # the status was sent long ago
         yield _event("problem", problem_of(error, request_id))
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import Event, Thread
 
 from gloss.errors import GlossError
+from gloss.serving.arms import arm_of
 from gloss.serving.served import Served
 from gloss.serving.settings import ServingSettings
 from gloss.serving.waiting import Answer, Job, Question, StoppedError, WaitingRoom
@@ -171,7 +172,8 @@ def _by_kind(jobs: Sequence[Job]) -> list[list[Job]]:
 
 def _answer(jobs: Sequence[Job], served: Served) -> None:
     """Answer jobs of one kind together. If that fails, each alone: one must not fail the others."""
-    (k, rules, wish), histories = jobs[0].question.kind, [job.question.history for job in jobs]
+    (k, rules, wish, arm), histories = jobs[0].question.kind, [job.question.history for job in jobs]
+    served = arm_of(served, arm)
     try:
         lists = served.recommend(histories, k, rules=rules, wish=wish, on_title=_teller(jobs))
     except Exception as error:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import Depends, params
 from starlette.requests import Request
 
+from gloss.serving.experiments import Experiments
 from gloss.serving.live import LiveRecommender
 from gloss.serving.metrics import Metrics
 from gloss.serving.model_thread import ModelThread
@@ -18,6 +19,7 @@ from gloss.serving.problems import TOO_MANY, ProblemError
 from gloss.serving.security import Key, Keys, Scope
 from gloss.serving.settings import ServingSettings
 from gloss.serving.state.events import EventLog
+from gloss.serving.state.exposures import ExposureLog
 from gloss.serving.waiting import Answer, DeadlineError, FullError, Job, Question, StoppedError
 
 __all__ = ["Service", "ServiceOf", "ask", "ask_titles", "needs"]
@@ -34,6 +36,8 @@ class Service:
     model: ModelThread
     live: LiveRecommender
     events: EventLog
+    exposures: ExposureLog
+    experiments: Experiments
     metrics: Metrics
 
 

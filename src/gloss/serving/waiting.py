@@ -29,17 +29,18 @@ class DeadlineError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of the model."""
+    """What is asked of the model. arm: which of the recommenders that are served is asked."""
 
     history: tuple[str, ...]
     k: int
     rules: Rules = NO_RULES
     wish: str | None = None
+    arm: int = 0
 
     @property
-    def kind(self) -> tuple[int, Rules, str | None]:
+    def kind(self) -> tuple[int, Rules, str | None, int]:
         """Questions of one kind are answered together."""
-        return self.k, self.rules, self.wish
+        return self.k, self.rules, self.wish, self.arm
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -83,6 +82,10 @@ class RecommendBody(_Body):
     k: K = 10
     rules: RulesBody = RulesBody()
     wish: Annotated[Text | None, Field(description="A sentence: what is wanted.")] = None
+    model: Annotated[
+        Id | None,
+        Field(description="The name of one of the recommenders, where two are served."),
+    ] = None
     timeout_ms: Annotated[
         int | None, Field(ge=1, le=600_000, description="An answer that comes later is of no use.")
     ] = None
@@ -139,20 +142,25 @@ async def recommend(
     writes them; the event `list` is the answer, `problem` a refusal that comes later.
     """
     began = time.monotonic()
+    assignment = service.experiments.assign(body.user, body.model)
     history = await _history(body, service)
-    question = Question(history, body.k, body.rules.rules(), body.wish)
+    question = Question(history, body.k, body.rules.rules(), body.wish, assignment.arm)
     seconds = service.settings.deadline_seconds
     if body.timeout_ms is not None:
         seconds = min(seconds, body.timeout_ms / 1000)
     request_id = request.scope["state"]["request_id"]
-    body_of = partial(_answer, service=service, request_id=request_id, began=began)
+
+    async def body_of(answer: Answer) -> RecommendAnswer:
+        await service.experiments.answered(assignment, question, answer, request_id)
+        return _answer(answer, service, request_id, began)
+
     if wants_events(request):
         events = ask_titles(service, request, question, seconds)
         return await event_stream(events, body_of, request_id)
-    return body_of(await ask(service, request, question, seconds))
+    return await body_of(await ask(service, request, question, seconds))
 
 
-def _answer(answer: Answer, *, service: Service, request_id: str, began: float) -> RecommendAnswer:
+def _answer(answer: Answer, service: Service, request_id: str, began: float) -> RecommendAnswer:
     """The body of an answer, which is counted."""
     made = answer.list
     service.metrics.recommended(
