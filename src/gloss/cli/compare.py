@@ -54,8 +54,6 @@ def compare(
     randomisation test (signs flipped at random, two-sided).
 
     Example: gloss compare runs/demo runs/demo/evaluations/popularity --metric recall@5
-
-    Example: gloss compare --log gloss-state.db --days 3
     """
     if log is not None:
         names = [str(name) for name in (first, second) if name is not None]

@@ -88,8 +88,6 @@ def serve(
     was shown to whom; `gloss compare --log` says what they bought.
 
     Example: gloss serve demo-bundle
-
-    Example: gloss serve today new --split 90/10
     """
     require_extra(
         "serving", "serve", "fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client"

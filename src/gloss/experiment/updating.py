@@ -17,12 +17,17 @@ from gloss.experiment.pipeline import Announce, quietly
 from gloss.recommender import updating
 from gloss.recommender.bundle import open_bundle
 
-__all__ = ["data_beside", "update"]
+__all__ = ["data_beside", "data_of", "update"]
 
 
 def data_beside(bundle: Path) -> Path:
     """Where `update` puts the data set of the bundle that it writes."""
     return bundle.with_name(f"{bundle.name}-data")
+
+
+def data_of(bundle: Path) -> Path:
+    """The data set that `update` would take for the one that a bundle was made of."""
+    return _data_of(bundle, open_bundle(bundle).artifact.inputs["dataset"])
 
 
 def update(
