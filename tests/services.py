@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -15,6 +16,7 @@ import httpx
 import uvicorn
 
 from gloss.serving.app import create_app, create_service
+from gloss.serving.arms import ServedArms
 from gloss.serving.security import Keys
 from gloss.serving.served import Served, ServedBundle
 from gloss.serving.service import Service
@@ -38,16 +40,24 @@ class Running:
 
 @contextmanager
 def running(
-    bundle: Path, state: Path | str, keys: Keys | None = None, **settings: float
+    bundle: Path,
+    state: Path | str,
+    keys: Keys | None = None,
+    *,
+    other: Path | None = None,
+    **settings: object,
 ) -> Iterator[Running]:
-    """The service of a bundle on a free port, until the block ends."""
+    """The service of a bundle, or of two, on a free port, until the block ends."""
     # With the protocol named: asyncio sets TCP_NODELAY for sockets of TCP alone.
     with socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         engine = open_database(str(state))
         bounds = ServingSettings(port=port, **settings)
-        service = create_service(lambda: ServedBundle.open(bundle), engine, bounds, keys or Keys())
+        opened = partial(ServedBundle.open, bundle)
+        if other is not None:
+            opened = ServedArms.opener(opened, partial(ServedBundle.open, other))
+        service = create_service(opened, engine, bounds, keys or Keys())
         service.model.start()
         config = uvicorn.Config(create_app(service), log_level="error", timeout_keep_alive=1)
         server = uvicorn.Server(config)
@@ -79,7 +89,7 @@ class Held:
         self.served, self.decoding, self.go_on = served, decoding, go_on
         self.fingerprint, self.catalogue = served.fingerprint, served.catalogue
 
-    def recommend(self, histories, k, *, rules, wish):
+    def recommend(self, histories, k, *, rules, wish, on_title=None):
         self.decoding.set()
         assert self.go_on.wait(30)
-        return self.served.recommend(histories, k, rules=rules, wish=wish)
+        return self.served.recommend(histories, k, rules=rules, wish=wish, on_title=on_title)

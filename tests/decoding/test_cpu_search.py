@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from gloss.decoding.batches import BatchedSearch
 from gloss.decoding.beam_search import beam_search
 from gloss.decoding.beams import BeamSettings
 from gloss.decoding.choose_search import choose_search
 from gloss.decoding.cpu.products import product
 from gloss.decoding.cpu.search import CpuSearch
 from gloss.decoding.cpu.topk import row_topk, trie_topk
-from gloss.decoding.search import SearchResults
+from gloss.decoding.search import Search, SearchResults
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import GlossError
 
@@ -213,3 +214,35 @@ def test_a_packed_product_is_the_product(silu):
     if silu:
         wanted = wanted * torch.sigmoid(wanted)
     torch.testing.assert_close(product(weight, silu=silu)(rows), wanted)
+
+
+@settings(max_examples=20, deadline=None)
+@given(PROMPTS, TITLES, st.integers(1, 4), st.booleans())
+def test_finished_beams_are_told_step_by_step_and_change_nothing(
+    grouped, prompts, titles, slots, batched
+):
+    trie = TitleTrie.build(titles, end=0, vocabulary=VOCABULARY)
+    chosen = BeamSettings(4, 3, 6, 0.0, end=0)
+    if batched:
+        search: Search = BatchedSearch(grouped, chosen, trie, entries=200)
+    else:
+        search = CpuSearch(grouped, chosen, trie, entries=10**6)
+        search.most_slots = slots
+    told: dict[int, list[tuple]] = {}
+    found = search.search(
+        prompts, on_finished=lambda user, now: told.setdefault(user, []).append(now)
+    )
+    assert_same(found, search.search(prompts))
+    assert {user: of_user[-1] for user, of_user in told.items()} == dict(enumerate(found))
+    for of_user in told.values():
+        counts = [len(finished) for finished in of_user]
+        assert counts == sorted(counts)
+
+
+def test_a_short_title_is_told_before_a_long_one_is_written(grouped):
+    trie = TitleTrie.build([[1], [2, 3, 4, 5, 6]], end=0, vocabulary=VOCABULARY)
+    told = []
+    search = CpuSearch(grouped, BeamSettings(2, 2, 6, 0.0, end=0), trie)
+    search.search([[9, 8]], on_finished=lambda _user, now: told.append([h.tokens for h in now]))
+    first = next(finished for finished in told if finished)
+    assert (first, len(told[-1])) == ([(1,)], 2)

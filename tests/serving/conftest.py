@@ -54,6 +54,15 @@ def shop_bundle(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def other_bundle(shop_bundle, tmp_path_factory) -> Path:
+    """A bundle of the same shop by other parts: rankers alone, another split of its purchases."""
+    folder = tmp_path_factory.mktemp("other")
+    settings = {**SETTINGS, "rankers": {"use": ["word-overlap"], "length": 40}}
+    pipeline.run(with_overrides({**settings, "name": "other", "seed": 1}, []), folder / "run")
+    return bundle(folder / "run", folder / "other").path
+
+
+@pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
     """A PostgreSQL that tests share; they empty its tables, or use other users."""
     from databases import postgresql, postgresql_programs

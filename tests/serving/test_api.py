@@ -116,8 +116,10 @@ def test_a_persons_data_is_shown_exported_and_deleted(shop):
     at = "2026-01-02T03:04:05Z"
     shop.post("/v1/events", events=[{"user": "a/b ?", "item": item["item"], "id": "x", "time": at}])
     known = [{"event": "x", "item": item["item"], "title": item["title"], "time": at}]
-    for path in ("/v1/users/a%2Fb%20%3F", "/v1/users/a%2Fb%20%3F/export"):
-        assert shop.client.get(path).json() == {"user": "a/b ?", "events": known}
+    path = "/v1/users/a%2Fb%20%3F"
+    assert shop.client.get(path).json() == {"user": "a/b ?", "events": known}
+    exported = {"user": "a/b ?", "events": known, "lists": []}
+    assert shop.client.get(f"{path}/export").json() == exported
     assert shop.client.delete("/v1/users/a%2Fb%20%3F").json() == {"deleted": 1}
     assert shop.client.get("/v1/users/a%2Fb%20%3F").json()["events"] == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import socket
 import threading
@@ -15,7 +16,14 @@ from gloss.data.catalogue import ItemId
 from gloss.errors import ConfigError
 from gloss.recommender.recommender import Recommender
 from gloss.recommender.rules import Rules
-from gloss.serving.client import AsyncClient, Client, Purchase, ServiceError, StoredItem
+from gloss.serving.client import (
+    AsyncClient,
+    Client,
+    Purchase,
+    ServiceError,
+    StoredItem,
+    calls,
+)
 from gloss.serving.security import Keys, new_key
 from services import running
 
@@ -136,3 +144,55 @@ def test_the_command_asks_a_service_with_the_key_of_the_environment(
     assert answered.value.code == 0
     assert "'Kite' is not a title of the catalogue" in capsys.readouterr().out
     assert (len(answer["items"]), answer["unknown"]) == (2, ["Kite"])
+
+
+def test_titles_come_one_by_one_then_the_list(shop, client, recommender):
+    history = ["Zeppelin", recommender.catalogue[3].title]
+    expected: list[str] = []
+    recommender.recommend([history], 4, on_title=lambda _number, title: expected.append(title))
+    *titles, answer = client.stream(history, k=4)
+    assert titles == expected
+    assert answer == client.recommend(history, k=4)
+
+    async def streamed() -> list:
+        async with AsyncClient(f"http://127.0.0.1:{shop.port}") as other:
+            return [event async for event in other.stream(history, k=4)]
+
+    assert asyncio.run(streamed()) == [*titles, answer]
+
+
+def test_a_stream_that_is_refused_says_why(client):
+    nothing = Rules(only=frozenset({ItemId("no such item")}))
+    with pytest.raises(ServiceError, match="no item of the catalogue keeps the rules") as refused:
+        next(client.stream(["Kite"], rules=nothing))
+    assert refused.value.status == 422
+
+
+def test_a_stream_that_breaks_off_is_an_error():
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(head + b'event: title\ndata: {"title": "Kite"}\n\n')
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with Client(url) as client:
+            stream = client.stream(["Kite"])
+            assert next(stream) == "Kite"
+            with pytest.raises(ServiceError, match="before the list"):
+                next(stream)
+        thread.join()
+
+
+def test_both_forms_take_what_the_calls_take():
+    for name in ("recommend", "stream", "change_items"):
+        taken = [inspect.signature(getattr(form, name)) for form in (Client, AsyncClient)]
+        of_call = inspect.signature(getattr(calls, name.replace("stream", "recommend")))
+        assert [list(each.parameters.values())[1:] for each in taken] == [
+            list(of_call.parameters.values())
+        ] * 2

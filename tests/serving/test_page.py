@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import runpy
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +13,9 @@ import pytest
 
 from chromium import MISSING, chromium
 from gloss.report.page import render_reports
+from gloss.serving.arms import Experiment
 from gloss.serving.security import SCOPES, Keys, new_key
-from services import running
+from services import Held, running
 
 if MISSING:
     pytest.skip(f"not installed here: {', '.join(MISSING)}", allow_module_level=True)
@@ -109,6 +112,31 @@ def test_a_history_is_built_by_keyboard_and_the_list_follows(browser, shop):
         assert expected[0]["title"] not in listed(page)
 
 
+def test_titles_are_shown_while_they_are_written(browser, shop):
+    go_on, served = threading.Event(), shop.service.model.served
+
+    class Slow(Held):
+        def recommend(self, histories, k, *, rules, wish, on_title=None):
+            made = served.recommend(histories, k, rules=rules, wish=wish)
+            time.sleep(0.2)
+            for title in ("Kite & <b>Ball</b>", "Drum"):
+                on_title(0, title)
+            assert go_on.wait(30)
+            return made
+
+    with opened(browser, shop) as page:
+        before = listed(page)
+        shop.service.model.swap(Slow(served, threading.Event(), go_on))
+        page.get_by_label("Show what was bought, too").check()
+        page.wait_for_selector("li.draft:nth-child(2)")
+        assert page.locator("li.draft .title").all_inner_texts() == ["Kite & <b>Ball</b>", "Drum"]
+        assert page.locator(".how span").inner_text() == "2 titles"
+        go_on.set()
+        assert listed(page) == before  # nothing was bought, so that nothing is different
+        assert page.locator("li.draft").count() == 0
+        shop.service.model.swap(served)
+
+
 def test_a_customer_is_loaded_with_what_they_bought(browser, shop):
     items = shop.client.get("/v1/items").json()["items"][:3]
     events = [{"user": "anna", "item": item["item"], "id": item["item"]} for item in items]
@@ -149,6 +177,32 @@ def test_two_settings_are_held_side_by_side(browser, shop):
         page.get_by_label("A wish for B").fill(title)
         page.wait_for_selector("text=only in B")
         assert title in page.locator("ol[aria-label='List B'] .title").all_inner_texts()
+
+
+def test_two_recommenders_are_held_side_by_side(browser, shop_bundle, other_bundle, tmp_path):
+    both = Experiment(("today", "new"))
+    state = tmp_path / "state.db"
+    with running(shop_bundle, state, other=other_bundle, experiment=both) as shop:
+        by_name = {
+            name: [item["title"] for item in shop.post("/v1/recommend", model=name).json()["items"]]
+            for name in both.names
+        }
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+        with opened(browser, shop, "Compare") as page:
+            page.wait_for_selector("ol[aria-label='List B'] > li")
+            for side, name in zip("AB", both.names, strict=True):
+                assert page.get_by_label(f"Recommender of {side}").input_value() == name
+                titles = page.locator(f"ol[aria-label='List {side}'] .title").all_inner_texts()
+                assert titles == by_name[name]
+            with page.expect_response("**/v1/recommend"):
+                page.get_by_label("Recommender of B").select_option("today")
+            page.wait_for_selector("text=10 of 10 items stand in both lists.")
+            serious = [
+                fault["id"]
+                for fault in axe.run(page).response["violations"]
+                if fault["impact"] in ("serious", "critical")
+            ]
+            assert serious == []
 
 
 def test_what_is_answered_is_counted_live(browser, shop):

@@ -12,9 +12,10 @@ from sqlalchemy import text
 from gloss.data.catalogue import ItemId
 from gloss.errors import ConfigError, InputError
 from gloss.serving.state.events import Event, EventLog
+from gloss.serving.state.exposures import Exposure, ExposureLog, UserLog
 from gloss.serving.state.items import ItemChange, ItemChanges
 from gloss.serving.state.store import open_database
-from gloss.serving.state.tables import EVENTS, ITEMS, METADATA
+from gloss.serving.state.tables import EVENTS, EXPOSURES, ITEMS, METADATA
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -31,6 +32,7 @@ def engine(address):
     with engine.begin() as connection:
         connection.execute(EVENTS.delete())
         connection.execute(ITEMS.delete())
+        connection.execute(EXPOSURES.delete())
     yield engine
     engine.dispose()
 
@@ -58,6 +60,46 @@ def test_one_person_is_forgotten_and_no_other(engine):
     log.add([event(1), event(2), event(3, user="v")])
     assert log.forget("u") == 2
     assert (log.of_user("u"), log.of_user("v")) == ([], [event(3, user="v")])
+
+
+def exposure(user: str, at: int, name: str = "today", *, is_shown: bool = True) -> Exposure:
+    return Exposure(user, name, f"of {name}", ("i2", "i1"), f"r{at}", at, is_shown=is_shown)
+
+
+def test_lists_are_kept_in_the_order_of_their_time_with_what_was_bought(engine):
+    log, events = ExposureLog(engine), EventLog(engine)
+    kept = [exposure("u", 7), exposure("v", 6, "new", is_shown=False), exposure("u", 5)]
+    for each in kept:
+        log.add(each)
+    events.add([event(1, at=9), event(2, at=8), event(3, user="nobody")])
+    assert log.of_users(["u"]) == [kept[2], kept[0]]
+    assert sorted(log.users(), key=lambda of_user: of_user.user) == [
+        UserLog("u", (kept[2], kept[0]), (("i2", 8), ("i1", 9))),
+        UserLog("v", (kept[1],), ()),
+    ]
+
+
+def test_a_persons_lists_are_forgotten_and_no_others(engine):
+    log = ExposureLog(engine)
+    log.add(exposure("u", 1))
+    log.add(exposure("v", 2))
+    assert EventLog(engine).forget("u") == 0
+    assert (log.of_users(["u"]), log.of_users(["v"])) == ([], [exposure("v", 2)])
+
+
+def test_the_tables_of_an_earlier_version_are_brought_up_to_date(tmp_path):
+    path = str(tmp_path / "old.db")
+    engine = open_database(path)
+    EventLog(engine).add([event(1)])
+    with engine.begin() as connection:  # as version 0002 left them
+        connection.execute(text("DROP TABLE exposures"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+    engine.dispose()
+    again = open_database(path)
+    ExposureLog(again).add(exposure("u", 3))
+    assert [each.id for each in EventLog(again).of_user("u")] == ["e1"]
+    assert ExposureLog(again).of_users(["u"]) == [exposure("u", 3)]
+    again.dispose()
 
 
 def test_a_thousand_events_at_once_by_eight_at_a_time_are_all_there(engine):
@@ -91,7 +133,7 @@ def test_the_migrations_make_the_tables_that_the_code_knows(engine):
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
-        assert context.get_current_revision() == "0002"
+        assert context.get_current_revision() == "0003"
 
 
 def test_a_database_is_opened_again_by_several_at_once(address, engine):

@@ -1,5 +1,5 @@
-"""`gloss compare`: whether one evaluation, or one bundle, differs from another by more than
-chance."""
+"""`gloss compare`: whether one evaluation, one bundle, or one half of a service's users differs from
+another by more than chance."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gloss.cli.compare_log import compare_state
 from gloss.cli.options import Json, given
 from gloss.errors import ConfigError
 
@@ -26,12 +27,14 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     first: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            metavar="A", help="A bundle; or an evaluation, or a run folder for its own."
+            metavar="[A]", help="A bundle; or an evaluation, or a run folder for its own."
         ),
-    ],
-    second: Annotated[Path, typer.Argument(metavar="B", help="What to compare it with.")],
+    ] = None,
+    second: Annotated[
+        Path | None, typer.Argument(metavar="[B]", help="What to compare it with.")
+    ] = None,
     metric: Annotated[
         list[str] | None, typer.Option(help="Metric to compare (default: recall@5); repeat.")
     ] = None,
@@ -68,6 +71,18 @@ def compare(
         int, typer.Option(min=1, help="Resamples of the test and of the interval.")
     ] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples, and of --users.")] = 0,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            "--log",
+            help="The state of a service that served two bundles (a file or URL, as --state of "
+            "gloss serve): what people bought after lists of each. A and B are their names, which "
+            "may be left out where the log has only two; metrics: conversion, hits@k.",
+        ),
+    ] = None,
+    days: Annotated[
+        float, typer.Option("--days", min=0, help="Of --log: how long a purchase follows a list.")
+    ] = 7.0,
     json: Json = False,
 ) -> None:
     """Whether A differs from B by more than chance, on the same users.
@@ -80,6 +95,12 @@ def compare(
 
     Example: gloss compare runs/demo runs/demo/evaluations/popularity --metric recall@5
     """
+    if log is not None:
+        names = [str(name) for name in (first, second) if name is not None]
+        compare_state(log, names, metric, days=days, resamples=resamples, seed=seed, json=json)
+        return
+    if first is None or second is None:
+        raise ConfigError("name what is compared: gloss compare A B, or --log STATE")
     metrics = metric or ["recall@5"]
     if not _are_bundles(first, second):
         given("evaluations", (), interactions=interactions, items=items, data=data, users=users)
@@ -94,8 +115,10 @@ def compare(
     from gloss.experiment import stages
     from gloss.recommender.comparing import compare_bundles
 
-    log = stages.log_of(data, interactions=interactions or (), items=items or ())
-    made = compare_bundles(first, second, log, metrics, users=users, resamples=resamples, seed=seed)
+    bought = stages.log_of(data, interactions=interactions or (), items=items or ())
+    made = compare_bundles(
+        first, second, bought, metrics, users=users, resamples=resamples, seed=seed
+    )
     if json:
         output.print_json({**asdict(made), "comparisons": _documents(made.comparisons)})
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,9 @@ import typer
 from gloss.errors import ConfigError, require_extra
 
 if TYPE_CHECKING:
+    from gloss.serving.arms import Experiment
     from gloss.serving.security import Keys
+    from gloss.serving.served import Served
 
 __all__ = ["register"]
 
@@ -28,6 +31,23 @@ def serve(
     bundle: Annotated[
         Path, typer.Argument(metavar="BUNDLE", help="A bundle: see `gloss bundle` and `gloss fit`.")
     ],
+    other: Annotated[
+        Path | None,
+        typer.Argument(metavar="[B]", help="A second bundle, for an experiment: see --split."),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            help="Of two bundles: shares of users who are given each, as 90/10 (default: 50/50).",
+        ),
+    ] = None,
+    shadow: Annotated[
+        bool,
+        typer.Option(
+            "--shadow", help="Of two bundles: everybody is given BUNDLE; B is asked for the log."
+        ),
+    ] = False,
     host: Annotated[
         str, typer.Option("--host", help="The address to serve; others than this machine's: keys.")
     ] = "127.0.0.1",
@@ -64,6 +84,9 @@ def serve(
 ) -> None:
     """Serve recommendations over HTTP, with a page to try them; see docs/serving.md.
 
+    Two bundles are an experiment: a user is given the same one each time, and the state keeps what
+    was shown to whom; `gloss compare --log` says what they bought.
+
     Example: gloss serve demo-bundle
     """
     require_extra(
@@ -72,7 +95,6 @@ def serve(
     from gloss.cli import output
     from gloss.serving import server
     from gloss.serving.app import create_service
-    from gloss.serving.served import ServedBundle
     from gloss.serving.settings import ServingSettings
     from gloss.serving.state.store import open_database
 
@@ -84,17 +106,19 @@ def serve(
         deadline_seconds=deadline,
         name=bundle.resolve().name,
         report=report,
+        experiment=_experiment(bundle, other, split, is_shadow=shadow),
     )
     known = _keys(keys)
     server.check_host(settings, has_keys=bool(known))
     service = create_service(
-        lambda: ServedBundle.open(bundle),
+        _opener(bundle, other),
         open_database(state),
         settings,
         known,
     )
     shown = f"[{host}]" if ":" in host else host
-    output.note(f"serving {bundle} on http://{shown}:{port}/ (Ctrl-C ends it)")
+    served = bundle if other is None else f"{bundle} and {other}"
+    output.note(f"serving {served} on http://{shown}:{port}/ (Ctrl-C ends it)")
     server.serve(service)
 
 
@@ -125,6 +149,37 @@ def key(
     known = Keys.of_file(keys) if keys.exists() else Keys()
     write_atomic(keys, known.with_key(made).to_json().encode())
     output.print_line(text)
+
+
+def _opener(bundle: Path, other: Path | None) -> Callable[[], Served]:
+    """What opens one bundle, or both."""
+    from gloss.serving.arms import ServedArms
+    from gloss.serving.served import ServedBundle
+
+    if other is None:
+        return lambda: ServedBundle.open(bundle)
+    return ServedArms.opener(lambda: ServedBundle.open(bundle), lambda: ServedBundle.open(other))
+
+
+def _experiment(
+    bundle: Path, other: Path | None, split: str | None, *, is_shadow: bool
+) -> Experiment | None:
+    from gloss.serving.arms import Experiment, parse_split
+
+    if other is None:
+        if split is not None or is_shadow:
+            raise ConfigError(
+                "--split and --shadow are of two bundles: gloss serve A B --split 90/10"
+            )
+        return None
+    if split is not None and is_shadow:
+        raise ConfigError("with --shadow everybody is given the first bundle: leave out --split")
+    if bundle.resolve() == other.resolve():
+        raise ConfigError(f"both bundles are {bundle}: an experiment needs two")
+    names = bundle.resolve().name, other.resolve().name
+    if names[0] == names[1]:  # of two runs, say
+        names = str(bundle), str(other)
+    return Experiment(names, parse_split(split or "50/50"), is_shadow=is_shadow)
 
 
 def _keys(file: Path | None) -> Keys:

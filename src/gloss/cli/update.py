@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gloss.cli.options import Json
+from gloss.cli.update_state import news_of_state
+from gloss.errors import ConfigError
 
 __all__ = ["register"]
 
@@ -40,6 +43,14 @@ def update(
     ] = None,
     remove: Annotated[
         Path | None, typer.Option("--remove", help="A file with ids of items, one a line.")
+    ] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            "--state",
+            help="The state of the service that BUNDLE is served by (a file or URL, as of gloss "
+            "serve): its events, and items that were added, changed or removed.",
+        ),
     ] = None,
     data: Annotated[
         Path | None,
@@ -85,16 +96,23 @@ def update(
     from gloss.cli import output
     from gloss.experiment import updating
 
-    made = updating.update(
-        bundle,
-        out,
-        interactions=interactions or (),
-        items=items or (),
-        removed=remove,
-        data=data,
-        joined=joined,
-        retrain=retrain,
-        encoder=encoder,
-        announce=output.announce,
-    )
+    if state is not None and remove is not None:
+        raise ConfigError("with --state remove items at the service, not by --remove")
+    with ExitStack() as files:
+        news = None
+        if state is not None:
+            of_state = news_of_state(state, bundle, out, data=data, joined=joined)
+            news = files.enter_context(of_state)
+        made = updating.update(
+            bundle,
+            out,
+            interactions=[*(interactions or ()), *(news.interactions if news else ())],
+            items=[*(items or ()), *(news.items if news else ())],
+            removed=news.removed if news else remove,
+            data=data,
+            joined=joined,
+            retrain=retrain,
+            encoder=encoder,
+            announce=output.announce,
+        )
     output.print_bundle(made, json=json)

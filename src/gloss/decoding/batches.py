@@ -10,7 +10,7 @@ import torch
 from gloss.decoding.beam_search import beam_search
 from gloss.decoding.beams import BeamSettings
 from gloss.decoding.memory import CPU_ENTRIES, MEMORY_SHARE, halved
-from gloss.decoding.search import SearchResults, steps_of
+from gloss.decoding.search import OnFinished, SearchResults, steps_of
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import is_out_of_memory
 from gloss.progress import Progress, silent
@@ -38,14 +38,18 @@ class BatchedSearch:
         self.entries = entries or _entries_that_fit(model)
 
     def search(
-        self, prompts: Sequence[Sequence[int]], *, progress: Progress = silent
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        progress: Progress = silent,
+        on_finished: OnFinished | None = None,
     ) -> SearchResults:
         """See `Search.search`."""
         results: SearchResults = [()] * len(prompts)
         waiting = sorted(range(len(prompts)), key=lambda user: (len(prompts[user]), user))
         while waiting:
             batch = self._next_batch(waiting, prompts)
-            searched = self._try([prompts[user] for user in batch])
+            searched = self._try([prompts[user] for user in batch], _of_batch(on_finished, batch))
             if searched is None:
                 continue  # with the smaller budget
             for user, hypotheses in zip(batch, searched, strict=True):
@@ -58,10 +62,14 @@ class BatchedSearch:
         """See `Search.within`."""
         return BatchedSearch(self.model, self.settings, trie, entries=self.entries)
 
-    def _try(self, batch: Sequence[Sequence[int]]) -> SearchResults | None:
+    def _try(
+        self, batch: Sequence[Sequence[int]], on_finished: OnFinished | None
+    ) -> SearchResults | None:
         """A batch's results; None after running out of memory, with half the budget."""
         try:
-            return beam_search(self.model, batch, self.settings, trie=self.trie)
+            return beam_search(
+                self.model, batch, self.settings, trie=self.trie, on_finished=on_finished
+            )
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -80,6 +88,13 @@ class BatchedSearch:
                 break
             size += 1
         return waiting[:size]
+
+
+def _of_batch(on_finished: OnFinished | None, batch: Sequence[int]) -> OnFinished | None:
+    """The same, called with a prompt's number in its batch. batch: the numbers among all."""
+    if on_finished is None:
+        return None
+    return lambda user, hypotheses: on_finished(batch[user], hypotheses)
 
 
 def _entries_that_fit(model: Any) -> int:

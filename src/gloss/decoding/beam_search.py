@@ -34,7 +34,7 @@ from gloss.decoding.beams import (
     best_candidates,
 )
 from gloss.decoding.lineage import ancestor_mask, extended
-from gloss.decoding.search import SearchResults, steps_of
+from gloss.decoding.search import OnFinished, SearchResults, steps_of
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import ConfigError
 
@@ -55,6 +55,7 @@ def beam_search(
     settings: BeamSettings,
     *,
     trie: TitleTrie | None = None,
+    on_finished: OnFinished | None = None,
 ) -> SearchResults:
     """The best continuations of each prompt, best first.
 
@@ -72,6 +73,9 @@ def beam_search(
     for step in range(steps):
         candidates = _candidates(state, settings, log_probs, trie)
         state, parents = advance(state, candidates, settings, cut_off=trie is None)
+        if on_finished is not None:
+            for user, finished in zip(users.tolist(), state.hypotheses(settings), strict=True):
+                on_finished(user, finished)
         going_on = state.improvable
         # Rows that are done only cost; they leave once they are half of the batch.
         if 2 * int(going_on.sum()) <= len(users):

@@ -12,7 +12,15 @@ import numpy as np
 
 from gloss.data.catalogue import Catalogue
 from gloss.data.generations import Generation, Query
-from gloss.decoding.generator import Footprint, Generator, GeneratorRequest, GeneratorSpec
+from gloss.decoding.generator import (
+    Footprint,
+    Generator,
+    GeneratorRequest,
+    GeneratorSpec,
+    OnTitle,
+    each_once,
+    stream,
+)
 from gloss.decoding.transformers_generator import TransformersGenerator
 from gloss.language.loading import load_networks
 from gloss.progress import Progress, part_of, silent
@@ -43,6 +51,14 @@ class EnsembleGenerator:
             member.generate(prompts, progress=part_of(progress, number, len(self.members)))
             for number, member in enumerate(self.members)
         ]
+        return self._averaged(generations)
+
+    def stream(self, prompts: Sequence[Prompt], on_title: OnTitle) -> list[Generation]:
+        """See `StreamingGenerator.stream`: a title is told by the first member that writes it."""
+        tell = each_once(on_title)
+        return self._averaged([stream(member, prompts, tell) for member in self.members])
+
+    def _averaged(self, generations: Sequence[Sequence[Generation]]) -> list[Generation]:
         return [average(of_user, most=self.returned) for of_user in zip(*generations, strict=True)]
 
     def within(self, catalogue: Catalogue) -> EnsembleGenerator:

@@ -28,7 +28,7 @@ from gloss.decoding.beam_search import (
     require_full_attention,
 )
 from gloss.decoding.beams import BeamSettings, Hypothesis
-from gloss.decoding.search import SearchResults
+from gloss.decoding.search import OnFinished, SearchResults
 from gloss.decoding.title_trie import TitleTrie
 from gloss.progress import Progress, silent
 
@@ -74,9 +74,16 @@ class ExhaustiveSearch:
         self.batch_users = max(1, _BATCH_NODES // _PIECE_NODES)
 
     def search(
-        self, prompts: Sequence[Sequence[int]], *, progress: Progress = silent
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        progress: Progress = silent,
+        on_finished: OnFinished | None = None,
     ) -> SearchResults:
-        """The `returned` titles of the highest scores for each prompt; see `Search.search`."""
+        """The `returned` titles of the highest scores for each prompt; see `Search.search`.
+
+        No title is finished before all are: on_finished is not called.
+        """
         results: SearchResults = []
         for first in range(0, len(prompts), self.batch_users):
             results += self._best(self.score(prompts[first : first + self.batch_users]))

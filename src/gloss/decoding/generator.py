@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gloss.config import AS_IT_IS, Decoding, Loading
 from gloss.data.catalogue import Catalogue
@@ -18,7 +18,19 @@ from gloss.data.generations import Generation
 from gloss.progress import Progress, silent
 from gloss.prompts import Prompt, PromptBuilder
 
-__all__ = ["Footprint", "Generator", "GeneratorRequest", "GeneratorSpec"]
+__all__ = [
+    "Footprint",
+    "Generator",
+    "GeneratorRequest",
+    "GeneratorSpec",
+    "OnTitle",
+    "StreamingGenerator",
+    "each_once",
+    "stream",
+]
+
+OnTitle = Callable[[int, str], None]
+"""Called with a prompt's number and a title for it, while others are still being written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,50 @@ class Generator(Protocol):
 
     def footprint(self) -> Footprint:
         """What generating costs, for an estimate."""
+
+
+@runtime_checkable
+class StreamingGenerator(Protocol):
+    """A generator that can also tell of titles while it writes; see `stream` for others."""
+
+    def stream(self, prompts: Sequence[Prompt], on_title: OnTitle) -> list[Generation]:
+        """What `generate` returns; on_title hears of each title of a prompt once, as it is written.
+
+        Every title of a generation was told before; a title that better ones pushed out may have
+        been told, too.
+        """
+
+
+def stream(generator: Generator, prompts: Sequence[Prompt], on_title: OnTitle) -> list[Generation]:
+    """See `StreamingGenerator.stream`; another generator's titles are told at the end."""
+    if isinstance(generator, StreamingGenerator):
+        return generator.stream(prompts, on_title)
+    tell = each_once(on_title)
+    generations = generator.generate(prompts)
+    for number, generation in enumerate(generations):
+        for query in generation.queries:
+            tell(number, query.text)
+    return generations
+
+
+def each_once(on_title: OnTitle) -> OnTitle:
+    """The same, without titles that a prompt has been told of before.
+
+    >>> told = []
+    >>> tell = each_once(lambda prompt, title: told.append((prompt, title)))
+    >>> for title in ("Kite", "Ball", "Kite"):
+    ...     tell(0, title)
+    >>> told
+    [(0, 'Kite'), (0, 'Ball')]
+    """
+    told: set[tuple[int, str]] = set()
+
+    def tell(prompt: int, title: str) -> None:
+        if (prompt, title) not in told:
+            told.add((prompt, title))
+            on_title(prompt, title)
+
+    return tell
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gloss.decoding.beams import BeamSettings, Hypothesis
 from gloss.decoding.title_trie import TitleTrie
 from gloss.progress import Progress, silent
 
-__all__ = ["Search", "SearchResults", "steps_of"]
+__all__ = ["OnFinished", "Search", "SearchResults", "steps_of"]
 
 SearchResults = list[tuple[Hypothesis, ...]]
 """For each prompt its best continuations, best first."""
+
+OnFinished = Callable[[int, tuple[Hypothesis, ...]], None]
+"""Called while a search goes on, with a prompt's number and the beams of it that have finished so
+far, best first. Later ones may push them out of the results."""
 
 
 class Search(Protocol):
     """Finds the best continuations of prompts under a model."""
 
     def search(
-        self, prompts: Sequence[Sequence[int]], *, progress: Progress = silent
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        progress: Progress = silent,
+        on_finished: OnFinished | None = None,
     ) -> SearchResults:
         """The best continuations of each prompt, in the prompts' order.
 
-        progress: called with the number of prompts done and of all prompts.
+        progress: called with the number of prompts done and of all prompts. on_finished: see
+        `OnFinished`; a search that takes no steps calls it never.
         """
 
     def within(self, trie: TitleTrie) -> Search:

@@ -26,7 +26,7 @@ from gloss.decoding.beams import (
 from gloss.decoding.llama import SlotLlama
 from gloss.decoding.memory import halved
 from gloss.decoding.prefill import common_prefix, prefill_groups
-from gloss.decoding.search import SearchResults, steps_of
+from gloss.decoding.search import OnFinished, SearchResults, steps_of
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import is_out_of_memory
 from gloss.progress import Progress, silent
@@ -61,7 +61,11 @@ class Slots(ABC, Generic[Llama]):
 
     @torch.inference_mode()
     def search(
-        self, prompts: Sequence[Sequence[int]], *, progress: Progress = silent
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        progress: Progress = silent,
+        on_finished: OnFinished | None = None,
     ) -> SearchResults:
         """See `Search.search`."""
         results: SearchResults = [()] * len(prompts)
@@ -73,7 +77,13 @@ class Slots(ABC, Generic[Llama]):
         users: dict[int, int] = {}  # slot -> the user who holds it
         while waiting or users:
             waiting = self._refill(users, waiting, prompts, prefix=prefix)
-            for slot, hypotheses in self._run(list(users), some_wait=bool(waiting)).items():
+            looks = on_finished is not None
+            ended = self._run(list(users), some_wait=bool(waiting), looks=looks)
+            if on_finished is not None:
+                going_on = [slot for slot in users if slot not in ended]
+                for slot, hypotheses in (self._finished(going_on) | ended).items():
+                    on_finished(users[slot], hypotheses)
+            for slot, hypotheses in ended.items():
                 results[users.pop(slot)] = hypotheses
             progress(len(prompts) - len(waiting) - len(users), len(prompts))
         return results
@@ -138,11 +148,19 @@ class Slots(ABC, Generic[Llama]):
         )
 
     @abstractmethod
-    def _run(self, held: Sequence[int], *, some_wait: bool) -> dict[int, tuple[Hypothesis, ...]]:
+    def _run(
+        self, held: Sequence[int], *, some_wait: bool, looks: bool
+    ) -> dict[int, tuple[Hypothesis, ...]]:
         """Take steps until some of the held slots are done; what was found in these, by slot.
 
-        some_wait: whether users wait for a slot, so that it pays to free several at once.
+        some_wait: whether users wait for a slot, so that it pays to free several at once. looks:
+        whether somebody looks at what has finished meanwhile, so that it returns after few steps
+        even where nobody is done.
         """
+
+    @abstractmethod
+    def _finished(self, held: Sequence[int]) -> dict[int, tuple[Hypothesis, ...]]:
+        """The beams that have finished so far in each of these slots, which are not done yet."""
 
     @abstractmethod
     def _put(
@@ -195,12 +213,17 @@ class SlotSearch(ABC, Generic[Llama]):
         self._tried = 0  # slots of the last try
 
     def search(
-        self, prompts: Sequence[Sequence[int]], *, progress: Progress = silent
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        progress: Progress = silent,
+        on_finished: OnFinished | None = None,
     ) -> SearchResults:
         """See `Search.search`."""
         while prompts:
             try:
-                return self._slots_for(prompts).search(prompts, progress=progress)
+                slots = self._slots_for(prompts)
+                return slots.search(prompts, progress=progress, on_finished=on_finished)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise

@@ -21,8 +21,14 @@ from gloss.data.generations import Generation, Query
 from gloss.decoding.beams import BeamSettings, Hypothesis
 from gloss.decoding.choose_search import choose_search
 from gloss.decoding.exhaustive import ExhaustiveSearch
-from gloss.decoding.generator import Footprint, GeneratorRequest, GeneratorSpec
-from gloss.decoding.search import Search, steps_of
+from gloss.decoding.generator import (
+    Footprint,
+    GeneratorRequest,
+    GeneratorSpec,
+    OnTitle,
+    each_once,
+)
+from gloss.decoding.search import OnFinished, Search, steps_of
 from gloss.decoding.title_trie import TitleTrie
 from gloss.errors import ConfigError
 from gloss.language.examples import encode_prompts, title_as_text
@@ -90,9 +96,30 @@ class TransformersGenerator:
         self, prompts: Sequence[Prompt], *, progress: Progress = silent
     ) -> list[Generation]:
         """Titles for every prompt, likeliest first, with their log-probabilities."""
+        return self._generate(prompts, progress, None)
+
+    def stream(self, prompts: Sequence[Prompt], on_title: OnTitle) -> list[Generation]:
+        """See `StreamingGenerator.stream`: titles are told as their beams finish."""
+        tell = each_once(on_title)
+
+        def on_finished(prompt: int, hypotheses: tuple[Hypothesis, ...]) -> None:
+            for hypothesis in hypotheses:
+                tell(prompt, self._title_of(hypothesis.tokens))
+
+        generations = self._generate(prompts, silent, on_finished)
+        for number, generation in enumerate(generations):
+            for query in generation.queries:
+                tell(number, query.text)  # an exact search finishes all at once
+        return generations
+
+    def _generate(
+        self, prompts: Sequence[Prompt], progress: Progress, on_finished: OnFinished | None
+    ) -> list[Generation]:
         encoded = self._encode([prompt.text for prompt in prompts])
         tokens = sum(map(len, encoded)) / max(1, len(encoded))
-        results = self.search.search(encoded, progress=_with_rate(progress, tokens))
+        results = self.search.search(
+            encoded, progress=_with_rate(progress, tokens), on_finished=on_finished
+        )
         return [
             Generation(prompt.user, prompt.history, self._queries(hypotheses))
             for prompt, hypotheses in zip(prompts, results, strict=True)

@@ -17,7 +17,7 @@ from gloss.experiment.pipeline import Announce, quietly
 from gloss.recommender import retraining, updating
 from gloss.recommender.bundle import open_bundle
 
-__all__ = ["data_beside", "retrained_beside", "update"]
+__all__ = ["data_beside", "data_of", "retrained_beside", "update"]
 
 
 def data_beside(bundle: Path) -> Path:
@@ -28,6 +28,11 @@ def data_beside(bundle: Path) -> Path:
 def retrained_beside(bundle: Path) -> Path:
     """Where `update` trains the networks of the bundle that it writes."""
     return bundle.with_name(f"{bundle.name}-retrained")
+
+
+def data_of(bundle: Path) -> Path:
+    """The data set that `update` would take for the one that a bundle was made of."""
+    return _data_of(bundle, open_bundle(bundle).artifact.inputs["dataset"])
 
 
 def update(

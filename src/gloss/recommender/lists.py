@@ -6,11 +6,11 @@ Knows bundles, and masks of the rows that may be shown; does not know the rules 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,11 @@ from gloss.config import Decoding
 from gloss.data.catalogue import Catalogue, Item, ItemId
 from gloss.data.generations import Generation, Query
 from gloss.data.histories import History, UserId
+from gloss.decoding.generator import Generator, stream
 from gloss.errors import ConfigError, GlossError, require_extra
 from gloss.fusion.reciprocal_rank import ReciprocalRank
 from gloss.fusion.rule import FusionRequest
+from gloss.prompts import Prompt
 from gloss.rankers.known_items import KnownItems
 from gloss.rankers.ranker import Ranker, RankerSpec, RankRequest
 from gloss.rankings.filling import by_popularity
@@ -34,9 +36,6 @@ from gloss.retrieval.dense.encoders import Encoder, open_encoder
 from gloss.retrieval.grounding import deeper, fuse, rank
 from gloss.retrieval.retriever import Retriever
 from gloss.retrieval.within import within
-
-if TYPE_CHECKING:
-    from gloss.decoding.generator import Generator
 
 __all__ = ["ListRequest", "Lists"]
 
@@ -53,13 +52,15 @@ class ListRequest:
 
     allowed: bool (catalogue,), the rows that may be shown, None for all; exclude_seen: leave out
     what the person has bought; length: items in a list, at most; fills_up: whether popular items
-    end a list that is too short.
+    end a list that is too short. on_title: called with a person and a title as the language model
+    writes it.
     """
 
     allowed: Bools | None
     exclude_seen: bool
     length: int
     fills_up: bool = True
+    on_title: Callable[[UserId, str], None] | None = None
 
     def excluded(self, history: ReadHistory) -> frozenset[ItemId]:
         """The items that this person's list leaves out."""
@@ -152,7 +153,7 @@ class Lists:
             for each in histories
         ]
         rankings = rank(
-            generator.generate(prompts),
+            _generated(generator, prompts, request),
             within(self.retriever, request.allowed),
             rule=how.fusion,
             per_query=how.per_query,
@@ -272,6 +273,15 @@ class Lists:
 
 
 _NOBODY = History(UserId(""), ())
+
+
+def _generated(
+    generator: Generator, prompts: Sequence[Prompt], request: ListRequest
+) -> list[Generation]:
+    on_title = request.on_title
+    if on_title is None:
+        return generator.generate(prompts)
+    return stream(generator, prompts, lambda number, title: on_title(prompts[number].user, title))
 
 
 def _joined(tables: Sequence[RankingTable], *, length: int) -> tuple[RankedItem, ...]:

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,13 +115,15 @@ class Recommender:
         *,
         rules: Rules = NO_RULES,
         wish: str | None = None,
+        on_title: Callable[[int, str], None] | None = None,
     ) -> list[Recommendations]:
         """`k` items for each history, as long as so many may be shown.
 
         histories: ids or titles of purchases, earliest first; titles need not be in the catalogue,
-        and a history may be empty. wish: a sentence that says what is wanted. Everybody is answered
-        together, which is many times as fast as one by one. Raises InputError when the rules leave
-        no item at all.
+        and a history may be empty. wish: a sentence that says what is wanted. on_title: called with
+        a history's number and a title as soon as the language model has written it, which may find
+        no place in the list. Everybody is answered together, which is many times as fast as one by
+        one. Raises InputError when the rules leave no item at all.
         """
         if k < 1:
             raise InputError(f"a list holds at least 1 item, not {k}")
@@ -129,7 +131,7 @@ class Recommender:
             read_history(str(number), purchases, self.catalogue, self.bundle.settings.titles)
             for number, purchases in enumerate(histories)
         ]
-        request = self._request(rules, k)
+        request = self._request(rules, k, on_title)
         vectors = self.bundle.title_vectors if self.bundle.has_title_vectors else None
         arrangement = Arrangement(rules, self.catalogue, self.bundle.columns, vectors)
         wish = clean_title(wish, "fair") if wish else None
@@ -145,7 +147,9 @@ class Recommender:
             answers.append(Recommendations(items, way, history.unknown, near))
         return answers
 
-    def _request(self, rules: Rules, k: int) -> ListRequest:
+    def _request(
+        self, rules: Rules, k: int, on_title: Callable[[int, str], None] | None
+    ) -> ListRequest:
         allowed = allowed_rows(rules, self.catalogue, self.bundle.columns)
         if allowed is not None and not allowed.any():
             raise InputError("no item of the catalogue keeps the rules")
@@ -153,7 +157,13 @@ class Recommender:
         if exclude_seen is None:
             exclude_seen = self.bundle.settings.exclude_seen
         pool = max(k, _POOL) if rules.reorders else k
-        return ListRequest(allowed, exclude_seen, pool, fills_up=rules.minimum_score is None)
+        return ListRequest(
+            allowed,
+            exclude_seen,
+            pool,
+            fills_up=rules.minimum_score is None,
+            on_title=on_title and (lambda user, title: on_title(int(user), title)),
+        )
 
     def _ranked(
         self, read: Sequence[ReadHistory], request: ListRequest

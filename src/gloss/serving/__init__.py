@@ -1,6 +1,9 @@
 """Recommendations over HTTP (extra "serve").
 
 served           what the service asks of a recommender, and the recommender of a run as that
+arms             two recommenders as one, and which of them a user is given
+experiments      what is logged of them
+conversions      what people bought after which list
 waiting          requests that wait for the model: bounded, with deadlines
 model_thread     the one thread that owns the model, and who starts it again
 catalogue_view   the catalogue as people page through it

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
+from gloss.serving.experiments import Experiments
 from gloss.serving.live import LiveRecommender
 from gloss.serving.metrics import Metrics
 from gloss.serving.model_thread import ModelThread
@@ -21,6 +22,7 @@ from gloss.serving.served import Served
 from gloss.serving.service import Service
 from gloss.serving.settings import ServingSettings
 from gloss.serving.state.events import EventLog
+from gloss.serving.state.exposures import ExposureLog
 from gloss.serving.state.items import ItemChanges
 from gloss.serving.walls import BodyWall, CrowdWall, DoorWall, OuterWall
 
@@ -44,7 +46,9 @@ def create_service(
     metrics = Metrics()
     live = LiveRecommender(open_served, ItemChanges(state))
     model = ModelThread(live.open, settings, metrics.decoded)
-    return Service(settings, keys, model, live, EventLog(state), metrics)
+    exposures = ExposureLog(state)
+    experiments = Experiments(settings, model, exposures)
+    return Service(settings, keys, model, live, EventLog(state), exposures, experiments, metrics)
 
 
 def create_app(service: Service) -> FastAPI:
@@ -76,7 +80,9 @@ def create_app(service: Service) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
-    await run_in_threadpool(app.state.service.model.close)
+    service: Service = app.state.service
+    await run_in_threadpool(service.model.close)
+    await service.experiments.drained()
 
 
 def _describe_problems(app: FastAPI) -> None:

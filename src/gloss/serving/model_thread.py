@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import Event, Thread
 
 from gloss.errors import GlossError
+from gloss.serving.arms import arm_of
 from gloss.serving.served import Served
 from gloss.serving.settings import ServingSettings
 from gloss.serving.waiting import Answer, Job, Question, StoppedError, WaitingRoom
@@ -94,10 +95,15 @@ class ModelThread:
         """Answer with another recommender, from the next batch on."""
         self._served = served
 
-    def ask(self, question: Question, deadline: float) -> Job:
-        """Let a question wait. Raises FullError, StoppedError."""
+    def ask(
+        self,
+        question: Question,
+        deadline: float,
+        on_title: Callable[[str], None] | None = None,
+    ) -> Job:
+        """Let a question wait; see `Job`. Raises FullError, StoppedError."""
         self.served  # noqa: B018 - refuse at once while there is no model
-        job = Job(question, deadline)
+        job = Job(question, deadline, on_title)
         self._room.add(job)
         return job
 
@@ -166,9 +172,10 @@ def _by_kind(jobs: Sequence[Job]) -> list[list[Job]]:
 
 def _answer(jobs: Sequence[Job], served: Served) -> None:
     """Answer jobs of one kind together. If that fails, each alone: one must not fail the others."""
-    (k, rules, wish), histories = jobs[0].question.kind, [job.question.history for job in jobs]
+    (k, rules, wish, arm), histories = jobs[0].question.kind, [job.question.history for job in jobs]
+    served = arm_of(served, arm)
     try:
-        lists = served.recommend(histories, k, rules=rules, wish=wish)
+        lists = served.recommend(histories, k, rules=rules, wish=wish, on_title=_teller(jobs))
     except Exception as error:
         if len(jobs) == 1:
             jobs[0].future.set_exception(error)
@@ -178,3 +185,16 @@ def _answer(jobs: Sequence[Job], served: Served) -> None:
         return
     for job, made in zip(jobs, lists, strict=True):
         job.future.set_result(Answer(made, served.fingerprint))
+
+
+def _teller(jobs: Sequence[Job]) -> Callable[[int, str], None] | None:
+    """What tells each job of its titles; None where none of them wants to know."""
+    if all(job.on_title is None for job in jobs):
+        return None
+
+    def tell(number: int, title: str) -> None:
+        on_title = jobs[number].on_title
+        if on_title is not None:
+            on_title(title)
+
+    return tell

@@ -25,12 +25,15 @@ __all__ = [
     "Problem",
     "ProblemError",
     "install_handlers",
+    "problem_of",
     "problem_response",
 ]
 
 MEDIA_TYPE = "application/problem+json"
 
 TOO_MANY = "too many requests wait already"
+
+_UNEXPECTED = "an error of the service, which it has logged"
 
 _log = logging.getLogger(__name__)
 
@@ -71,19 +74,35 @@ def problem_response(
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """The answer for a refusal."""
-    problem = Problem(
-        title=HTTPStatus(status).phrase,
-        status=status,
-        detail=detail,
-        request_id=request_id,
-        errors=errors or [],
-    )
+    problem = _problem(status, detail, request_id, errors)
     sent = dict(headers or {})
     if retry_after is not None:
         sent["Retry-After"] = str(max(1, math.ceil(retry_after)))
     if status == HTTPStatus.UNAUTHORIZED:
         sent["WWW-Authenticate"] = "Bearer"
     return JSONResponse(problem.model_dump(), status, headers=sent, media_type=MEDIA_TYPE)
+
+
+def problem_of(error: Exception, request_id: str) -> Problem:
+    """What an error says, where the status of the answer has been sent already."""
+    if isinstance(error, ProblemError):
+        return _problem(error.status, error.detail, request_id)
+    if isinstance(error, GlossError):
+        return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), request_id)
+    _log.error("request %s failed: %r", request_id, error)
+    return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, _UNEXPECTED, request_id)
+
+
+def _problem(
+    status: int, detail: str, request_id: str, errors: list[Fault] | None = None
+) -> Problem:
+    return Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        request_id=request_id,
+        errors=errors or [],
+    )
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -143,4 +162,4 @@ async def _database(request: Request, error: Exception) -> JSONResponse:
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     _log.error("request %s failed: %r", _id_of(request), error)
-    return problem_response(500, "an error of the service, which it has logged", _id_of(request))
+    return problem_response(500, _UNEXPECTED, _id_of(request))

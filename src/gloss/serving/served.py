@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +17,9 @@ from gloss.retrieval.retriever import Hit
 from gloss.retrieval.within import within
 
 __all__ = ["Served", "ServedBundle"]
+
+OnTitle = Callable[[int, str], None]
+"""Called with a history's number and a title that the language model has written for it."""
 
 
 class Served(Protocol):
@@ -38,9 +41,15 @@ class Served(Protocol):
         ...
 
     def recommend(
-        self, histories: Sequence[Sequence[str]], k: int, *, rules: Rules, wish: str | None
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int,
+        *,
+        rules: Rules,
+        wish: str | None,
+        on_title: OnTitle | None = None,
     ) -> list[Recommendations]:
-        """`k` items for each history of item ids or titles, earliest first."""
+        """`k` items for each history of item ids or titles, earliest first; see `Recommender`."""
         ...
 
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
@@ -86,10 +95,16 @@ class ServedBundle:
         return self.recommender.bundle.has_title_vectors
 
     def recommend(
-        self, histories: Sequence[Sequence[str]], k: int, *, rules: Rules, wish: str | None
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int,
+        *,
+        rules: Rules,
+        wish: str | None,
+        on_title: OnTitle | None = None,
     ) -> list[Recommendations]:
         kept = replace(rules, exclude=rules.exclude | self.off)
-        return self.recommender.recommend(histories, k, rules=kept, wish=wish)
+        return self.recommender.recommend(histories, k, rules=kept, wish=wish, on_title=on_title)
 
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
         bundle = self.recommender.bundle

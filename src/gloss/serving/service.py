@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, params
 from starlette.requests import Request
 
+from gloss.serving.experiments import Experiments
 from gloss.serving.live import LiveRecommender
 from gloss.serving.metrics import Metrics
 from gloss.serving.model_thread import ModelThread
@@ -17,9 +19,10 @@ from gloss.serving.problems import TOO_MANY, ProblemError
 from gloss.serving.security import Key, Keys, Scope
 from gloss.serving.settings import ServingSettings
 from gloss.serving.state.events import EventLog
-from gloss.serving.waiting import Answer, DeadlineError, FullError, Question, StoppedError
+from gloss.serving.state.exposures import ExposureLog
+from gloss.serving.waiting import Answer, DeadlineError, FullError, Job, Question, StoppedError
 
-__all__ = ["Service", "ServiceOf", "ask", "needs"]
+__all__ = ["Service", "ServiceOf", "ask", "ask_titles", "needs"]
 
 _STARTS_AGAIN_SECONDS = 2.0
 
@@ -33,6 +36,8 @@ class Service:
     model: ModelThread
     live: LiveRecommender
     events: EventLog
+    exposures: ExposureLog
+    experiments: Experiments
     metrics: Metrics
 
 
@@ -62,16 +67,7 @@ async def ask(service: Service, request: Request, question: Question, seconds: f
     Who comes when too many wait, or when waiting would take too long, is told so at once. When the
     client goes away its question is dropped.
     """
-    job_deadline = time.monotonic() + seconds
-    if service.model.expected_wait > seconds:
-        raise _too_many(service)
-    try:
-        job = service.model.ask(question, job_deadline)
-    except FullError:
-        raise _too_many(service) from None
-    except StoppedError as error:
-        raise ProblemError(503, str(error), retry_after=_STARTS_AGAIN_SECONDS) from None
-    answer = asyncio.wrap_future(job.future)
+    answer = asyncio.wrap_future(_waiting(service, question, seconds).future)
     gone = asyncio.ensure_future(_gone(request))
     try:
         both: set[asyncio.Future[Any]] = {answer, gone}
@@ -80,6 +76,56 @@ async def ask(service: Service, request: Request, question: Question, seconds: f
     finally:
         gone.cancel()
         answer.cancel()
+
+
+async def ask_titles(
+    service: Service, request: Request, question: Question, seconds: float
+) -> AsyncIterator[str | Answer]:
+    """Titles as the model writes them, then the answer; everything else is as for `ask`."""
+    until = time.monotonic() + seconds
+    loop = asyncio.get_running_loop()
+    titles: asyncio.Queue[str | None] = asyncio.Queue()  # None: there are no more
+
+    def on_title(title: str) -> None:
+        if title:
+            loop.call_soon_threadsafe(titles.put_nowait, title)
+
+    answer = asyncio.wrap_future(_waiting(service, question, seconds, on_title).future)
+    gone = asyncio.ensure_future(_gone(request))
+    for ended in (answer, gone):
+        ended.add_done_callback(lambda _: titles.put_nowait(None))
+    try:
+        while title := await _before(until, titles):
+            yield title
+        yield _in_time(answer, service)
+    finally:
+        gone.cancel()
+        answer.cancel()
+
+
+async def _before(until: float, titles: asyncio.Queue[str | None]) -> str | None:
+    """The next title; None when there is none any more, or it is too late."""
+    try:
+        return await asyncio.wait_for(titles.get(), max(0.0, until - time.monotonic()))
+    except TimeoutError:
+        return None
+
+
+def _waiting(
+    service: Service,
+    question: Question,
+    seconds: float,
+    on_title: Callable[[str], None] | None = None,
+) -> Job:
+    """A question that waits for the model. Raises ProblemError where it may not."""
+    if service.model.expected_wait > seconds:
+        raise _too_many(service)
+    try:
+        return service.model.ask(question, time.monotonic() + seconds, on_title)
+    except FullError:
+        raise _too_many(service) from None
+    except StoppedError as error:
+        raise ProblemError(503, str(error), retry_after=_STARTS_AGAIN_SECONDS) from None
 
 
 def _in_time(answer: asyncio.Future[Answer], service: Service) -> Answer:

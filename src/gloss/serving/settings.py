@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from gloss.serving.arms import Experiment
+
 __all__ = ["ServingSettings", "is_loopback"]
 
 
@@ -16,7 +18,8 @@ class ServingSettings:
     max_batch: histories that are decoded together. max_waiting: requests that wait before others
     are refused with 429. deadline_seconds: how long a request may take, waiting included.
     body_seconds: how long a client may take to send a body. name: of what is served, for people.
-    report: the page of the run that it was made of, which is shown with it.
+    report: the page of the run that it was made of, which is shown with it. experiment: which
+    of two recommenders a user is given, where two are served.
     """
 
     host: str = "127.0.0.1"
@@ -26,6 +29,7 @@ class ServingSettings:
     deadline_seconds: float = 30.0
     name: str = ""
     report: Path | None = None
+    experiment: Experiment | None = None
     max_body_bytes: int = 1 << 20
     body_seconds: float = 10.0
 

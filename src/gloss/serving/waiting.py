@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Condition
@@ -28,17 +29,18 @@ class DeadlineError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of the model."""
+    """What is asked of the model. arm: which of the recommenders that are served is asked."""
 
     history: tuple[str, ...]
     k: int
     rules: Rules = NO_RULES
     wish: str | None = None
+    arm: int = 0
 
     @property
-    def kind(self) -> tuple[int, Rules, str | None]:
+    def kind(self) -> tuple[int, Rules, str | None, int]:
         """Questions of one kind are answered together."""
-        return self.k, self.rules, self.wish
+        return self.k, self.rules, self.wish, self.arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A question that waits. deadline: in `time.monotonic()` seconds."""
+    """A question that waits. deadline: in `time.monotonic()` seconds. on_title: called with each
+    title as the model has written it, in the model's thread."""
 
     question: Question
     deadline: float
+    on_title: Callable[[str], None] | None = None
     future: Future[Answer] = field(default_factory=Future)
 
 

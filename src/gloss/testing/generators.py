@@ -9,7 +9,7 @@ from math import isclose
 from gloss.data.catalogue import Catalogue, Item, ItemId
 from gloss.data.generations import Generation, Query
 from gloss.data.histories import UserId
-from gloss.decoding.generator import Footprint, Generator
+from gloss.decoding.generator import Footprint, Generator, stream
 from gloss.progress import Progress, silent
 from gloss.prompts import TITLES_ONLY, Prompt, PromptBuilder, PromptTemplate
 
@@ -120,6 +120,18 @@ class GeneratorContract:
         generator.generate(prompts, progress=note_down)
         assert reports == sorted(reports)
         assert reports[-1] == (len(prompts), len(prompts))
+
+    def test_every_title_is_told_once_while_it_streams(
+        self, generator: Generator, prompts: list[Prompt]
+    ) -> None:
+        told: list[tuple[int, str]] = []
+        generations = stream(generator, prompts, lambda number, title: told.append((number, title)))
+        assert [_titles(each) for each in generations] == [
+            _titles(each) for each in generator.generate(prompts)
+        ]
+        assert len(told) == len(set(told))
+        written = {(n, text) for n, each in enumerate(generations) for text in _titles(each)}
+        assert written <= set(told)
 
     def test_its_prompt_builder_builds_prompts_that_it_takes(self, generator: Generator) -> None:
         builder = generator.prompt_builder()

@@ -114,16 +114,26 @@ class CpuSlots(Slots[CpuLlama]):
         admitted = _Running(list(slots), state, parents, lengths, mask)
         self._running = self._running.joined(admitted) if self._running else admitted
 
-    def _run(self, held: Sequence[int], *, some_wait: bool) -> dict[int, tuple[Hypothesis, ...]]:
+    def _run(
+        self, held: Sequence[int], *, some_wait: bool, looks: bool
+    ) -> dict[int, tuple[Hypothesis, ...]]:
         running = self._running
         assert running is not None, "somebody holds a slot"
         while running.state.improvable.all():
             running = self._step(running)
+            if looks:
+                break
         improvable = running.state.improvable
         ended = running.select((~improvable).nonzero().flatten())
         going_on = improvable.nonzero().flatten()
         self._running = running.select(going_on) if len(going_on) else None
         return dict(zip(ended.slots, ended.state.hypotheses(self.settings), strict=True))
+
+    def _finished(self, held: Sequence[int]) -> dict[int, tuple[Hypothesis, ...]]:
+        running = self._running
+        if running is None:
+            return {}
+        return dict(zip(running.slots, running.state.hypotheses(self.settings), strict=True))
 
     def _step(self, running: _Running) -> _Running:
         """One more token for everybody."""

@@ -130,23 +130,34 @@ class CudaSlots(Slots[CudaLlama]):
         self.parents[rows] = parents
         self.lengths[rows] = lengths
 
-    def _run(self, held: Sequence[int], *, some_wait: bool) -> dict[int, tuple[Hypothesis, ...]]:
+    def _run(
+        self, held: Sequence[int], *, some_wait: bool, looks: bool
+    ) -> dict[int, tuple[Hypothesis, ...]]:
         # Admitting a few users costs a pass as long as admitting many.
-        enough = max(1, self.slots // 4) if some_wait else 1
-        done = self._step_until_done(held, enough=min(enough, len(held)))
-        ended = self.state.select(torch.tensor(done, device=self.model.device))
-        return dict(zip(done, ended.hypotheses(self.settings), strict=True))
+        enough = min(max(1, self.slots // 4) if some_wait and not looks else 1, len(held))
+        done = self._done(held)
+        while len(done) < enough:
+            self._take_steps(held)
+            done = self._done(held)
+            if looks:
+                break
+        return self._finished(done)
 
-    def _step_until_done(self, held: Sequence[int], *, enough: int) -> list[int]:
-        """Take steps until that many of the held slots are done; which ones."""
-        while True:
-            improvable, taken = self.state.improvable.tolist(), self.state.taken.tolist()
-            done = [slot for slot in held if not improvable[slot]]
-            if len(done) >= enough:
-                return done
-            oldest = max(taken[slot] for slot in held if improvable[slot])
-            for _ in range(min(_STEPS_BETWEEN_LOOKS, self.steps - oldest)):
-                self._graph.replay()
+    def _finished(self, held: Sequence[int]) -> dict[int, tuple[Hypothesis, ...]]:
+        rows = torch.tensor(held, dtype=torch.long, device=self.model.device)
+        of_slots = self.state.select(rows).hypotheses(self.settings)
+        return dict(zip(held, of_slots, strict=True))
+
+    def _done(self, held: Sequence[int]) -> list[int]:
+        improvable = self.state.improvable.tolist()
+        return [slot for slot in held if not improvable[slot]]
+
+    def _take_steps(self, held: Sequence[int]) -> None:
+        """A few steps, none beyond the last one of a held slot that goes on."""
+        improvable, taken = self.state.improvable.tolist(), self.state.taken.tolist()
+        oldest = max(taken[slot] for slot in held if improvable[slot])
+        for _ in range(min(_STEPS_BETWEEN_LOOKS, self.steps - oldest)):
+            self._graph.replay()
 
     def _step(self) -> None:
         """One more token in every slot; slots that are done or empty go through the motions."""

@@ -1,4 +1,7 @@
-"""What each call sends, and how its answer is read. Knows no connection."""
+"""What each call takes and sends, and how its answer is read: once for both forms of the client.
+
+Knows no connection.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from uuid import uuid4
 from gloss.data.catalogue import ItemId
 from gloss.errors import ConfigError
 from gloss.recommender.recommender import Recommendation, Recommendations
-from gloss.recommender.rules import Rules
+from gloss.recommender.rules import NO_RULES, Rules
 
 __all__ = [
     "Call",
@@ -74,9 +77,14 @@ class Purchase:
 
 
 def recommend(
-    history: Sequence[str], user: str | None, k: int, rules: Rules, wish: str | None
+    history: Sequence[str] = (),
+    *,
+    user: str | None = None,
+    k: int = 10,
+    rules: Rules = NO_RULES,
+    wish: str | None = None,
 ) -> Call[Recommendations]:
-    """A list for a history of ids or titles, or for a user's."""
+    """`k` items for a history of ids or titles, earliest first, and a user's events."""
     body: dict[str, Any] = {"history": list(history), "k": k, "rules": _rules(rules)}
     if user is not None:
         body["user"] = user
@@ -85,30 +93,30 @@ def recommend(
     return Call("POST", "/v1/recommend", _recommendations, body)
 
 
-def similar(of: str, k: int) -> Call[list[Found]]:
+def similar(item: str, *, k: int = 10) -> Call[list[Found]]:
     """Items whose titles are like that of an item."""
-    return Call("POST", "/v1/similar", _found, {"item": of, "k": k})
+    return Call("POST", "/v1/similar", _found, {"item": item, "k": k})
 
 
-def ground(texts: Sequence[str], k: int) -> Call[list[list[Found]]]:
-    """The items that texts mean."""
+def ground(texts: Sequence[str], *, k: int = 10) -> Call[list[list[Found]]]:
+    """The items that each text means."""
     body = {"texts": list(texts), "k": k}
     return Call("POST", "/v1/ground", lambda answer: [*map(_found, answer["lists"])], body)
 
 
-def search(query: str, limit: int) -> Call[list[StoredItem]]:
+def search(query: str, *, limit: int = 10) -> Call[list[StoredItem]]:
     """Items with words that begin so."""
     path = f"/v1/search?q={quote(query, safe='')}&limit={limit}"
     return Call("GET", path, lambda answer: [*map(_item, answer["items"])])
 
 
-def item(of: str) -> Call[StoredItem]:
+def item(item: str) -> Call[StoredItem]:
     """One item."""
-    return Call("GET", f"/v1/items/{quote(of, safe='')}", _item)
+    return Call("GET", f"/v1/items/{quote(item, safe='')}", _item)
 
 
 def add_events(events: Iterable[Purchase]) -> Call[int]:
-    """Keep purchases; how many were new. An event has its id before it is sent the first time."""
+    """Keep purchases; how many were new. They are on disk on return."""
     sent = [
         {
             "user": each.user,
@@ -134,16 +142,20 @@ def forget(user: str) -> Call[int]:
 
 
 def change_items(
-    put: Iterable[StoredItem], hide: Iterable[str], show: Iterable[str], remove: Iterable[str]
+    *,
+    put: Iterable[StoredItem] = (),
+    hide: Iterable[str] = (),
+    show: Iterable[str] = (),
+    remove: Iterable[str] = (),
 ) -> Call[int]:
-    """Change many items, all or none; how many."""
+    """Add, change, hide, show and remove items, all or none; how many."""
     new = [{"item": each.item, "title": each.title, "columns": {**each.columns}} for each in put]
     body = {"put": new, "hide": [*hide], "show": [*show], "remove": [*remove]}
     return Call("POST", "/v1/items/bulk", lambda answer: int(answer["changed"]), body)
 
 
 def reload() -> Call[str]:
-    """Serve what lies on disk now; its fingerprint."""
+    """Have the service serve what lies on its disk now; the fingerprint of that."""
     return Call("POST", "/v1/admin/reload", lambda answer: str(answer["model"]), {})
 
 

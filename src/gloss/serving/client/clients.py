@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gloss.errors import GlossError, require_extra
 from gloss.recommender.recommender import Recommendations
-from gloss.recommender.rules import NO_RULES, Rules
 from gloss.serving.client import calls
-from gloss.serving.client.calls import Call, Found, Purchase, StoredItem
+from gloss.serving.client.calls import Call
 
 __all__ = ["AsyncClient", "Client", "ServiceError"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 _FOR_NOW = (429, 503)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0  # seconds
+_EVENTS = {"Accept": "text/event-stream"}
+
+Streamed = str | Recommendations
+"""A title that the language model has written, or at last the list."""
 
 
 class ServiceError(GlossError):
@@ -30,12 +37,71 @@ class ServiceError(GlossError):
         self.status = status
 
 
+def _sent(call: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], T]:
+    """The method that makes a call; its parameters and description are the call's own."""
+
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._send(call(*args, **kwargs))
+
+    return _described(method, call)
+
+
+def _awaited(call: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncClient, P], Awaitable[T]]:
+    async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._send(call(*args, **kwargs))
+
+    return _described(method, call)
+
+
+def _streamed(
+    call: Callable[P, Call[Recommendations]],
+) -> Callable[Concatenate[Client, P], Iterator[Streamed]]:
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Streamed]:
+        return self._stream(call(*args, **kwargs))
+
+    return _described(method, call)
+
+
+def _async_streamed(
+    call: Callable[P, Call[Recommendations]],
+) -> Callable[Concatenate[AsyncClient, P], AsyncIterator[Streamed]]:
+    def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Streamed]:
+        return self._stream(call(*args, **kwargs))
+
+    return _described(method, call)
+
+
+def _described(method: Method, call: Callable[..., Any]) -> Method:
+    """The method with the name, the description and the parameters of a call, after its own."""
+    method.__name__, method.__doc__ = call.__name__, call.__doc__
+    own, *_ = inspect.signature(method).parameters.values()
+    of_call = inspect.signature(call)
+    parameters = [own, *of_call.parameters.values()]
+    method.__dict__["__signature__"] = of_call.replace(parameters=parameters)
+    return method
+
+
 class Client:
     """A service at an address. key: what `gloss key` made.
 
     retries: how often a request is sent again that was refused for now (429, 503) or met no
     service; every call may be sent twice, since events have ids. Raises ServiceError.
+
+    `stream` takes what `recommend` takes, and gives the titles that the language model writes, as
+    texts, and at last the list.
     """
+
+    recommend = _sent(calls.recommend)
+    stream = _streamed(calls.recommend)
+    similar = _sent(calls.similar)
+    ground = _sent(calls.ground)
+    search = _sent(calls.search)
+    item = _sent(calls.item)
+    add_events = _sent(calls.add_events)
+    purchases = _sent(calls.purchases)
+    forget = _sent(calls.forget)
+    change_items = _sent(calls.change_items)
+    reload = _sent(calls.reload)
 
     def __init__(
         self, url: str, *, key: str | None = None, timeout: float = 30.0, retries: int = 3
@@ -57,78 +123,55 @@ class Client:
         """Close its connections."""
         self._http.close()
 
-    def recommend(
-        self,
-        history: Sequence[str] = (),
-        *,
-        user: str | None = None,
-        k: int = 10,
-        rules: Rules = NO_RULES,
-        wish: str | None = None,
-    ) -> Recommendations:
-        """`k` items for a history of ids or titles, earliest first, and a user's events."""
-        return self._send(calls.recommend(history, user, k, rules, wish))
-
-    def similar(self, item: str, *, k: int = 10) -> list[Found]:
-        """Items whose titles are like that of an item."""
-        return self._send(calls.similar(item, k))
-
-    def ground(self, texts: Sequence[str], *, k: int = 10) -> list[list[Found]]:
-        """The items that each text means."""
-        return self._send(calls.ground(texts, k))
-
-    def search(self, query: str, *, limit: int = 10) -> list[StoredItem]:
-        """Items with words that begin so."""
-        return self._send(calls.search(query, limit))
-
-    def item(self, item: str) -> StoredItem:
-        """One item."""
-        return self._send(calls.item(item))
-
-    def add_events(self, events: Iterable[Purchase]) -> int:
-        """Keep purchases; how many were new. They are on disk on return."""
-        return self._send(calls.add_events(events))
-
-    def purchases(self, user: str) -> list[Purchase]:
-        """Everything that is kept of a person, earliest first."""
-        return self._send(calls.purchases(user))
-
-    def forget(self, user: str) -> int:
-        """Delete everything that is kept of a person; how many purchases there were."""
-        return self._send(calls.forget(user))
-
-    def change_items(
-        self,
-        *,
-        put: Iterable[StoredItem] = (),
-        hide: Iterable[str] = (),
-        show: Iterable[str] = (),
-        remove: Iterable[str] = (),
-    ) -> int:
-        """Add, change, hide, show and remove items, all or none; how many."""
-        return self._send(calls.change_items(put, hide, show, remove))
-
-    def reload(self) -> str:
-        """Have the service serve what lies on its disk now; the fingerprint of that."""
-        return self._send(calls.reload())
-
     def _send(self, call: Call[T]) -> T:
+        return _read(call, self._answered(call))
+
+    def _stream(self, call: Call[Recommendations]) -> Iterator[Streamed]:
+        answer, events = self._answered(call, in_events=True), _Events(call)
+        try:
+            if not answer.is_success:
+                answer.read()
+                raise _refusal(answer)
+            for line in answer.iter_lines():
+                if (event := events.read(line)) is not None:
+                    yield event
+        except _httpx().TransportError as error:
+            raise _no_answer(error) from None
+        finally:
+            answer.close()
+        events.require_end()
+
+    def _answered(self, call: Call[T], *, in_events: bool = False) -> Any:
+        """The answer after as many tries as it takes; its body is not read where it is events."""
         for pause in _pauses(self._retries):
             try:
-                answer = self._http.request(call.method, call.path, json=call.body)
+                answer = self._http.send(_request(self._http, call, in_events), stream=in_events)
             except _httpx().TransportError as error:
                 if pause is None:
                     raise _no_answer(error) from None
                 time.sleep(pause)
                 continue
             if pause is None or answer.status_code not in _FOR_NOW:
-                return _read(call, answer)
+                return answer
+            answer.close()
             time.sleep(_wait(answer, pause))
         raise AssertionError("the last try has no pause")
 
 
 class AsyncClient:
     """The same for `asyncio`; see `Client`."""
+
+    recommend = _awaited(calls.recommend)
+    stream = _async_streamed(calls.recommend)
+    similar = _awaited(calls.similar)
+    ground = _awaited(calls.ground)
+    search = _awaited(calls.search)
+    item = _awaited(calls.item)
+    add_events = _awaited(calls.add_events)
+    purchases = _awaited(calls.purchases)
+    forget = _awaited(calls.forget)
+    change_items = _awaited(calls.change_items)
+    reload = _awaited(calls.reload)
 
     def __init__(
         self, url: str, *, key: str | None = None, timeout: float = 30.0, retries: int = 3
@@ -150,74 +193,66 @@ class AsyncClient:
         """See `Client.close`."""
         await self._http.aclose()
 
-    async def recommend(
-        self,
-        history: Sequence[str] = (),
-        *,
-        user: str | None = None,
-        k: int = 10,
-        rules: Rules = NO_RULES,
-        wish: str | None = None,
-    ) -> Recommendations:
-        """See `Client.recommend`."""
-        return await self._send(calls.recommend(history, user, k, rules, wish))
-
-    async def similar(self, item: str, *, k: int = 10) -> list[Found]:
-        """See `Client.similar`."""
-        return await self._send(calls.similar(item, k))
-
-    async def ground(self, texts: Sequence[str], *, k: int = 10) -> list[list[Found]]:
-        """See `Client.ground`."""
-        return await self._send(calls.ground(texts, k))
-
-    async def search(self, query: str, *, limit: int = 10) -> list[StoredItem]:
-        """See `Client.search`."""
-        return await self._send(calls.search(query, limit))
-
-    async def item(self, item: str) -> StoredItem:
-        """See `Client.item`."""
-        return await self._send(calls.item(item))
-
-    async def add_events(self, events: Iterable[Purchase]) -> int:
-        """See `Client.add_events`."""
-        return await self._send(calls.add_events(events))
-
-    async def purchases(self, user: str) -> list[Purchase]:
-        """See `Client.purchases`."""
-        return await self._send(calls.purchases(user))
-
-    async def forget(self, user: str) -> int:
-        """See `Client.forget`."""
-        return await self._send(calls.forget(user))
-
-    async def change_items(
-        self,
-        *,
-        put: Iterable[StoredItem] = (),
-        hide: Iterable[str] = (),
-        show: Iterable[str] = (),
-        remove: Iterable[str] = (),
-    ) -> int:
-        """See `Client.change_items`."""
-        return await self._send(calls.change_items(put, hide, show, remove))
-
-    async def reload(self) -> str:
-        """See `Client.reload`."""
-        return await self._send(calls.reload())
-
     async def _send(self, call: Call[T]) -> T:
+        return _read(call, await self._answered(call))
+
+    async def _stream(self, call: Call[Recommendations]) -> AsyncIterator[Streamed]:
+        answer, events = await self._answered(call, in_events=True), _Events(call)
+        try:
+            if not answer.is_success:
+                await answer.aread()
+                raise _refusal(answer)
+            async for line in answer.aiter_lines():
+                if (event := events.read(line)) is not None:
+                    yield event
+        except _httpx().TransportError as error:
+            raise _no_answer(error) from None
+        finally:
+            await answer.aclose()
+        events.require_end()
+
+    async def _answered(self, call: Call[T], *, in_events: bool = False) -> Any:
         for pause in _pauses(self._retries):
             try:
-                answer = await self._http.request(call.method, call.path, json=call.body)
+                request = _request(self._http, call, in_events)
+                answer = await self._http.send(request, stream=in_events)
             except _httpx().TransportError as error:
                 if pause is None:
                     raise _no_answer(error) from None
                 await asyncio.sleep(pause)
                 continue
             if pause is None or answer.status_code not in _FOR_NOW:
-                return _read(call, answer)
+                return answer
+            await answer.aclose()
             await asyncio.sleep(_wait(answer, pause))
         raise AssertionError("the last try has no pause")
+
+
+class _Events:
+    """Reads the lines of a stream: titles, then the list."""
+
+    def __init__(self, call: Call[Recommendations]) -> None:
+        self._call, self._name, self._ended = call, "", False
+
+    def read(self, line: str) -> Streamed | None:
+        """The event that a line completes, if it does. Raises ServiceError for a refusal."""
+        field, _, value = line.partition(": ")
+        if field == "event":
+            self._name = value
+        if field != "data":
+            return None
+        document = json.loads(value)
+        if self._name == "problem":
+            raise ServiceError(document["detail"], document["status"])
+        if self._name == "title":
+            return str(document["title"])
+        self._ended = True
+        return self._call.read(document)
+
+    def require_end(self) -> None:
+        """Raise ServiceError where the stream ended before the list came."""
+        if not self._ended:
+            raise ServiceError("the service ended the stream before the list")
 
 
 def _httpx() -> Any:
@@ -229,6 +264,11 @@ def _httpx() -> Any:
 
 def _headers(key: str | None) -> dict[str, str]:
     return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+
+def _request(http: Any, call: Call[Any], in_events: bool) -> Any:
+    headers = _EVENTS if in_events else None
+    return http.build_request(call.method, call.path, json=call.body, headers=headers)
 
 
 def _pauses(retries: int) -> Iterator[float | None]:
@@ -250,8 +290,12 @@ def _no_answer(error: Exception) -> ServiceError:
 
 def _read(call: Call[T], answer: Any) -> T:
     if not answer.is_success:
-        raise ServiceError(_detail(answer), answer.status_code)
+        raise _refusal(answer)
     return call.read(answer.json())
+
+
+def _refusal(answer: Any) -> ServiceError:
+    return ServiceError(_detail(answer), answer.status_code)
 
 
 def _detail(answer: Any) -> str:

@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from gloss.data.catalogue import ItemId
 from gloss.serving.service import Service, ServiceOf, needs
 from gloss.serving.state.events import Event
+from gloss.serving.state.exposures import Exposure
 from gloss.serving.texts import MAX_HISTORY, Id
 
 __all__ = ["router"]
@@ -65,8 +66,25 @@ class UserAnswer(BaseModel):
     events: list[Purchase]
 
 
+class ShownList(BaseModel):
+    """A list of an experiment. recommender, model: its name and fingerprint; shown: false where it
+    was made for the log alone."""
+
+    recommender: str
+    model: str
+    items: list[str]
+    shown: bool
+    time: datetime
+
+
+class ExportAnswer(UserAnswer):
+    """Everything that is kept of a person. lists: of experiments."""
+
+    lists: list[ShownList]
+
+
 class ForgottenAnswer(BaseModel):
-    """How many events of a person were deleted."""
+    """How many events of a person were deleted; the lists they were shown are deleted, too."""
 
     deleted: int
 
@@ -78,10 +96,11 @@ def add(body: EventsBody, service: ServiceOf) -> EventsAnswer:
     return EventsAnswer(accepted=new, duplicates=len(body.events) - new)
 
 
-@router.get("/users/{user:path}/export")
+@router.get("/users/{user:path}/export", response_model=ExportAnswer)
 def export(user: str, service: ServiceOf) -> JSONResponse:
     """Everything that is kept of a person, as a file."""
-    answer = _of_user(service, user, None)
+    lists = [_shown(each) for each in service.exposures.of_users([user])]
+    answer = ExportAnswer(**dict(_of_user(service, user, None)), lists=lists)
     disposition = {"Content-Disposition": 'attachment; filename="user.json"'}
     return JSONResponse(answer.model_dump(mode="json"), headers=disposition)
 
@@ -111,5 +130,18 @@ def _of_user(service: Service, user: str, latest: int | None) -> UserAnswer:
 def _purchase(service: Service, event: Event) -> Purchase:
     known = service.live.view().get(ItemId(event.item))
     title = known.item.title if known else None
-    at = datetime.fromtimestamp(event.at / 1000, UTC)
-    return Purchase(event=event.id, item=event.item, title=title, time=at)
+    return Purchase(event=event.id, item=event.item, title=title, time=_time(event.at))
+
+
+def _shown(exposure: Exposure) -> ShownList:
+    return ShownList(
+        recommender=exposure.name,
+        model=exposure.model,
+        items=list(exposure.items),
+        shown=exposure.is_shown,
+        time=_time(exposure.at),
+    )
+
+
+def _time(at: int) -> datetime:
+    return datetime.fromtimestamp(at / 1000, UTC)

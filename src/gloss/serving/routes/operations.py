@@ -33,7 +33,8 @@ class Ready(BaseModel):
 class Info(BaseModel):
     """What is served, and what the key in hand may do.
 
-    columns: of the catalogue; diversity, report: whether there is such a rule, and such a page.
+    columns: of the catalogue; diversity, report: whether there is such a rule, and such a page;
+    models: the names of the recommenders, where two are served.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Info(BaseModel):
     columns: list[str]
     diversity: bool
     report: bool
+    models: list[str]
     scopes: list[str]
 
 
@@ -81,6 +83,7 @@ async def info(request: Request, service: ServiceOf) -> Info:
         columns=list(served.catalogue[0].columns),
         diversity=served.has_diversity,
         report=service.settings.report is not None,
+        models=list(service.experiments.names),
         scopes=list(key.scopes if key else SCOPES),
     )
 

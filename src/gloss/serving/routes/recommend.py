@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
+from starlette.responses import StreamingResponse
 
 from gloss.data.catalogue import ItemId
 from gloss.recommender.reasons import Reason
 from gloss.recommender.recommender import Recommendation, Way
 from gloss.recommender.rules import Rules
+from gloss.serving.event_stream import MEDIA_TYPE, event_stream, wants_events
 from gloss.serving.problems import ProblemError
-from gloss.serving.service import Service, ServiceOf, ask, needs
+from gloss.serving.service import Service, ServiceOf, ask, ask_titles, needs
 from gloss.serving.texts import MAX_HISTORY, MAX_K, Id, Text
-from gloss.serving.waiting import Question
+from gloss.serving.waiting import Answer, Question
 
 __all__ = ["router"]
 
@@ -80,6 +82,10 @@ class RecommendBody(_Body):
     k: K = 10
     rules: RulesBody = RulesBody()
     wish: Annotated[Text | None, Field(description="A sentence: what is wanted.")] = None
+    model: Annotated[
+        Id | None,
+        Field(description="The name of one of the recommenders, where two are served."),
+    ] = None
     timeout_ms: Annotated[
         int | None, Field(ge=1, le=600_000, description="An answer that comes later is of no use.")
     ] = None
@@ -111,16 +117,51 @@ class RecommendAnswer(BaseModel):
     items: list[RecommendedItem]
 
 
-@router.post("/recommend")
-async def recommend(body: RecommendBody, request: Request, service: ServiceOf) -> RecommendAnswer:
-    """What somebody will want next."""
+_STREAMED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The list; with `Accept: text/event-stream` titles while they are written, "
+        "then the list.",
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"type": "string"},
+                "example": 'event: title\ndata: {"title": "Kite"}\n\n'
+                'event: list\ndata: {"request_id": …}\n\n',
+            }
+        },
+    }
+}
+
+
+@router.post("/recommend", response_model=RecommendAnswer, responses=_STREAMED)
+async def recommend(
+    body: RecommendBody, request: Request, service: ServiceOf
+) -> RecommendAnswer | StreamingResponse:
+    """What somebody will want next.
+
+    With `Accept: text/event-stream` the events `title` tell of titles while the language model
+    writes them; the event `list` is the answer, `problem` a refusal that comes later.
+    """
     began = time.monotonic()
+    assignment = service.experiments.assign(body.user, body.model)
     history = await _history(body, service)
-    question = Question(history, body.k, body.rules.rules(), body.wish)
+    question = Question(history, body.k, body.rules.rules(), body.wish, assignment.arm)
     seconds = service.settings.deadline_seconds
     if body.timeout_ms is not None:
         seconds = min(seconds, body.timeout_ms / 1000)
-    answer = await ask(service, request, question, seconds)
+    request_id = request.scope["state"]["request_id"]
+
+    async def body_of(answer: Answer) -> RecommendAnswer:
+        await service.experiments.answered(assignment, question, answer, request_id)
+        return _answer(answer, service, request_id, began)
+
+    if wants_events(request):
+        events = ask_titles(service, request, question, seconds)
+        return await event_stream(events, body_of, request_id)
+    return await body_of(await ask(service, request, question, seconds))
+
+
+def _answer(answer: Answer, service: Service, request_id: str, began: float) -> RecommendAnswer:
+    """The body of an answer, which is counted."""
     made = answer.list
     service.metrics.recommended(
         time.monotonic() - began,
@@ -129,7 +170,7 @@ async def recommend(body: RecommendBody, request: Request, service: ServiceOf) -
         [each.item for each in made.items],
     )
     return RecommendAnswer(
-        request_id=request.scope["state"]["request_id"],
+        request_id=request_id,
         model=answer.model,
         way=made.way,
         unknown=list(made.unknown),

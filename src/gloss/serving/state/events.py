@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, delete, select
 
 from gloss.serving.state.store import insert_for
-from gloss.serving.state.tables import EVENTS
+from gloss.serving.state.tables import EVENTS, EXPOSURES
 
 __all__ = ["Event", "EventLog"]
 
@@ -51,6 +51,7 @@ class EventLog:
         return [Event(row[0], row[1], row[2], row[3]) for row in reversed(rows)]
 
     def forget(self, user: str) -> int:
-        """Delete a person's events; returns how many there were."""
+        """Delete everything that is kept of a person; returns how many events there were."""
         with self._engine.begin() as connection:
+            connection.execute(delete(EXPOSURES).where(EXPOSURES.c.user == user))
             return connection.execute(delete(EVENTS).where(EVENTS.c.user == user)).rowcount

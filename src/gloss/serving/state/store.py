@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -15,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from gloss.errors import ConfigError, InputError
 
-__all__ = ["insert_for", "open_database"]
+__all__ = ["existing_database", "insert_for", "open_database"]
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x676C6F7373  # any number, the same for all services that start at once
@@ -44,6 +46,18 @@ def open_database(address: str) -> Engine:
         reason = str(getattr(error, "orig", error)).splitlines()[0]
         raise InputError(f"the state {shown} cannot be opened: {reason}") from None
     return engine
+
+
+@contextmanager
+def existing_database(address: str) -> Iterator[Engine]:
+    """The database of a service, for the block; InputError also for a file that is not there."""
+    if "://" not in address and not Path(address).is_file():
+        raise InputError(f"there is no state {address}: name what gloss serve has as --state")
+    engine = open_database(address)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def insert_for(engine: Engine, table: Table) -> sqlite.Insert | postgresql.Insert:

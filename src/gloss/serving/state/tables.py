@@ -14,7 +14,7 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["EVENTS", "ITEMS", "METADATA"]
+__all__ = ["EVENTS", "EXPOSURES", "ITEMS", "METADATA"]
 
 METADATA = MetaData()
 
@@ -39,3 +39,18 @@ ITEMS = Table(
     Column("columns", Text),  # JSON
 )
 """One row for each item that was added, changed, hidden, shown or removed."""
+
+EXPOSURES = Table(
+    "exposures",
+    METADATA,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("user", String(200), nullable=False),
+    Column("name", Text, nullable=False),  # of the recommender
+    Column("model", Text, nullable=False),  # its fingerprint
+    Column("shown", Boolean, nullable=False),  # or made for the log alone
+    Column("items", Text, nullable=False),  # JSON, best first
+    Column("request", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),  # milliseconds since 1970, UTC
+    Index("exposures_of_user", "user", "at", "number"),
+)
+"""One row for each list of an experiment."""

@@ -22,19 +22,37 @@ export async function text(path) {
   return (await request("GET", path)).text();
 }
 
+/** Events of a stream: told is called with each title; resolves to the document of the last one. */
+export async function stream(path, body, { signal, told }) {
+  const answer = await request("POST", path, body, { signal, accept: "text/event-stream" });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "", last = null;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    const blocks = (text + part.value).split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      const [name, data] = block.split("\n").map((line) => line.slice(line.indexOf(": ") + 2));
+      last = JSON.parse(data);
+      if (name === "problem") throw new Refused(last.status, last);
+      if (name === "title") told(last.title);
+    }
+  }
+  return last;
+}
+
 async function call(method, path, body, options) {
   return (await request(method, path, body, options)).json();
 }
 
-async function request(method, path, body, { signal } = {}) {
-  const headers = {};
+async function request(method, path, body, { signal, accept } = {}) {
+  const headers = accept ? { Accept: accept } : {};
   const key = sessionStorage.getItem(KEY);
   if (key) headers.Authorization = `Bearer ${key}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await fetch(path, { method, headers, signal, body: body && JSON.stringify(body) });
   if (answer.status === 401) {
     await askForKey(Boolean(key));
-    return request(method, path, body, { signal });
+    return request(method, path, body, { signal, accept });
   }
   if (!answer.ok) throw new Refused(answer.status, await answer.json());
   return answer;

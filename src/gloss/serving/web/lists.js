@@ -28,6 +28,10 @@ export function entry(item, place, actions, { note, isOnly = false } = {}) {
     h("div", { class: "actions" }, ...actions));
 }
 
+/** A title that the model has written, before there is a list. */
+export const draft = (title, place) =>
+  h("li", { class: "draft" }, h("span", { class: "place" }, String(place)), h("p", { class: "title" }, title));
+
 function because({ reason, why, title }) {
   if (reason === "popular") return ["Often bought"];
   if (reason === "bought") return ["Because of ", h("q", {}, why)];

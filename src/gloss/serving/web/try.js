@@ -1,12 +1,14 @@
 // Try it: a history on the left, what would be shown on the right.
 
-import { post } from "/web/api.js";
+import { stream } from "/web/api.js";
 import { duration, h, say } from "/web/dom.js";
 import { add, historyPanel, onChange, purchases } from "/web/history.js";
-import { WAYS, entry } from "/web/lists.js";
+import { WAYS, draft, entry } from "/web/lists.js";
 import { settingsPanel } from "/web/settings.js";
 
 const excluded = new Map();
+
+const PATIENCE_MILLISECONDS = 150; // an answer that comes sooner needs no titles before it
 
 export function open(main, info) {
   const settings = settingsPanel(info, refresh);
@@ -24,13 +26,25 @@ export function open(main, info) {
     const began = performance.now();
     try {
       const body = { history: purchases().slice(-1000), k: 10, ...asked, rules: { ...rules, exclude: [...excluded.keys()] } };
-      draw(await post("/v1/recommend", body, { signal: request.signal }), performance.now() - began);
+      const told = drafts(began);
+      draw(await stream("/v1/recommend", body, { signal: request.signal, told }), performance.now() - began);
     } catch (error) {
       if (error.name === "AbortError") return;
       how.replaceChildren(h("span", { class: "error" }, error.message));
       list.replaceChildren();
     }
     list.setAttribute("aria-busy", "false");
+  }
+
+  /** Shows titles in the place of the list, as the model writes them. */
+  function drafts(began) {
+    const titles = [];
+    return (title) => {
+      titles.push(title);
+      if (performance.now() - began < PATIENCE_MILLISECONDS) return;
+      how.replaceChildren(h("strong", {}, "Being written"), h("span", {}, titles.length === 1 ? "1 title" : `${titles.length} titles`));
+      list.replaceChildren(...titles.map((each, place) => draft(each, place + 1)));
+    };
   }
 
   function draw(answer, milliseconds) {
