@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,12 @@ DryRun = Annotated[
         help="Check and print the settings as the data complete them, and what training the "
         "language model takes; do nothing.",
     ),
+]
+
+
+WithModel = Annotated[
+    bool,
+    typer.Option("--model/--no-model", help="With the language model, or with rankers alone."),
 ]
 
 
@@ -50,11 +56,15 @@ def run(
     config: Config,
     overrides: Overrides = None,
     out: RunOut = None,
+    model: WithModel = True,
     dry_run: DryRun = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
     """Run an experiment, stage by stage; finished stages are kept, and it may be killed any time.
+
+    With data.cold_items=0.1 a tenth of the items is held out of all training, added as `gloss
+    update` does, and it is measured how they are found.
 
     Example: gloss run configs/toys-scratch-cpu.yaml training.epochs=3
     """
@@ -64,7 +74,10 @@ def run(
     if dry_run:
         _plan(experiment, out or Path("runs") / experiment.name)
         return
-    _run(experiment, out, json=json, people=False, force=force)
+    if model:
+        _run(experiment, out, json=json, people=False, force=force)
+    else:
+        _run_rankers(experiment, out or Path("runs") / experiment.name, json=json, force=force)
 
 
 def _plan(experiment: Experiment, folder: Path) -> None:
@@ -104,21 +117,64 @@ def _run(
     experiment: Experiment, out: Path | None, *, json: bool, people: bool, force: bool = False
 ) -> None:
     from gloss.cli import output
-    from gloss.data.dataset import Dataset
-    from gloss.data.preparation import LEFT_OUT
     from gloss.experiment import pipeline
     from gloss.experiment.feasibility import require_room
-    from gloss.experiment.run_folder import RunFolder
 
     folder = out or Path("runs") / experiment.name
     if not force:
         require_room(experiment, folder)
     made = pipeline.run(experiment, folder, announce=output.announce)
-    output.note_left_out(Dataset.load(RunFolder(folder).data).summary, LEFT_OUT)
+    cold = _cold_items(experiment, folder, model=True)
+    _note_left_out(folder)
     if json:
-        output.print_json({row.label: {"users": row.users, **row.values} for row in made.rows})
+        found = {row.label: {"users": row.users, **row.values} for row in made.rows}
+        output.print_json(found | ({"cold items": cold} if cold else {}))
         return
     if people:
         output.print_samples(made)
     output.print_report(made)
+    if cold:
+        output.print_cold_items(cold)
     output.print_line(f"Report: {folder / 'report.html'}")
+
+
+def _run_rankers(experiment: Experiment, folder: Path, *, json: bool, force: bool) -> None:
+    """The same without a language model; there is no page without one."""
+    from gloss.cli import output
+    from gloss.evaluation.evaluate import load_evaluation
+    from gloss.experiment import pipeline
+    from gloss.experiment.feasibility import require_room
+
+    if not force:
+        require_room(experiment, folder, model=False)
+    made = pipeline.run_rankers(experiment, folder, announce=output.announce)
+    cold = _cold_items(experiment, folder, model=False)
+    _note_left_out(folder)
+    evaluations = {name: load_evaluation(path)[1] for name, path in made.items()}
+    if json:
+        found = {name: {"users": len(e.users), **e.means()} for name, e in evaluations.items()}
+        output.print_json(found | ({"cold items": cold} if cold else {}))
+        return
+    output.print_evaluations({name: each.means() for name, each in evaluations.items()})
+    if cold:
+        output.print_cold_items(cold)
+
+
+def _cold_items(experiment: Experiment, folder: Path, *, model: bool) -> dict[str, Any] | None:
+    """The figures of items that were held out, where they were."""
+    if not experiment.data.cold_items:
+        return None
+    from gloss.cli import output
+    from gloss.experiment import cold_items
+
+    made = cold_items.measure(folder, model=model, announce=output.announce)
+    return cold_items.read_figures(made)
+
+
+def _note_left_out(folder: Path) -> None:
+    from gloss.cli import output
+    from gloss.data.dataset import Dataset
+    from gloss.data.preparation import LEFT_OUT
+    from gloss.experiment.run_folder import RunFolder
+
+    output.note_left_out(Dataset.load(RunFolder(folder).data).summary, LEFT_OUT)

@@ -10,6 +10,8 @@ one folder serves both protocols.
     train.parquet        user, history, target       what a model may see, its last item as target
     validation.parquet   user, history, target
     test.parquet         user, history, target
+    cold-items.parquet, cold-examples.parquet
+                         where items are held out: as the catalogue, and as a split
     README.md            the card (data/card.py)
 
 The three splits have the same columns, so that other tools can load them as one data set.
@@ -39,6 +41,7 @@ from gloss.artifacts.content import read_table, require
 from gloss.choices import SplitName, SplitRule, TitleStyle
 from gloss.data.card import data_card
 from gloss.data.catalogue import Catalogue, Item
+from gloss.data.cold_items import ColdRule
 from gloss.data.histories import Example, History
 from gloss.data.preparation import Cleaning, PreparedData, prepare, repeated_answers
 from gloss.data.purchases import PurchaseLog
@@ -49,6 +52,7 @@ from gloss.errors import InputError
 __all__ = [
     "KIND",
     "Cleaning",
+    "ColdRule",
     "Dataset",
     "DatasetConfig",
     "DatasetSummary",
@@ -65,8 +69,10 @@ _SPLIT_COLUMNS: Mapping[str, Any] = {
     "history": pl.List(pl.String),
     "target": pl.String,
 }
+_COLD_ITEMS, _COLD_EXAMPLES = "cold-items", "cold-examples"
 _COLUMNS: Mapping[str, Mapping[str, Any]] = {
     "catalogue": {"item": pl.String, "title": pl.String},
+    _COLD_ITEMS: {"item": pl.String, "title": pl.String},
     "histories": {"user": pl.String, "items": pl.List(pl.String)},
 }
 _PURCHASES = ("items", "history")
@@ -109,6 +115,9 @@ def write_dataset(draft: Draft, data: PreparedData) -> None:
         frame.sink_parquet(
             draft.path / f"{name}.parquet", row_group_size=_ROW_GROUP, compression_level=1
         )
+    if data.cold:
+        data.cold.items.write_parquet(draft.path / f"{_COLD_ITEMS}.parquet")
+        data.cold.examples.sink_parquet(draft.path / f"{_COLD_EXAMPLES}.parquet")
     write_atomic(draft.path / "README.md", data_card(data.summary, data.split).encode())
     draft.summary.update(data.summary)
 
@@ -197,6 +206,27 @@ class Dataset:
     def examples(self, split: SplitName, *, limit: int | None = None) -> tuple[Example, ...]:
         """The questions of a split, or its first `limit` ones."""
         return self._examples(split, limit)
+
+    @property
+    def holds_out_items(self) -> bool:
+        """Whether items are held out of everything (data/cold_items.py)."""
+        return f"{_COLD_ITEMS}.parquet" in self.artifact.files
+
+    def cold_items(self) -> PurchaseLog:
+        """The log in which the items come that are held out: nobody has bought them yet."""
+        with self.artifact.reading():
+            items, histories = self._table(_COLD_ITEMS), self._table("histories")
+        columns = {"user": pl.String, "item": pl.String, "time": histories["times"].dtype.inner}  # type: ignore[attr-defined]
+        return PurchaseLog(pl.DataFrame(schema=columns), items, {})
+
+    def cold_examples(self, *, limit: int | None = None) -> tuple[Example, ...]:
+        """The questions whose answers are items that are held out, or the first `limit` ones."""
+        with self.artifact.reading():
+            rows = self._table(_COLD_EXAMPLES)
+        rows = rows if limit is None else rows.head(limit)
+        return tuple(
+            Example(user, tuple(items), target) for user, items, target in rows.iter_rows()
+        )
 
     def _examples(self, name: str, limit: int | None) -> tuple[Example, ...]:
         rows = self._read(name).head(limit) if limit is not None else self._read(name)

@@ -8,6 +8,7 @@ candidates/{validation,test}/…/          long lists of each ranker, to be fuse
 rankings/{rankers-only,fused}/           all rankers as one list: without the model, and with it
 shifted-run/                             the same run one purchase earlier, to fit the fusion on
 evaluations/…/                           what lists are worth
+cold-items/                              the bundle with items that were held out, and its figures
 report.html
 """
 
@@ -88,6 +89,11 @@ class RunFolder:
     def shifted_run(self) -> RunFolder:
         """The same run one purchase earlier, where there is one."""
         return RunFolder(self.path / "shifted-run")
+
+    @property
+    def cold_items(self) -> Path:
+        """What is measured of items that were held out."""
+        return self.path / "cold-items"
 
     @property
     def page(self) -> Path:
