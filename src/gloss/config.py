@@ -90,6 +90,14 @@ Purchases = Annotated[int, Field(ge=0, le=MAX_USERS)]
 _SPLIT: Any = Field(
     "paper", description="Who trains on the second-last purchase (docs/protocol.md)."
 )
+_COLD_ITEMS: Any = Field(
+    None,
+    gt=0,
+    lt=1,
+    description="Share of the items that nothing is trained on and no catalogue holds, 0.1 say; "
+    "`gloss run` then adds them as `gloss update` does, and measures how they are found.",
+)
+_COLD_SEED: Any = Field(0, description="Of the draw of these items.")
 _BAD_LINES: Any = Field(0, description="Malformed lines that are left out; more are an error.")
 _K_CORE: Any = Field(
     0, description="Keep the k-core: users and items with at least so many purchases."
@@ -108,6 +116,8 @@ class ShopData(Settings):
         "like a grocer's.",
     )
     split: SplitRule = _SPLIT
+    cold_items: float | None = _COLD_ITEMS
+    cold_seed: Seed = _COLD_SEED
 
 
 class AmazonData(Settings):
@@ -125,6 +135,8 @@ class AmazonData(Settings):
     min_purchases: Purchases = _K_CORE
     max_bad_lines: Purchases = _BAD_LINES
     split: SplitRule = _SPLIT
+    cold_items: float | None = _COLD_ITEMS
+    cold_seed: Seed = _COLD_SEED
 
 
 class LogRules(Settings):
@@ -150,6 +162,8 @@ class LogRules(Settings):
     )
     max_bad_lines: Purchases = _BAD_LINES
     split: SplitRule = _SPLIT
+    cold_items: float | None = _COLD_ITEMS
+    cold_seed: Seed = _COLD_SEED
 
 
 class TableData(LogRules):

@@ -1,5 +1,5 @@
-"""`gloss compare`: whether one evaluation, one bundle, or one half of a service's users differs from
-another by more than chance."""
+"""`gloss compare`: whether one evaluation, one bundle, or one half of a service's users differs
+from another by more than chance."""
 
 from __future__ import annotations
 

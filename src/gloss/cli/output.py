@@ -37,7 +37,9 @@ __all__ = [
     "print_beyond",
     "print_bundle",
     "print_bundle_comparison",
+    "print_cold_items",
     "print_comparisons",
+    "print_evaluations",
     "print_figures",
     "print_json",
     "print_line",
@@ -124,15 +126,25 @@ def print_summary(title: str, values: Mapping[str, Any]) -> None:
 
 def print_report(report: Report) -> None:
     """The headline table of a report."""
-    measured = dict.fromkeys(metric for row in report.rows for metric in row.values)
-    metrics = [metric for metric in measured if metric in _METRICS_SHOWN] or list(measured)[:4]
     print_line(f"{report.dataset}, {report.protocol}, {report.split} split", style="italic")
+    _print_means({_label(row): row.values for row in report.rows})
+
+
+def print_evaluations(means: Mapping[str, Mapping[str, float]]) -> None:
+    """What lists are worth, by their names: means over users."""
+    _print_means({_shown(name): values for name, values in means.items()})
+
+
+def _print_means(rows: Mapping[str, Mapping[str, float]]) -> None:
+    """A row of figures for each label."""
+    measured = dict.fromkeys(metric for values in rows.values() for metric in values)
+    metrics = [metric for metric in measured if metric in _METRICS_SHOWN] or list(measured)[:4]
     table = Table()
     table.add_column("")
     for metric in metrics:
         table.add_column(_shown(metric), justify="right", no_wrap=True)
-    for row in report.rows:
-        table.add_row(_label(row), *(_figure(row.values.get(metric)) for metric in metrics))
+    for label, values in rows.items():
+        table.add_row(label, *(_figure(values.get(metric)) for metric in metrics))
     out.print(table)
 
 
@@ -148,6 +160,44 @@ def print_spreads(spreads: Sequence[Spread]) -> None:
         values = " ".join(map(_figure, each.values))
         table.add_row(_shown(each.name), _figure(each.mean), _figure(each.deviation), values)
     out.print(table)
+
+
+def print_cold_items(figures: Mapping[str, Any]) -> None:
+    """Items that came after all training (evaluation/cold_items.py): how they are found, and what
+    they cost the other answers."""
+    cold, others = figures["cold"], figures["others"]
+    metrics = [name for name in _METRICS_SHOWN if name in next(iter(cold.values()))["metrics"]]
+    users = next(iter(cold.values()))["users"]
+    print_line(f"new items: {users:,} users who bought one of them next", style="italic")
+    table = _borderless("", *metrics, "fused, more", "p")
+    for name, each in cold.items():
+        cells = (_figure(each["metrics"][metric]["mean"]) for metric in metrics)
+        table.add_row(_shown(name), *cells, *_more(each.get("fused", {}), metrics[0]))
+    out.print(table)
+    users, metric = next(iter(others.values()))["after"]["users"], metrics[0]
+    print_line(f"other answers: {users:,} users, {metric} before and after", style="italic")
+    table = _borderless("", "before", "after", "difference", "95 %", "p")
+    for name, each in others.items():
+        found = each["difference"][metric]
+        interval = f"{found['low']:+.4f} to {found['high']:+.4f}"
+        difference = (f"{found['difference']:+.4f}", interval, f"{found['p_value']:.4f}")
+        means = map(_figure, (found["second"], found["first"]))
+        table.add_row(_shown(name), *means, *difference)
+    out.print(table)
+
+
+def _more(compared: Mapping[str, Mapping[str, float]], metric: str) -> tuple[str, str]:
+    """What a fused list has more than another, and the p-value."""
+    found = compared.get(metric)
+    return (f"{found['difference']:+.4f}", f"{found['p_value']:.4f}") if found else ("", "")
+
+
+def _borderless(*columns: str) -> Table:
+    """A table whose columns but the first are figures."""
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    return table
 
 
 def note_left_out(summary: Mapping[str, Any], names: Sequence[str]) -> None:

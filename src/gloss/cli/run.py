@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,12 @@ DryRun = Annotated[
         help="Check and print the settings as the data complete them, and what training the "
         "language model takes; do nothing.",
     ),
+]
+
+
+WithModel = Annotated[
+    bool,
+    typer.Option("--model/--no-model", help="With the language model, or with rankers alone."),
 ]
 
 
@@ -50,6 +56,7 @@ def run(
     config: Config,
     overrides: Overrides = None,
     out: RunOut = None,
+    model: WithModel = True,
     dry_run: DryRun = False,
     seeds: Annotated[
         int,
@@ -65,6 +72,9 @@ def run(
 ) -> None:
     """Run an experiment, stage by stage; finished stages are kept, and it may be killed any time.
 
+    With data.cold_items=0.1 a tenth of the items is held out of all training, added as `gloss
+    update` does, and it is measured how they are found.
+
     Example: gloss run configs/toys-scratch-cpu.yaml training.epochs=3
     """
     from gloss.experiment.loading import load_experiment
@@ -73,7 +83,10 @@ def run(
     if dry_run:
         _plan(experiment, out or Path("runs") / experiment.name)
         return
-    _run(experiment, out, json=json, people=False, force=force, seeds=seeds)
+    if model:
+        _run(experiment, out, json=json, people=False, force=force, seeds=seeds)
+    else:
+        _run_rankers(experiment, out or Path("runs") / experiment.name, json=json, force=force)
 
 
 def _plan(experiment: Experiment, folder: Path) -> None:
@@ -119,8 +132,6 @@ def _run(
     seeds: int = 1,
 ) -> None:
     from gloss.cli import output
-    from gloss.data.dataset import Dataset
-    from gloss.data.preparation import LEFT_OUT
     from gloss.experiment import pipeline
     from gloss.experiment.feasibility import require_room
     from gloss.experiment.run_folder import RunFolder
@@ -134,9 +145,11 @@ def _run(
     made = pipeline.run_seeds(
         experiment, folder, seeds=seeds, announce=output.announce, force=force
     )
-    output.note_left_out(Dataset.load(RunFolder(folder).data).summary, LEFT_OUT)
+    cold = _cold_items(experiment, folder, model=True)
+    _note_left_out(folder)
     if json:
-        output.print_json({row.label: {"users": row.users, **row.values} for row in made.rows})
+        found = {row.label: {"users": row.users, **row.values} for row in made.rows}
+        output.print_json(found | ({"cold items": cold} if cold else {}))
         return
     if people:
         output.print_samples(made)
@@ -146,4 +159,48 @@ def _run(
         output.print_spreads(spreads(RunFolder(folder), metric))
     if remark := on_noise(best_row(made.rows, "ours", metric), metric):
         output.note(remark)
+    if cold:
+        output.print_cold_items(cold)
     output.print_line(f"Report: {folder / 'report.html'}")
+
+
+def _run_rankers(experiment: Experiment, folder: Path, *, json: bool, force: bool) -> None:
+    """The same without a language model; there is no page without one."""
+    from gloss.cli import output
+    from gloss.evaluation.evaluate import load_evaluation
+    from gloss.experiment import pipeline
+    from gloss.experiment.feasibility import require_room
+
+    if not force:
+        require_room(experiment, folder, model=False)
+    made = pipeline.run_rankers(experiment, folder, announce=output.announce)
+    cold = _cold_items(experiment, folder, model=False)
+    _note_left_out(folder)
+    evaluations = {name: load_evaluation(path)[1] for name, path in made.items()}
+    if json:
+        found = {name: {"users": len(e.users), **e.means()} for name, e in evaluations.items()}
+        output.print_json(found | ({"cold items": cold} if cold else {}))
+        return
+    output.print_evaluations({name: each.means() for name, each in evaluations.items()})
+    if cold:
+        output.print_cold_items(cold)
+
+
+def _cold_items(experiment: Experiment, folder: Path, *, model: bool) -> dict[str, Any] | None:
+    """The figures of items that were held out, where they were."""
+    if not experiment.data.cold_items:
+        return None
+    from gloss.cli import output
+    from gloss.experiment import cold_items
+
+    made = cold_items.measure(folder, model=model, announce=output.announce)
+    return cold_items.read_figures(made)
+
+
+def _note_left_out(folder: Path) -> None:
+    from gloss.cli import output
+    from gloss.data.dataset import Dataset
+    from gloss.data.preparation import LEFT_OUT
+    from gloss.experiment.run_folder import RunFolder
+
+    output.note_left_out(Dataset.load(RunFolder(folder).data).summary, LEFT_OUT)

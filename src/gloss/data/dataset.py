@@ -10,6 +10,8 @@ one folder serves both protocols.
     train.parquet        user, history, target       what a model may see, its last item as target
     validation.parquet   user, history, target
     test.parquet         user, history, target
+    cold-items.parquet, cold-examples.parquet
+                         where items are held out: as the catalogue, and as a split
     README.md            the card (data/card.py)
 
 The three splits have the same columns, so that other tools can load them as one data set.
@@ -40,6 +42,7 @@ from gloss.artifacts.content import parquet_rows, read_table, require
 from gloss.choices import SplitName, SplitRule, TitleStyle
 from gloss.data.card import data_card
 from gloss.data.catalogue import Catalogue, Item, ItemId
+from gloss.data.cold_items import ColdRule
 from gloss.data.example_table import EXAMPLE_COLUMNS, ExampleTable
 from gloss.data.histories import History
 from gloss.data.history_rows import HistoryRows
@@ -52,6 +55,7 @@ from gloss.errors import InputError
 __all__ = [
     "KIND",
     "Cleaning",
+    "ColdRule",
     "Dataset",
     "DatasetConfig",
     "DatasetSummary",
@@ -63,8 +67,10 @@ __all__ = [
 ]
 
 KIND = "dataset"
+_COLD_ITEMS, _COLD_EXAMPLES = "cold-items", "cold-examples"
 _COLUMNS: Mapping[str, Mapping[str, Any]] = {
     "catalogue": {"item": pl.String, "title": pl.String},
+    _COLD_ITEMS: {"item": pl.String, "title": pl.String},
     "histories": {"user": pl.String, "items": pl.List(pl.String)},
 }
 _PURCHASES = ("items", "history")
@@ -108,6 +114,9 @@ def write_dataset(draft: Draft, data: PreparedData) -> None:
         frame.sink_parquet(
             draft.path / f"{name}.parquet", row_group_size=_ROW_GROUP, compression_level=1
         )
+    if data.cold:
+        data.cold.items.write_parquet(draft.path / f"{_COLD_ITEMS}.parquet")
+        data.cold.examples.sink_parquet(draft.path / f"{_COLD_EXAMPLES}.parquet")
     write_atomic(draft.path / "README.md", data_card(data.summary, data.split).encode())
     draft.summary.update(data.summary)
 
@@ -199,7 +208,8 @@ class Dataset:
 
     def train(self) -> tuple[History, ...]:
         """What a model may see."""
-        return tuple(History(e.user, (*e.history, e.target)) for e in self._examples("train", None))
+        examples = ExampleTable(self._read("train"))
+        return tuple(History(e.user, (*e.history, e.target)) for e in examples)
 
     def train_rows(self) -> HistoryRows:
         """The same as arrays, with the rows of the catalogue: what rankers count. No more than
@@ -213,10 +223,24 @@ class Dataset:
 
     def examples(self, split: SplitName, *, limit: int | None = None) -> ExampleTable:
         """The questions of a split, or its first `limit` ones, which alone are read."""
-        return self._examples(split, limit)
+        return ExampleTable(self._read(split, limit))
 
-    def _examples(self, name: str, limit: int | None) -> ExampleTable:
-        return ExampleTable(self._read(name, limit))
+    @property
+    def holds_out_items(self) -> bool:
+        """Whether items are held out of everything (data/cold_items.py)."""
+        return f"{_COLD_ITEMS}.parquet" in self.artifact.files
+
+    def cold_items(self) -> PurchaseLog:
+        """The log in which the items come that are held out: nobody has bought them yet."""
+        with self.artifact.reading():
+            items, histories = self._table(_COLD_ITEMS), self._table("histories")
+        columns = {"user": pl.String, "item": pl.String, "time": histories["times"].dtype.inner}  # type: ignore[attr-defined]
+        return PurchaseLog(pl.DataFrame(schema=columns), items, {})
+
+    def cold_examples(self, *, limit: int | None = None) -> ExampleTable:
+        """The questions whose answers are items that are held out, or the first `limit` ones."""
+        with self.artifact.reading():
+            return ExampleTable(self._table(_COLD_EXAMPLES, limit))
 
     def _read(self, name: str, limit: int | None = None) -> pl.DataFrame:
         with self.artifact.reading():

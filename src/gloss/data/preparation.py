@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from gloss.data.cold_items import ColdItems, ColdRule, cold_examples
 from gloss.data.purchases import PurchaseLog, Workspace
 from gloss.data.repeats import MIN_ANSWERS, RepeatedAnswers
 from gloss.data.splits import MIN_ITEMS, SplitRule, Splits, held_out, split_histories
@@ -66,13 +67,15 @@ class Cleaning:
 @dataclass(frozen=True, slots=True)
 class PreparedData:
     """A log made clean. items: item, title and other columns, in order; histories: user, items,
-    times, held_out, by user id; summary: what was counted, how files were understood, warnings."""
+    times, held_out, by user id; summary: what was counted, how files were understood, warnings;
+    cold: what is held out of both, where something is."""
 
     items: pl.DataFrame
     histories: pl.LazyFrame
     summary: dict[str, Any]
     workspace: Workspace
     split: SplitRule
+    cold: ColdItems | None = None
 
     @property
     def splits(self) -> Splits:
@@ -80,8 +83,16 @@ class PreparedData:
         return split_histories(self.histories, self.split)
 
 
-def prepare(log: PurchaseLog, *, split: SplitRule, cleaning: Cleaning = Cleaning()) -> PreparedData:
+def prepare(
+    log: PurchaseLog,
+    *,
+    split: SplitRule,
+    cleaning: Cleaning = Cleaning(),
+    cold: ColdRule | None = None,
+) -> PreparedData:
     """Clean a log, order it and split it; everything that is left out is counted in the summary.
+
+    cold: which items of the clean log are held out, with all of their purchases.
 
     Items without a title leave the catalogue and the histories; of an item that stands twice the
     first title counts. Sequences are ordered by user id, then time; equal times keep the file's
@@ -106,15 +117,24 @@ def prepare(log: PurchaseLog, *, split: SplitRule, cleaning: Cleaning = Cleaning
             "nothing is left to recommend: nobody and nothing has as many purchases as "
             "min_purchases asks for"
         )
-    items = items if cleaning.keep_unbought else items.filter(pl.Series(core.item_counts > 0))
-    histories = _histories(sorted_log, core, coded, workspace.path, split)
+    kept = np.ones(items.height, np.bool_) if cleaning.keep_unbought else core.item_counts > 0
+    core_purchases, held_out = core.purchases, None
+    if cold:
+        drawn = cold.drawn(core.item_counts > 0)
+        everything = _histories(sorted_log, core, coded, workspace.path / "whole", split)
+        of_drawn = items.filter(pl.Series(drawn))
+        held_out = ColdItems(of_drawn, cold_examples(everything, of_drawn["item"]))
+        core, kept = core.without(sorted_log, drawn), kept & ~drawn
+    items = items.filter(pl.Series(kept))
+    histories = _histories(sorted_log, core, coded, workspace.path / "kept", split)
     counts = {
         **log.counts,
         **item_counts,
         **log_counts,
         **({"repeats dropped": sorted_log.repeats} if cleaning.drop_repeats else {}),
-        "purchases outside the k-core": sorted_log.purchases - core.purchases,
+        "purchases outside the k-core": sorted_log.purchases - core_purchases,
         **_counted(histories, items.height, split),
+        **(held_out.counted(core_purchases - core.purchases) if held_out else {}),
     }
     warnings = [*log.warnings, *warnings, *_vain_protocol(counts, split), *_bought_again(counts)]
     summary: dict[str, Any] = dict(counts)
@@ -122,7 +142,7 @@ def prepare(log: PurchaseLog, *, split: SplitRule, cleaning: Cleaning = Cleaning
         summary["read as"] = dict(log.described)
     if warnings:
         summary["warnings"] = warnings
-    return PreparedData(items, histories, summary, workspace, split)
+    return PreparedData(items, histories, summary, workspace, split, held_out)
 
 
 def _one_title_each(items: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -279,6 +299,13 @@ class _Core:
     def purchases(self) -> int:
         return int(self.item_counts.sum())
 
+    def without(self, log: _SortedLog, items: npt.NDArray[np.bool_]) -> _Core:
+        """The same without some items. Raises InputError where nothing is left."""
+        left = _counts(log, self.user_counts > 0, (self.item_counts > 0) & ~items)
+        if left.purchases == 0:
+            raise InputError("nothing is left to train on: hold out fewer items (data.cold_items)")
+        return left
+
 
 def _core(log: _SortedLog, cleaning: Cleaning) -> _Core:
     """What the least counts leave."""
@@ -314,6 +341,7 @@ def _histories(
     log: _SortedLog, core: _Core, coded: _Coded, folder: Path, split: SplitRule
 ) -> pl.LazyFrame:
     """user, items, times and held_out, by user id, from files of whole users."""
+    folder.mkdir(exist_ok=True)
     left = np.flatnonzero(core.user_counts)
     drawn = np.zeros(log.users, np.bool_)
     drawn[left] = held_out(len(left), split)

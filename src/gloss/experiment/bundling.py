@@ -58,6 +58,10 @@ _EVERYTHING = "none"
 """The name of the split that holds nothing back: every purchase is in training."""
 
 
+_HELD_OUT = ("split", "cold_items", "cold_seed")
+"""What of the data a measured run does not train on."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """A ranker, its settings, and how many items it brings to the fusion.
@@ -101,17 +105,18 @@ class _Served:
         return any("title-vectors" in part.spec.all_needs(part.settings) for part in self.rankers)
 
 
-def bundle(run: Path, out: Path, *, model: bool | None = None) -> Artifact:
+def bundle(run: Path, out: Path, *, model: bool | None = None, guarded: bool = True) -> Artifact:
     """Write what a run would serve as the bundle `out`.
 
-    model: whether the language model is a part of it; without a word, where the run has it. What is
+    model: whether the language model is a part of it; without a word, where the run has it.
+    guarded: whether the best part alone stands in for a fused list that is no better. What is
     served is what was measured: rankers, their settings and the fusion are read from the ranking.
     Raises InputError when the run has not come so far, ArtifactError when a part is missing,
     damaged or not the one that was measured.
     """
     folder = RunFolder.open(Path(run))
     experiment = _measured(folder)
-    ranking = _ranking_of(folder, experiment, model)
+    ranking = _ranking_of(folder, experiment, model, guarded=guarded)
     served = _served(folder, ranking)
     return _bundled(experiment, folder, served, out, inputs={"ranking": ranking.fingerprint})
 
@@ -134,7 +139,7 @@ def fit(
     goes on there. force: as in `pipeline.run`. Raises ConfigError when the measured run has other
     settings.
     """
-    data = experiment.data.model_copy(update={"split": _EVERYTHING})
+    data = experiment.data.model_copy(update={"split": _EVERYTHING, "cold_items": None})
     of_all = experiment.model_copy(update={"data": data, "limit_users": None})
     if measured is None:
         _require_parts(of_all, model=model)
@@ -175,11 +180,13 @@ def _require_parts(experiment: Experiment, *, model: bool) -> None:
         raise ConfigError("without a language model, rankers.use has to name a ranker")
 
 
-def _ranking_of(folder: RunFolder, experiment: Experiment, model: bool | None) -> Artifact:
+def _ranking_of(
+    folder: RunFolder, experiment: Experiment, model: bool | None, *, guarded: bool = True
+) -> Artifact:
     """The ranking that a bundle of this run answers with."""
     _require_parts(experiment, model=model is not False)
     if experiment.rankers.use:
-        found = served_list(folder, model=model)
+        found = served_list(folder, model=model, guarded=guarded)
         if found:
             return found[1]
     elif (folder.ranking(OURS) / MANIFEST).is_file():
@@ -257,11 +264,13 @@ def _unmeasured(experiment: Experiment, *, model: bool) -> _Served:
 
 
 def _require_same(experiment: Experiment, measured: Experiment, run: RunFolder) -> None:
-    """Raise ConfigError if settings differ in more than name, split and number of users."""
+    """Raise ConfigError if settings differ in more than name, number of users and what of the data
+    is held out."""
     left_out = {"name", "limit_users"}
     ours, theirs = (each.model_dump(exclude=left_out) for each in (experiment, measured))
     for each in (ours, theirs):
-        each["data"].pop("split")
+        for name in _HELD_OUT:
+            each["data"].pop(name)
     differing = [name for name in ours if ours[name] != theirs[name]]
     if differing:
         raise ConfigError(

@@ -452,6 +452,7 @@ class _Work:
             length=self.protocol.length,
             shifted_run=fitted.data,
             guard=self.experiment.fusion.guard,
+            new_items=self.experiment.fusion.new_items,
         )
 
     def evaluate(self, names: Sequence[str]) -> None:

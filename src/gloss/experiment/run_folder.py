@@ -9,6 +9,7 @@ rankings/{rankers-only,fused}/           all rankers as one list: without the mo
 shifted-run/                             the same run one purchase earlier, to fit the fusion on
 evaluations/…/                           what lists are worth
 seeds/…/                                 the same run with other seeds
+cold-items/                              the bundle with items that were held out, and its figures
 report.html
 """
 
@@ -93,6 +94,11 @@ class RunFolder:
     def of_seed(self, seed: int) -> RunFolder:
         """The same run with another seed, where there is one."""
         return RunFolder(self.path / "seeds" / str(seed))
+
+    @property
+    def cold_items(self) -> Path:
+        """What is measured of items that were held out."""
+        return self.path / "cold-items"
 
     @property
     def page(self) -> Path:

@@ -10,18 +10,21 @@ from gloss.rankings.records import FUSED_LIST, FusionSummary
 __all__ = ["served_list"]
 
 
-def served_list(folder: RunFolder, *, model: bool | None = None) -> tuple[str, Artifact] | None:
+def served_list(
+    folder: RunFolder, *, model: bool | None = None, guarded: bool = True
+) -> tuple[str, Artifact] | None:
     """The name and the ranking of what a run that fuses lists would serve; None before it fuses.
 
     Of the fused lists with and without the language model, the first that is better than its parts;
     where neither is, the best part of the first. model: True for the one with it, whatever it is
-    worth; False for the one without it, or its best part.
+    worth; False for the one without it, or its best part. guarded: False for a fused list, whatever
+    it is worth.
     """
     names = {None: (FUSED, RANKERS), True: (FUSED,), False: (RANKERS,)}[model]
     made = [name for name in names if (folder.ranking(name) / MANIFEST).is_file()]
     fused = {name: open_artifact(folder.ranking(name), rankings.KIND) for name in made}
     for name, ranking in fused.items():
-        if model or FusionSummary.of(ranking).served == FUSED_LIST:
+        if model or not guarded or FusionSummary.of(ranking).served == FUSED_LIST:
             return name, ranking
     for ranking in fused.values():
         return _alone(folder, FusionSummary.of(ranking).served)

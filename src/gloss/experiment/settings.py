@@ -32,13 +32,14 @@ from gloss.config import (
     ScratchModel,
     Seed,
     Settings,
+    Share,
     ShopData,
     TableData,
     Training,
     TrainingSettings,
     Users,
 )
-from gloss.fusion.rule import FusionRule
+from gloss.fusion.rule import NEW_ITEMS, FusionRule
 from gloss.fusion.rules import RULES
 from gloss.rankers.ranker import RankerSpec
 from gloss.rankers.specs import RANKERS
@@ -148,6 +149,11 @@ class FusionSection(Settings):
         True,
         description="Fit nothing on too few users, and serve the best ranker alone where the fused "
         "list is not better on validation users (cross-fitted).",
+    )
+    new_items: Share = Field(
+        NEW_ITEMS,
+        description="Share of the items that trees are taught to meet as new ones, which only "
+        "titles tell of; 0: none.",
     )
 
 

@@ -15,7 +15,22 @@ from gloss.data.histories import History
 from gloss.errors import nothing_to_install
 from gloss.rankings.table import RankingTable
 
-__all__ = ["FittedFusion", "FusionRequest", "FusionRule"]
+__all__ = ["NEW_ITEMS", "FittedFusion", "FusionRequest", "FusionRule", "NewItems"]
+
+NEW_ITEMS = 0.5
+"""The share of items that a fit meets as new ones, where nobody says another (docs/log.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewItems:
+    """How a fit meets items that nobody has bought yet, where it is to (fusion/new_items.py).
+
+    share: of the items that are taken for new ones; listed_by: for each ranker, whether it lists
+    such items.
+    """
+
+    share: float
+    listed_by: tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +40,14 @@ class FusionRequest:
     lists: for each ranker everybody's list, in the order of the histories. histories: the users'
     purchases. times_bought: how often each item was bought by those who were trained on; an item
     that is not there never was. exclude_seen: whether the lists leave out what was bought.
+    new_items: how a rule that can tell new items from others is taught to; None if it is not.
     """
 
     lists: Sequence[RankingTable]
     histories: Sequence[History]
     times_bought: Mapping[ItemId, int]
     exclude_seen: bool = True
+    new_items: NewItems | None = None
 
     def part(self, start: int, end: int) -> FusionRequest:
         """Users `start` to `end`, without the last."""
@@ -82,7 +99,8 @@ class FusionRule:
     validation users and what each bought next, an item of the catalogue; raises InputError when
     nobody's is in a list. load: from a folder that holds what `files` gave. needs_validation:
     whether anything is fitted; otherwise `fit` reads nothing. min_users: how many users with an
-    answer in a list it takes to fit so many rankers. require_installed: raises
+    answer in a list it takes to fit so many rankers. meets_new_items: whether its fit
+    reads the request's `new_items`. require_installed: raises
     MissingExtraError when an extra is missing, before any work is done.
     """
 
@@ -94,6 +112,7 @@ class FusionRule:
     needs_validation: bool = True
     purchase_features: tuple[str, ...] = ()
     min_users: Callable[[int], int] = needs_nobody
+    meets_new_items: bool = False
     require_installed: Callable[[], None] = nothing_to_install
 
     def features_of(self, *, exclude_seen: bool) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ list (`LIST_FEATURES`), missing where the list does not hold it, and features of
 (`CONTEXT_FEATURES`): how often the item was bought and how long the user's history is, since both
 tell how far a list can be trusted. Where lists keep what was bought, it has features of the user's
 own purchases of it too (own_purchases.py). So a third rank in one list can be worth more where the
-item leads another, which no weighted sum can express.
+item leads another, which no weighted sum can express. For a part of the fit some items are made
+new, so that the trees know what titles alone are worth (new_items.py).
 
 Needs lightgbm (extra "trees").
 """
@@ -29,6 +30,7 @@ from gloss.data.histories import History
 from gloss.errors import ConfigError, InputError, require_extra
 from gloss.fusion.candidates import Candidates, aligned, candidates
 from gloss.fusion.lightgbm_text import checked_trees
+from gloss.fusion.new_items import taught_requests
 from gloss.fusion.own_purchases import PURCHASE_FEATURES, purchase_features
 from gloss.fusion.rule import FusionRequest, FusionRule
 from gloss.rankings.table import RankingTable
@@ -119,23 +121,29 @@ def fit(request: FusionRequest, targets: Sequence[ItemId]) -> Trees:
     MissingExtraError without lightgbm.
     """
     lightgbm = _lightgbm()
+    parts = [_examples(each, targets) for each in taught_requests(request)]
+    features, labels, groups = map(np.concatenate, zip(*parts, strict=True))
+    if not len(groups):
+        raise InputError("no validation user's next purchase is in any list: nothing to fit on")
+    data = lightgbm.Dataset(features, labels, group=groups)
+    booster = lightgbm.train(_SETTINGS, data, num_boost_round=_ROUNDS)
+    return Trees(checked_trees(booster.model_to_string(), _FILE), len(parts[0][2]))
+
+
+def _examples(request: FusionRequest, targets: Sequence[ItemId]) -> tuple[Array, Array, Array]:
+    """What trees are fitted on, of users one of whose candidates was bought: float64 (candidates,
+    features), bool (candidates,), whether it was bought, and int64 (users,), candidates of each."""
     features, labels, groups = [], [], []
     examples = list(zip(request.histories, targets, strict=True))
     for batch, of_users in aligned(candidates(request.lists), examples):
         bought = batch.bought([target for _, target in of_users])
-        kept = batch.per_user(np.logical_or, bought)  # candidates of users who bought one of them
+        kept = batch.per_user(np.logical_or, bought)
         histories = [history for history, _ in of_users]
         of_batch = _features(batch, histories, request.times_bought, own=not request.exclude_seen)
         features.append(of_batch[kept])
         labels.append(bought[kept])
         groups.append(np.unique(batch.users[kept], return_counts=True)[1])
-    if not any(map(len, groups)):
-        raise InputError("no validation user's next purchase is in any list: nothing to fit on")
-    data = lightgbm.Dataset(
-        np.concatenate(features), np.concatenate(labels), group=np.concatenate(groups)
-    )
-    booster = lightgbm.train(_SETTINGS, data, num_boost_round=_ROUNDS)
-    return Trees(checked_trees(booster.model_to_string(), _FILE), sum(map(len, groups)))
+    return np.concatenate(features), np.concatenate(labels), np.concatenate(groups)
 
 
 def _load(folder: Path) -> Trees:
@@ -214,5 +222,6 @@ RULE = FusionRule(
     fit=fit,
     load=_load,
     min_users=_min_users,
+    meets_new_items=True,
     require_installed=_require_installed,
 )

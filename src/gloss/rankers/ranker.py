@@ -257,6 +257,12 @@ class RankerSpec(Generic[S]):
         """
         return self.name.replace("-", "_")
 
+    @property
+    def lists_new_items(self) -> bool:
+        """Whether it lists items that nobody has bought yet: those who read titles do."""
+        reads_titles = self.training is None and self.count is None
+        return reads_titles or self.extend is not None
+
     def all_needs(self, settings: S) -> frozenset[Need]:
         """What the ranker is trained and built from."""
         trained = self.training.needs(settings) if self.training else frozenset()

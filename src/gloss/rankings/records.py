@@ -86,14 +86,16 @@ class ImportedRankingConfig(RankingConfig):
 
 class FusedRankingConfig(RankingConfig):
     """A ranking out of several. fusion: the rule that was asked for; features: what it sees of each
-    item; guard: True where it was compared with its parts."""
+    item; guard: True where it was compared with its parts; new_items: the share of the items that
+    it was taught to meet as new ones."""
 
-    omitted_if_none = RankingConfig.omitted_if_none | {"guard"}
+    omitted_if_none = RankingConfig.omitted_if_none | {"guard", "new_items"}
 
     fusion: str
     rankers: tuple[str, ...]
     features: tuple[str, ...]
     guard: bool | None = None
+    new_items: float | None = None
 
 
 class FusionSummary(ArtifactSummary):

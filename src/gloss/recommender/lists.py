@@ -6,7 +6,7 @@ Knows bundles, and masks of the rows that may be shown; does not know the rules 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,6 +28,7 @@ from gloss.rankers.known_items import KnownItems
 from gloss.rankers.ranker import Ranker, RankerSpec, RankRequest
 from gloss.rankings.filling import by_popularity
 from gloss.rankings.ranking import RankedItem, Ranking
+from gloss.rankings.records import OURS
 from gloss.rankings.table import RankingTable
 from gloss.recommender.bundle import Bundle, ModelPart, RankerPart
 from gloss.recommender.extended import ExtendedBundle, cleaned
@@ -121,18 +122,39 @@ class Lists:
 
     def of_known(self, histories: Sequence[ReadHistory], request: ListRequest) -> list[Ranking]:
         """By all parts, for those who bought something that the catalogue knows."""
-        known = [each.known for each in histories]
-        lists = []
+        parts = self.of_parts(histories, request)
+        fused = self.fused(parts, histories, request)
+        if fused is None:
+            (alone,) = parts.values()
+            return list(alone.first(request.length))
+        together = zip(fused, *parts.values(), strict=True)
+        return [_explained(ranking, of_parts) for ranking, *of_parts in together]
+
+    def of_parts(
+        self, histories: Sequence[ReadHistory], request: ListRequest
+    ) -> dict[str, RankingTable]:
+        """By each part alone, by its name: what is fused, as long as the bundle says."""
+        lists = {}
         if self._model:
-            lists.append(RankingTable.of(self._written(histories, request, self._model)))
-        for ranker, length in self._rankers:
+            lists[OURS] = RankingTable.of(self._written(histories, request, self._model))
+        known = [each.known for each in histories]
+        for (ranker, length), part in zip(self._rankers, self.bundle.settings.rankers, strict=True):
             of_ranker = RankRequest(known, length, request.exclude_seen, allowed=request.allowed)
-            lists.append(ranker.rank(of_ranker))
+            lists[part.name] = ranker.rank(of_ranker)
+        return lists
+
+    def fused(
+        self,
+        parts: Mapping[str, RankingTable],
+        histories: Sequence[ReadHistory],
+        request: ListRequest,
+    ) -> RankingTable | None:
+        """One list of those of all parts; None where the bundle has one part alone."""
         if self._fusion is None:
-            return list(lists[0].first(request.length))
-        to_fuse = FusionRequest(lists, known, self._times_bought)
-        fused = self._fusion.fuse(to_fuse, length=request.length)
-        return [_explained(ranking, parts) for ranking, *parts in zip(fused, *lists, strict=True)]
+            return None
+        known = [each.known for each in histories]
+        to_fuse = FusionRequest([*parts.values()], known, self._times_bought)
+        return self._fusion.fuse(to_fuse, length=request.length)
 
     def of_model(self, histories: Sequence[ReadHistory], request: ListRequest) -> list[Ranking]:
         """By the language model alone, which reads every title."""

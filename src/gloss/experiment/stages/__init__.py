@@ -7,6 +7,7 @@ made of these functions.
 Needs torch for `train`, `merge`, `generate` and some rankers only, and imports it there.
 """
 
+from gloss.experiment.stages.bring_items import bring_items
 from gloss.experiment.stages.evaluate import evaluate
 from gloss.experiment.stages.export import export
 from gloss.experiment.stages.fuse import fuse
@@ -24,6 +25,7 @@ from gloss.experiment.stages.train_ranker import train_ranker
 
 __all__ = [
     "add_items",
+    "bring_items",
     "estimate",
     "evaluate",
     "export",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,16 @@ from gloss.data.dataset import Dataset
 from gloss.data.histories import Example, History
 from gloss.errors import ConfigError, InputError
 from gloss.experiment.fusion_guard import Guarded, guarded
-from gloss.fusion.rule import FusionRequest, FusionRule
+from gloss.fusion.rule import FusionRequest, FusionRule, NewItems
+from gloss.rankers.specs import RANKERS
 from gloss.rankings import files as rankings
-from gloss.rankings.records import FUSED_LIST, FusedRankingConfig, FusionSummary, config_of
+from gloss.rankings.records import (
+    FUSED_LIST,
+    OURS,
+    FusedRankingConfig,
+    FusionSummary,
+    config_of,
+)
 
 __all__ = ["fuse"]
 
@@ -32,6 +40,7 @@ def fuse(
     length: int,
     shifted_run: Path | None = None,
     guard: bool = False,
+    new_items: float = 0.0,
 ) -> Artifact:
     """One ranking out of several of the same users: the ranking at `out`.
 
@@ -39,8 +48,9 @@ def fuse(
     rule is fitted; a rule that fits nothing needs none. shifted_run: the data set of these
     validation users, where it is another: the same purchases, split otherwise. guard: whether the
     rule is fitted where users suffice only, and the summary says if the fused list is served
-    (fusion_guard.py). Raises InputError when the two do not match, MissingExtraError when the rule
-    needs what is not installed.
+    (fusion_guard.py). new_items: the share of the items that the fit meets as new ones, where the
+    rule can (fusion/new_items.py). Raises InputError when the two do not match, MissingExtraError
+    when the rule needs what is not installed.
     """
     data, fitted_on = Dataset.load(dataset), Dataset.load(shifted_run or dataset)
     tested = [_ranking_of(data, path) for path in ranked]
@@ -56,10 +66,11 @@ def fuse(
         length=length,
         exclude_seen=exclude_seen,
         guard=guard or None,
+        new_items=new_items if rule.meets_new_items and new_items else None,
     )
 
     def fill(draft: Draft) -> None:
-        examples = _examples(fitted, fitted_on, rule, guard=guard)
+        examples = _examples(fitted, fitted_on, rule, guard=guard, new_items=config.new_items)
         found = Guarded(rule, FUSED_LIST, "")
         if guard:
             found = guarded(rule, *examples, config.rankers, length=length)
@@ -131,13 +142,28 @@ def _inputs(
 
 
 def _examples(
-    fitted: Sequence[Artifact], data: Dataset, rule: FusionRule, *, guard: bool
+    fitted: Sequence[Artifact],
+    data: Dataset,
+    rule: FusionRule,
+    *,
+    guard: bool,
+    new_items: float | None,
 ) -> tuple[FusionRequest, list[ItemId]]:
     """What a rule is fitted on and guarded by: lists, and what their users bought next."""
     if not (rule.needs_validation or guard):
         return FusionRequest((), (), {}), []
     request, examples = _request(fitted, data)
+    if new_items:
+        listed_by = tuple(_lists_new_items(config_of(each).made_by) for each in fitted)
+        request = replace(request, new_items=NewItems(new_items, listed_by))
     return request, [example.target for example in examples]
+
+
+def _lists_new_items(name: str) -> bool:
+    """Whether lists of that name may hold items that nobody has bought yet. The language model
+    writes any title of the catalogue; of other programs it is not known."""
+    spec = {spec.name: spec for spec in RANKERS}.get(name)
+    return name == OURS if spec is None else spec.lists_new_items
 
 
 def _request(ranked: Sequence[Artifact], data: Dataset) -> tuple[FusionRequest, Sequence[Example]]:

@@ -14,6 +14,7 @@ from gloss.progress import Progress, silent
 __all__ = ["prepare"]
 
 _PATHS = {"folder", "mirrors", "interactions", "items"}
+_COLD = {"cold_items", "cold_seed"}
 
 
 def prepare(settings: DataSettings, out: Path, *, progress: Progress = silent) -> Artifact:
@@ -23,13 +24,17 @@ def prepare(settings: DataSettings, out: Path, *, progress: Progress = silent) -
     summary warns of is logged, so that it is said before anything is trained.
     """
     source = located(settings, progress=progress)
+    cold = None
+    if settings.cold_items:
+        cold = datasets.ColdRule(settings.cold_items, settings.cold_seed)
+    left_out = _PATHS if cold else _PATHS | _COLD
     config = datasets.DatasetConfig(
-        name=name_of(settings), **settings.model_dump(mode="json", exclude=_PATHS)
+        name=name_of(settings), **settings.model_dump(mode="json", exclude=left_out)
     )
 
     def fill(draft: Draft) -> None:
         cleaning = _cleaning(settings, source.tables)
-        data = datasets.prepare(source.read(), split=settings.split, cleaning=cleaning)
+        data = datasets.prepare(source.read(), split=settings.split, cleaning=cleaning, cold=cold)
         datasets.write_dataset(draft, data)
 
     made = Recipe(datasets.KIND, config.to_json(), source.inputs).make(out, fill)
