@@ -45,11 +45,15 @@ _REQUESTS = 512
 
 @dataclass
 class Outcome:
-    """Answers by their status, with their times; seconds: how long was asked."""
+    """Answers by their status, with their times; seconds: how long was asked.
+
+    refused: at once (429); late: let in, and not answered before the deadline (503).
+    """
 
     seconds: float = 0.0
     answered: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
+    late: int = 0
     failed: int = 0
     unsent: int = 0
 
@@ -62,8 +66,10 @@ class Outcome:
         """Count an answer."""
         if status == 200:
             self.answered.append(seconds)
-        elif status in (429, 503):
+        elif status == 429:
             self.refused.append(seconds)
+        elif status == 503:
+            self.late += 1
         else:
             self.failed += 1
 
@@ -178,7 +184,7 @@ def report(name: str, outcome: Outcome) -> None:
     p50, p99 = (percentile(outcome.answered, share) for share in (0.5, 0.99))
     print(
         f"{name:<34}{outcome.rate:>9.1f}{p50:>9.0f}{p99:>9.0f}{len(outcome.refused):>9}"
-        f"{outcome.failed:>8}{outcome.unsent:>8}",
+        f"{outcome.late:>8}{outcome.failed:>8}{outcome.unsent:>8}",
         flush=True,
     )
 
@@ -218,7 +224,8 @@ def main() -> None:
     requests = requests_of(bundle, rng)
     print(f"{processor()}; load before: {os.getloadavg()[0]:.1f}")
     print(
-        f"{'':<34}{'lists/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'refused':>9}{'failed':>8}{'unsent':>8}"
+        f"{'':<34}{'lists/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'refused':>9}"
+        f"{'late':>8}{'failed':>8}{'unsent':>8}"
     )
 
     def closed(clients: int) -> Callable[[ServiceProcess], Awaitable[Outcome]]:

@@ -15,10 +15,11 @@ from threading import Event
 import httpx
 import uvicorn
 
-from gloss.serving.app import create_app, create_service
+from gloss.serving.app import create_service
 from gloss.serving.arms import ServedArms
 from gloss.serving.security import Keys
 from gloss.serving.served import Served, ServedBundle
+from gloss.serving.server import server_config
 from gloss.serving.service import Service
 from gloss.serving.settings import ServingSettings
 from gloss.serving.state.store import open_database
@@ -59,7 +60,7 @@ def running(
             opened = ServedArms.opener(opened, partial(ServedBundle.open, other))
         service = create_service(opened, engine, bounds, keys or Keys())
         service.model.start()
-        config = uvicorn.Config(create_app(service), log_level="error", timeout_keep_alive=1)
+        config = server_config(service, keep_alive_seconds=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()

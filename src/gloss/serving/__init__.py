@@ -10,6 +10,9 @@ catalogue_view   the catalogue as people page through it
 live             the recommender that is served now: reloaded, and with the catalogue's changes
 state/           events and catalogue changes in a database
 security         keys and their scopes
+batch_time       how long a batch takes, learned from those before it
+crowd            whether one more request for a list would be refused
+protocol         HTTP that refuses such requests unread
 walls            id, key, host, size, time and type of a request; headers of its answer
 problems         errors as RFC 9457 documents
 texts            texts that a request may hold

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
+from gloss.serving.crowd import Crowd
 from gloss.serving.experiments import Experiments
 from gloss.serving.live import LiveRecommender
 from gloss.serving.metrics import Metrics
@@ -47,8 +48,17 @@ def create_service(
     live = LiveRecommender(open_served, ItemChanges(state))
     model = ModelThread(live.open, settings, metrics.decoded)
     exposures = ExposureLog(state)
-    experiments = Experiments(settings, model, exposures)
-    return Service(settings, keys, model, live, EventLog(state), exposures, experiments, metrics)
+    return Service(
+        settings=settings,
+        keys=keys,
+        model=model,
+        crowd=Crowd(model, settings),
+        live=live,
+        events=EventLog(state),
+        exposures=exposures,
+        experiments=Experiments(settings, model, exposures),
+        metrics=metrics,
+    )
 
 
 def create_app(service: Service) -> FastAPI:
@@ -66,7 +76,7 @@ def create_app(service: Service) -> FastAPI:
             Middleware(OuterWall, metrics=service.metrics),
             Middleware(DoorWall, keys=service.keys, host=service.settings.host),
             Middleware(BodyWall, settings=service.settings),
-            Middleware(CrowdWall, model=service.model, settings=service.settings),
+            Middleware(CrowdWall, crowd=service.crowd),
         ],
     )
     app.state.service = service

@@ -13,6 +13,7 @@ from threading import Event, Thread
 
 from gloss.errors import GlossError
 from gloss.serving.arms import arm_of
+from gloss.serving.batch_time import BatchTime
 from gloss.serving.served import Served
 from gloss.serving.settings import ServingSettings
 from gloss.serving.waiting import Answer, Job, Question, StoppedError, WaitingRoom
@@ -22,7 +23,6 @@ __all__ = ["ModelThread"]
 _log = logging.getLogger(__name__)
 
 _MAX_PAUSE_SECONDS = 30.0
-_SMOOTHING = 0.1  # of the mean time a request takes, which Retry-After is made of
 
 Decoded = Callable[[int, float], None]
 """Told of every batch: how many histories, and seconds."""
@@ -48,7 +48,7 @@ class ModelThread:
         self._served: Served | None = None
         self._in_hand: list[Job] = []
         self._closing = Event()
-        self._seconds_a_job = 0.0
+        self._batch_time = BatchTime()
         self.last_decoded = float("-inf")
         self._keeper = Thread(target=self._keep, name="gloss-keeper", daemon=True)
         self.worker: Thread | None = None
@@ -88,8 +88,17 @@ class ModelThread:
 
     @property
     def expected_wait(self) -> float:
-        """Seconds after which a request that came now would be answered, about."""
-        return self._seconds_a_job * (len(self._room) + 1)
+        """Seconds after which a request that came now would be answered, about.
+
+        0 where nobody is before it: whatever the last batch took, somebody must find out what the
+        next one takes.
+        """
+        waiting, in_hand = len(self._room), len(self._in_hand)
+        if not waiting and not in_hand:
+            return 0.0
+        full, rest = divmod(waiting + 1, self._max_batch)
+        batches = [in_hand, rest, *[self._max_batch] * full]
+        return sum(map(self._batch_time.of, batches))
 
     def swap(self, served: Served) -> None:
         """Answer with another recommender, from the next batch on."""
@@ -141,7 +150,7 @@ class ModelThread:
         except (GlossError, OSError) as error:
             _log.error("the recommender cannot be opened: %s", error)
             return
-        while jobs := self._room.take(self._max_batch):
+        while jobs := self._room.take(self._max_batch, self._batch_time.of):
             self._in_hand = jobs
             self._answer_all(jobs, self.served)
             self._in_hand = []
@@ -153,7 +162,7 @@ class ModelThread:
             _answer(group, served)
         seconds = time.monotonic() - began
         self.last_decoded = began + seconds
-        self._seconds_a_job += _SMOOTHING * (seconds / len(jobs) - self._seconds_a_job)
+        self._batch_time.learn(len(jobs), seconds)
         self._on_decoded(len(jobs), seconds)
 
 

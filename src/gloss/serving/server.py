@@ -17,19 +17,19 @@ import uvicorn
 
 from gloss.errors import ConfigError, GlossError
 from gloss.serving.app import create_app
+from gloss.serving.protocol import protocol_of
 from gloss.serving.service import Service
 from gloss.serving.settings import ServingSettings, is_loopback
 
-__all__ = ["check_host", "serve"]
+__all__ = ["check_host", "serve", "server_config"]
 
 _log = logging.getLogger(__name__)
 
 _MAX_HEADER_BYTES = 16 << 10
 
 _SWITCH_SECONDS = 0.0005
-"""How long a thread may keep the interpreter that another wants. Every read and write of a socket
-gives it up; with Python's 5 ms each would then wait 5 ms for the model's thread, and many requests
-would not even come as far as being refused."""
+"""How long a thread may keep the interpreter that another wants: a tenth of what Python allows,
+since the thread of requests gives it up at each read and write of a socket."""
 
 
 def check_host(settings: ServingSettings, *, has_keys: bool) -> None:
@@ -46,20 +46,24 @@ def serve(service: Service) -> None:
     check_host(service.settings, has_keys=bool(service.keys))
     sys.setswitchinterval(_SWITCH_SECONDS)
     service.model.start()
-    config = uvicorn.Config(
+    _Server(server_config(service), service).run()
+
+
+def server_config(service: Service, *, keep_alive_seconds: int = 15) -> uvicorn.Config:
+    """How uvicorn runs a service."""
+    return uvicorn.Config(
         create_app(service),
         host=service.settings.host,
         port=service.settings.port,
         log_level="warning",
         access_log=False,
         server_header=False,
-        http="h11",
+        http=protocol_of(service),
         ws="none",
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
-        timeout_keep_alive=15,
+        timeout_keep_alive=keep_alive_seconds,
         backlog=1024,
     )
-    _Server(config, service).run()
 
 
 class _Server(uvicorn.Server):

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import Depends, params
 from starlette.requests import Request
 
+from gloss.serving.crowd import Crowd
 from gloss.serving.experiments import Experiments
 from gloss.serving.live import LiveRecommender
 from gloss.serving.metrics import Metrics
@@ -34,6 +35,7 @@ class Service:
     settings: ServingSettings
     keys: Keys
     model: ModelThread
+    crowd: Crowd
     live: LiveRecommender
     events: EventLog
     exposures: ExposureLog

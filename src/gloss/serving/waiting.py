@@ -89,8 +89,15 @@ class WaitingRoom:
         with self._changed:
             return self._is_full()
 
-    def take(self, most: int) -> list[Job]:
-        """The next jobs, as soon as there is one; none when the room is closed and empty."""
+    def take(
+        self, most: int, batch_seconds: Callable[[int], float] = lambda _jobs: 0.0
+    ) -> list[Job]:
+        """The next jobs, as soon as there is one; none when the room is closed and empty.
+
+        batch_seconds: what so many of them take together, about. Whose deadline would pass before
+        all that are taken are answered is not taken: its answer would be of no use, and cost the
+        others time.
+        """
         while True:
             with self._changed:
                 while not self._jobs and not self._closed:
@@ -99,7 +106,7 @@ class WaitingRoom:
                     return []
                 taken = [self._jobs.popleft() for _ in range(min(most, len(self._jobs)))]
             if wanted := [job for job in taken if _still_wanted(job)]:
-                return wanted
+                return _in_time(wanted, batch_seconds)
 
     def close(self) -> None:
         """Let nobody in any more; those who wait are still served."""
@@ -112,6 +119,21 @@ class WaitingRoom:
         if len(self._jobs) >= self._max_waiting:
             self._jobs = deque(job for job in self._jobs if not job.future.cancelled())
         return len(self._jobs) >= self._max_waiting
+
+
+def _in_time(jobs: list[Job], batch_seconds: Callable[[int], float]) -> list[Job]:
+    """Those that can be answered before their deadline, together; one at least, so that a time that
+    was measured once cannot keep everybody out for ever.
+
+    Jobs leave by the nearest deadline until the rest is in time: with a second each, of the
+    deadlines 9, 1, 3 and 2 seconds from now the first and the third stay.
+    """
+    kept = sorted(jobs, key=lambda job: job.deadline)
+    now = time.monotonic()
+    while len(kept) > 1 and kept[0].deadline < now + batch_seconds(len(kept)):
+        kept.pop(0).future.set_exception(DeadlineError())
+    staying = {id(job) for job in kept}
+    return [job for job in jobs if id(job) in staying]
 
 
 def _still_wanted(job: Job) -> bool:

@@ -13,23 +13,33 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gloss.serving.crowd import Crowd
 from gloss.serving.metrics import Metrics
-from gloss.serving.model_thread import ModelThread
 from gloss.serving.problems import TOO_MANY, problem_response
 from gloss.serving.routes.web import is_static
-from gloss.serving.security import Keys
+from gloss.serving.security import Key, Keys
 from gloss.serving.settings import ServingSettings, is_loopback
 
-__all__ = ["BodyWall", "CrowdWall", "DoorWall", "OuterWall"]
+__all__ = [
+    "MODEL_PATH",
+    "SAFE_HEADERS",
+    "BodyWall",
+    "CrowdWall",
+    "DoorWall",
+    "OuterWall",
+    "door_refusal",
+    "request_id_of",
+]
 
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 _OPEN_PATH = "/livez"
 """That the process lives is said to everybody, and the page's files; all else asks for a key."""
 
-_MODEL_PATH = "/v1/recommend"
+MODEL_PATH = "/v1/recommend"
+"""The path of requests that the model answers."""
 
 _WITH_BODY = ("POST", "PUT", "PATCH")
-_HEADERS = {
+SAFE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
@@ -52,7 +62,7 @@ class OuterWall:
             await self._app(scope, receive, send)
             return
         began, status = time.monotonic(), 500
-        request_id = _request_id(Headers(scope=scope).get("x-request-id"))
+        request_id = request_id_of(Headers(scope=scope))
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id
 
@@ -62,7 +72,7 @@ class OuterWall:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
-                for name, value in _HEADERS.items():
+                for name, value in SAFE_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -73,8 +83,9 @@ class OuterWall:
             self._metrics.request(route, status, time.monotonic() - began)
 
 
-def _request_id(given: str | None) -> str:
+def request_id_of(headers: Headers) -> str:
     """The client's, if it is one; it stands in logs."""
+    given = headers.get("x-request-id")
     return given if given and _REQUEST_ID.match(given) else uuid4().hex
 
 
@@ -92,26 +103,27 @@ class DoorWall:
         if scope["type"] != "http" or (self._keys and _is_open(scope["path"])):
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        status, detail = self._refusal(scope, headers)
+        status, detail, key = door_refusal(Headers(scope=scope), self._keys, self._host)
         if detail:
             answer = problem_response(status, detail, scope["state"]["request_id"])
             await answer(scope, receive, send)
             return
+        if key is not None:
+            scope["state"]["key"] = key
         await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str]:
-        """Status and reason; no reason for who may come in."""
-        if not self._keys:
-            if _names_this_machine(headers.get("host", ""), self._host):
-                return 200, ""
-            return 403, "without keys the service answers to this machine's own names only"
-        kind, _, text = headers.get("authorization", "").partition(" ")
-        key = self._keys.find(text.strip()) if kind.lower() == "bearer" else None
-        if key is None:
-            return 401, "a key is needed: Authorization: Bearer KEY"
-        scope["state"]["key"] = key
-        return 200, ""
+
+def door_refusal(headers: Headers, keys: Keys, host: str) -> tuple[int, str, Key | None]:
+    """Status and reason, no reason for who may come in; and their key, where there are keys."""
+    if not keys:
+        if _names_this_machine(headers.get("host", ""), host):
+            return 200, "", None
+        return 403, "without keys the service answers to this machine's own names only", None
+    kind, _, text = headers.get("authorization", "").partition(" ")
+    key = keys.find(text.strip()) if kind.lower() == "bearer" else None
+    if key is None:
+        return 401, "a key is needed: Authorization: Bearer KEY", None
+    return 200, "", key
 
 
 def _is_open(path: str) -> bool:
@@ -216,27 +228,21 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 class CrowdWall:
     """Refuses requests for the model where it is crowded, before anything is made of their bodies.
 
-    Many may be inside that do not wait for the model yet: where lists are made faster than requests
-    are read, these are the queue. Who still sends a body is not counted, and keeps nobody out.
+    Most of these are refused unread (protocol.py); here are those that came in pieces.
     """
 
-    def __init__(self, app: ASGIApp, model: ModelThread, settings: ServingSettings) -> None:
-        self._app, self._model = app, model
-        self._most_inside = settings.max_waiting + settings.max_batch
-        self._inside = 0
+    def __init__(self, app: ASGIApp, crowd: Crowd) -> None:
+        self._app, self._crowd = app, crowd
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != _MODEL_PATH:
+        if scope["type"] != "http" or scope["path"] != MODEL_PATH:
             await self._app(scope, receive, send)
             return
-        if self._inside >= self._most_inside or self._model.is_full:
+        if self._crowd.is_full:
             answer = problem_response(
-                429, TOO_MANY, scope["state"]["request_id"], retry_after=self._model.expected_wait
+                429, TOO_MANY, scope["state"]["request_id"], retry_after=self._crowd.retry_after
             )
             await answer(scope, receive, send)
             return
-        self._inside += 1
-        try:
+        with self._crowd.entered():
             await self._app(scope, receive, send)
-        finally:
-            self._inside -= 1
