@@ -12,6 +12,7 @@ import pytest
 
 from gloss.recommender.recommender import Recommender
 from gloss.recommender.rules import Rules
+from gloss.serving.metrics import Metrics
 from services import Held, running, wait_until
 
 PROBLEM = "application/problem+json"
@@ -411,6 +412,27 @@ def test_a_request_keeps_its_id_and_gets_one_if_it_has_none(shop):
     assert given.headers["x-request-id"] == "shop-1"
     made = shop.client.get("/v1/info", headers={"X-Request-ID": "a b\t<script>"})
     assert len(made.headers["x-request-id"]) == 32
+
+
+def test_the_same_hour_yesterday_is_counted_and_no_other():
+    now = 500_000 * 3600.0 + 1800
+    metrics = Metrics(lambda: at)
+    for hours_ago, reason in ((25, "written"), (24, "bought"), (24, "popular"), (23, "written")):
+        at = now - 3600 * hours_ago
+        metrics.recommended(0.1, "fused", [reason], ["i"])
+    at = now
+    assert metrics.last_hour(1)["yesterday"] == {
+        "requests": 2,
+        "ways": {"fused": 2},
+        "reasons": {"bought": 1, "popular": 1},
+        "ways_shift": None,
+        "reasons_shift": None,
+    }
+    metrics.recommended(0.1, "popular", ["popular"], ["i"])
+    yesterday = metrics.last_hour(1)["yesterday"]
+    assert (yesterday["ways_shift"], yesterday["reasons_shift"]) == (1, 1 / 2)
+    at = now + 3600
+    assert metrics.last_hour(1)["yesterday"]["reasons"] == {"written": 1}
 
 
 def test_the_last_hour_is_counted(shop, titles):

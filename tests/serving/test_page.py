@@ -214,6 +214,24 @@ def test_what_is_answered_is_counted_live(browser, shop):
         expect(shown).not_to_have_text(str(before))
 
 
+def test_the_last_hour_is_held_against_yesterday(browser, shop_bundle, tmp_path):
+    with running(shop_bundle, tmp_path / "state.db") as shop, opened(browser, shop) as page:
+        listed(page)  # a list of popular items, which counts
+        page.get_by_role("link", name="Live", exact=True).click()
+        page.wait_for_selector("text=nothing of this hour yesterday")
+        metrics, now = shop.service.metrics, time.time()
+        metrics.clock = lambda: now - 24 * 3600
+        for reason in ("bought", "bought", "bought", "popular"):
+            metrics.recommended(0.1, "fused", [reason], ["i1"])
+        metrics.clock = lambda: now
+        metrics.recommended(0.1, "fused", ["bought"] * 10, ["i1"])
+        page.wait_for_selector("text=50 % of the lists are made in another way, and 25 % of")
+        widths = page.locator("ul.bars i.was").evaluate_all(
+            "bars => bars.map((b) => b.style.width)"
+        )
+        assert sorted(widths) == ["0%", "100%", "25%", "75%"]
+
+
 def test_the_report_of_the_run_is_shown_in_its_own_style(browser, shop):
     with opened(browser, shop, "Report") as page:
         page.wait_for_selector("main svg")

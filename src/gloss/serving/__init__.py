@@ -18,6 +18,7 @@ problems         errors as RFC 9457 documents
 texts            texts that a request may hold
 service          what routes work with
 metrics          counters for Prometheus, and the last hour
+hours            what was recommended hour by hour, for a day
 routes/          one file for each part of the API, and for the page
 client/          a client in Python, sync and async (extra "client")
 mcp_tools        the recommender as tools for assistants (extra "mcp")

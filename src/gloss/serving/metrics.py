@@ -6,12 +6,14 @@ import math
 import time
 from collections import Counter as Counts
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from gloss.serving.hours import Hour, Hours, shift
 
 __all__ = ["Metrics"]
 
@@ -33,9 +35,10 @@ class _Served:
 
 
 class Metrics:
-    """Counters of one service."""
+    """Counters of one service. clock: seconds since 1970."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "gloss_requests", "Requests by route and status.", ["route", "status"],
@@ -59,6 +62,7 @@ class Metrics:
             "gloss_ready", "1 while the model answers, else 0.", registry=self.registry
         )
         self._recent: deque[_Served] = deque(maxlen=_MAX_REMEMBERED)
+        self._hours = Hours()
         self._lock = Lock()
 
     def request(self, route: str, status: int, seconds: float) -> None:
@@ -74,30 +78,47 @@ class Metrics:
     def recommended(
         self, seconds: float, way: str, reasons: Iterable[str], items: Iterable[str]
     ) -> None:
-        """Remember a list for the last hour."""
+        """Remember a list for the last hour, and count it for tomorrow."""
+        served = _Served(self.clock(), seconds, way, tuple(reasons), tuple(items))
         with self._lock:
-            self._recent.append(_Served(time.time(), seconds, way, tuple(reasons), tuple(items)))
+            self._recent.append(served)
+            self._hours.add(served.at, way, served.reasons)
 
     def text(self) -> bytes:
         """Everything, as Prometheus reads it."""
         return generate_latest(self.registry)
 
     def last_hour(self, catalogue_size: int) -> dict[str, Any]:
-        """What was recommended in the last hour: requests a minute, times, ways, coverage."""
-        now = time.time()
+        """What was recommended in the last hour: requests a minute, times, ways, coverage; and in
+        the same hour yesterday, with how far the shares of ways and reasons have moved since."""
+        now = self.clock()
         with self._lock:
+            yesterday = self._hours.yesterday(now)
             recent = [each for each in self._recent if now - each.at < _WINDOW_SECONDS]
         seconds = sorted(each.seconds for each in recent)
         distinct = {item for each in recent for item in each.items}
+        ways = Counts(each.way for each in recent)
+        reasons = Counts(reason for each in recent for reason in each.reasons)
         return {
             "requests": len(recent),
             "per_minute": _per_minute(recent, now),
             "p50_seconds": _quantile(seconds, 0.5),
             "p99_seconds": _quantile(seconds, 0.99),
-            "ways": dict(Counts(each.way for each in recent)),
-            "reasons": dict(Counts(reason for each in recent for reason in each.reasons)),
+            "ways": dict(ways),
+            "reasons": dict(reasons),
             "coverage": len(distinct) / max(1, catalogue_size),
+            "yesterday": yesterday and _yesterday(yesterday, ways, reasons),
         }
+
+
+def _yesterday(hour: Hour, ways: Counts[str], reasons: Counts[str]) -> dict[str, Any]:
+    return {
+        "requests": hour.lists,
+        "ways": dict(hour.ways),
+        "reasons": dict(hour.reasons),
+        "ways_shift": shift(ways, hour.ways),
+        "reasons_shift": shift(reasons, hour.reasons),
+    }
 
 
 def _per_minute(recent: Sequence[_Served], now: float) -> list[int]:

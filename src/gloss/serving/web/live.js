@@ -12,6 +12,7 @@ export function open(main) {
   const minutes = document.createElementNS(SVG, "svg");
   const ways = h("ul", { class: "bars" }), reasons = h("ul", { class: "bars" });
   const most = h("small", { class: "note" });
+  const moved = h("p", { class: "note" });
   const fault = h("p", { class: "error" });
   minutes.setAttribute("class", "minutes");
   minutes.setAttribute("role", "img");
@@ -29,16 +30,19 @@ export function open(main) {
   }
 
   function draw(hour) {
+    const yesterday = hour.yesterday;
     facts.replaceChildren(
       ...fact("Lists in the last hour", number(hour.requests)),
       ...fact("Median time", duration(hour.p50_seconds)),
       ...fact("Slowest 1 %", duration(hour.p99_seconds)),
       ...fact("Waiting now", number(hour.waiting)),
-      ...fact("Catalogue shown", `${(100 * hour.coverage).toFixed(hour.coverage < 0.1 ? 1 : 0)} %`));
+      ...fact("Catalogue shown", `${(100 * hour.coverage).toFixed(hour.coverage < 0.1 ? 1 : 0)} %`),
+      ...(yesterday ? fact("Lists, same hour yesterday", number(yesterday.requests)) : []));
+    moved.replaceChildren(yesterday ? drift(yesterday) : "There is nothing of this hour yesterday to compare with.");
     most.textContent = ` · ${number(Math.max(...hour.per_minute))} at most`;
     drawMinutes(minutes, hour.per_minute);
-    drawShares(ways, hour.ways, WAYS);
-    drawShares(reasons, hour.reasons, REASONS);
+    drawShares(ways, hour.ways, WAYS, yesterday?.ways);
+    drawShares(reasons, hour.reasons, REASONS, yesterday?.reasons);
   }
 
   main.replaceChildren(
@@ -49,7 +53,7 @@ export function open(main) {
       h("div", { class: "axis", "aria-hidden": "true" }, h("span", {}, "60 minutes ago"), h("span", {}, "now"))),
     h("div", { class: "shares" },
       h("figure", {}, h("figcaption", {}, "How lists were made"), ways),
-      h("figure", {}, h("figcaption", {}, "Why items are in them"), reasons)));
+      h("figure", {}, h("figcaption", {}, "Why items are in them"), reasons)), moved);
   refresh();
   const timer = setInterval(refresh, EVERY_MILLISECONDS);
   return () => clearInterval(timer);
@@ -73,12 +77,22 @@ function shape(name, attributes) {
   return element;
 }
 
-function drawShares(list, counts, names) {
-  const sum = Object.values(counts).reduce((a, b) => a + b, 0);
-  const rows = Object.entries(counts).sort((a, b) => b[1] - a[1]).map(([name, count]) => {
+/** How far shares have moved since the same hour yesterday. */
+function drift({ ways_shift: ways, reasons_shift: reasons }) {
+  if (ways == null || reasons == null) return "Nothing was recommended in the last hour: nothing to compare with yesterday.";
+  return `Since the same hour yesterday (thin lines), ${Math.round(100 * ways)} % of the lists are made in another way, and ${Math.round(100 * reasons)} % of the items are there for another reason.`;
+}
+
+function drawShares(list, counts, names, before = {}) {
+  const earlier = Object.values(before).reduce((a, b) => a + b, 0);
+  const sum = Object.values(counts).reduce((a, b) => a + b, 0) || 1;
+  const gone = Object.fromEntries(Object.keys(before).map((name) => [name, 0]));
+  const rows = Object.entries({ ...gone, ...counts }).sort((a, b) => b[1] - a[1]).map(([name, count]) => {
     const bar = h("i");
     bar.style.width = `${(100 * count) / sum}%`;
-    return h("li", {}, h("span", {}, names[name] ?? name), h("span", {}, bar), h("span", {}, `${Math.round((100 * count) / sum)} %`));
+    const was = earlier ? h("i", { class: "was" }) : null;
+    if (was) was.style.width = `${(100 * (before[name] ?? 0)) / earlier}%`;
+    return h("li", {}, h("span", {}, names[name] ?? name), h("span", {}, bar, was), h("span", {}, `${Math.round((100 * count) / sum)} %`));
   });
   list.replaceChildren(...(rows.length ? rows : [h("li", { class: "empty" }, "Nothing yet")]));
 }
