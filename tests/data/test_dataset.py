@@ -165,9 +165,21 @@ def test_what_is_saved_reads_back(folder: Path) -> None:
     )
     tests = (Example("u1", ("a", "b", "c"), "d"), Example("u2", ("b", "c"), "d"))
     assert dataset.examples("test") == tests
-    assert dataset.examples("test", limit=1) == tests[:1]
     assert dataset.summary["users"] == 3
     assert dataset.name == "corner shop"
+
+
+def test_a_limit_draws_users_and_a_larger_one_draws_these_and_more(tmp_path: Path) -> None:
+    rows = [(f"u{user:03}", item, day) for user in range(200) for day, item in enumerate("abcd")]
+    save_dataset(prepare(log_of(rows), split="leave-one-out"), tmp_path / "shop")
+    dataset = Dataset.load(tmp_path / "shop")
+    whole, some, few = (dataset.examples("test", limit=limit) for limit in (200, 50, 20))
+    assert whole == dataset.examples("test")
+    assert [each for each in whole if each in some] == list(some)  # in their order
+    assert {*few} < {*some}
+    assert len(some) == 50
+    assert some != whole[:50]
+    assert dataset.examples("test", limit=50) == some
 
 
 def test_titles_are_cleaned_where_they_are_read(folder: Path) -> None:

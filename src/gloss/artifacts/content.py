@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
-from gloss.arrays import Array
+from gloss.arrays import Array, Ints
 
 __all__ = [
     "finite",
@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+
+_ROW = "number of the row"
 
 
 def require(fits: bool, file: Path | str, otherwise: str) -> None:
@@ -56,11 +58,16 @@ def read_table(
     optional: Collection[str] = (),
     first: int = 0,
     count: int | None = None,
+    rows: Ints | None = None,
 ) -> pl.DataFrame:
     """A Parquet file that has these columns, of these types and filled; others may stand beside
     them. optional: those of them that may hold nulls, at the top or in lists. first, count: the
-    rows that are read, all by default."""
-    if count is None:
+    rows that are read, all by default; or rows, int64, ascending."""
+    if rows is not None:
+        numbered = pl.scan_parquet(file, glob=False).with_row_index(_ROW)
+        wanted = pl.Series(rows, dtype=pl.get_index_type()).implode()
+        frame = numbered.filter(pl.col(_ROW).is_in(wanted)).drop(_ROW).collect()
+    elif count is None:
         frame = pl.read_parquet(file, glob=False)
     else:
         frame = pl.scan_parquet(file, glob=False).slice(first, count).collect()

@@ -49,7 +49,10 @@ Out = Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")]
 Data = Annotated[Path, typer.Option("-d", "--data", help="A data set made by `gloss prepare`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 LimitUsers = Annotated[
-    int | None, typer.Option("--limit-users", min=1, help="Only the first N users.")
+    int | None,
+    typer.Option(
+        "--limit-users", min=1, help="Only N users, drawn at random: the same N each time."
+    ),
 ]
 Force = Annotated[
     bool,

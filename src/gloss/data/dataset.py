@@ -76,6 +76,7 @@ _COLUMNS: Mapping[str, Mapping[str, Any]] = {
 _PURCHASES = ("items", "history")
 _ROW_GROUP = 1 << 17
 _BATCH_USERS = 1 << 17
+_SAMPLE_SEED = 0
 
 
 class DatasetConfig(ArtifactConfig):
@@ -222,7 +223,8 @@ class Dataset:
         return times
 
     def examples(self, split: SplitName, *, limit: int | None = None) -> ExampleTable:
-        """The questions of a split, or its first `limit` ones, which alone are read."""
+        """The questions of a split, or `limit` of them, drawn at random, which alone are held: the
+        same for everybody who asks for so many, and all of them among those of a larger limit."""
         return ExampleTable(self._read(split, limit))
 
     @property
@@ -238,7 +240,8 @@ class Dataset:
         return PurchaseLog(pl.DataFrame(schema=columns), items, {})
 
     def cold_examples(self, *, limit: int | None = None) -> ExampleTable:
-        """The questions whose answers are items that are held out, or the first `limit` ones."""
+        """The questions whose answers are items that are held out, or `limit` of them, drawn as
+        `examples` draws them."""
         with self.artifact.reading():
             return ExampleTable(self._table(_COLD_EXAMPLES, limit))
 
@@ -257,7 +260,9 @@ class Dataset:
 
     def _table(self, name: str, limit: int | None = None) -> pl.DataFrame:
         columns = _COLUMNS.get(name, EXAMPLE_COLUMNS)
-        return read_table(self.artifact.file(f"{name}.parquet"), columns, count=limit)
+        file = self.artifact.file(f"{name}.parquet")
+        rows = None if limit is None else _drawn(parquet_rows(file), limit)
+        return read_table(file, columns, rows=rows)
 
     def _require_known(self, name: str, frame: pl.DataFrame) -> None:
         """Raise ValueError unless all purchases are of the catalogue's items."""
@@ -279,6 +284,14 @@ class Dataset:
     @cached_property
     def _items(self) -> pl.Series:
         return self._table("catalogue")["item"]
+
+
+def _drawn(rows: int, limit: int) -> Ints | None:
+    """int64 (limit,), ascending; None where these would be all."""
+    if limit >= rows:
+        return None
+    drawn: Ints = np.sort(np.random.default_rng(_SAMPLE_SEED).permutation(rows)[:limit])
+    return drawn
 
 
 def _rows_of(examples: pl.DataFrame, items: pl.Series) -> HistoryRows:

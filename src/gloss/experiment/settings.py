@@ -138,7 +138,9 @@ class FusionSection(Settings):
         description='By fitted weights, by fitted trees (extra "trees"), or by ranks alone.',
     )
     validation_users: Users = Field(
-        4000, description="Validation users that weights or trees are fitted on, at most."
+        4000,
+        description="Validation users that weights or trees are fitted on, at most; they are drawn "
+        "at random.",
     )
     shifted_run: bool = Field(
         False,
@@ -217,7 +219,7 @@ class Experiment(Settings):
     rankers: Rankers = Field(Rankers(), description="Rankers that need no language model.")
     fusion: Fusion = Field(Fusion(), description="How all lists become one.")
     limit_users: Users | None = Field(
-        None, description="Only the first users of each split (default: all)."
+        None, description="Only so many users of each split, drawn at random (default: all)."
     )
 
     @field_validator("name")

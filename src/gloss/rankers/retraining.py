@@ -1,8 +1,9 @@
-"""Training further from old weights: for how long, how fast, and whose weights are whose.
+"""Training further from old weights: for how long, and whose weights are whose.
 
-A network that was trained on yesterday's purchases begins where it ended. It sees the whole log
-again, a quarter as often, with half the learning rate: less forgets nothing and learns little of
-what is new; more costs what a fit costs. What that is worth stands in docs/howto/update-daily.md.
+A network that was trained on yesterday's purchases begins where it ended, and sees the whole log
+again, a quarter as often. The learning rate is that of the first training: half of it, and a tenth
+of the epochs, were worth less on three logs (docs/log.md, 2026-11-28). What the training is worth
+stands in docs/howto/update-daily.md.
 """
 
 from __future__ import annotations
@@ -12,12 +13,9 @@ import numpy as np
 from gloss.arrays import Ints
 from gloss.data.catalogue import Catalogue
 
-__all__ = ["RATE_SHARE", "known_rows", "shorter"]
+__all__ = ["known_rows", "shorter"]
 
 _EPOCHS_SHARE = 0.25
-
-RATE_SHARE = 0.5
-"""Of the highest learning rate of the first training."""
 
 
 def shorter(epochs: int) -> int:

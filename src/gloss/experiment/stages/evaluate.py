@@ -46,8 +46,7 @@ def evaluate(
 
     With the generations that the ranking was made from, titles and beams are measured too. Of
     longer lists than the protocol's, made to be fused, only as much counts. Lists that hold a
-    purchase of their user are not said to be without them, whatever the ranking was asked for (a
-    research file may know less of a history than the data set).
+    purchase of their user are not said to be without them, whatever the ranking was asked for.
     """
     data = Dataset.load(dataset)
     made, lists = rankings.load_rankings(ranking)
@@ -69,7 +68,7 @@ def evaluate(
         index=listed.index,
         rankers=listed.rankers,
         length=counted,
-        exclude_seen=listed.exclude_seen and not holds_purchases(cut, examples),
+        exclude_seen=listed.exclude_seen and not _holds_purchases(made, cut, examples),
     )
     inputs = {"dataset": data.fingerprint, "ranking": made.fingerprint}
     if generations:
@@ -86,6 +85,12 @@ def evaluate(
         draft.summary["users of the split"] = len(everybody)
 
     return Recipe(evaluations.KIND, config.to_json(), inputs).make(out, fill)
+
+
+def _holds_purchases(ranking: Artifact, lists: RankingTable, examples: Sequence[Example]) -> bool:
+    """Whether lists that were to be without purchases hold some: only those of a research file can,
+    which may know less of a history than the data set."""
+    return RESEARCH_EXAMPLES in ranking.files and holds_purchases(lists, examples)
 
 
 def _require_examples(ranking: Artifact, data: Dataset, split: SplitName) -> None:

@@ -170,7 +170,7 @@ def _request(ranked: Sequence[Artifact], data: Dataset) -> tuple[FusionRequest, 
     """Rankings of one split, with what is known of their users, and the examples of the split."""
     lists = [rankings.read_table(ranking) for ranking in ranked]
     made = [config_of(each) for each in ranked]
-    examples = data.examples(made[0].split, limit=len(lists[0]))
+    examples = data.examples(made[0].split).of_users(lists[0].users)
     histories = [History(example.user, example.history) for example in examples]
     exclude_seen = all(each.exclude_seen for each in made)
     return FusionRequest(lists, histories, _times_bought(data), exclude_seen), examples

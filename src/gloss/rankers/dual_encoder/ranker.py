@@ -40,7 +40,7 @@ from gloss.rankers.ranker import (
     RankerTraining,
     RankRequest,
 )
-from gloss.rankers.retraining import RATE_SHARE, shorter
+from gloss.rankers.retraining import shorter
 from gloss.rankers.scoring import ScoredHistory, rank_by_scores, rows_of
 from gloss.rankers.sources import RankerSources
 from gloss.rankings.table import RankingTable
@@ -129,11 +129,6 @@ def _refit(
 ) -> None:
     from gloss.rankers.dual_encoder.training import train_dual_encoder
 
-    rates = {
-        name: RATE_SHARE * getattr(settings, name)
-        for name in ("learning_rate", "residual_learning_rate")
-    }
-    changed = {**rates, "epochs": shorter(settings.epochs)}
     with grown.trained.reading(), grown.trained.folder() as folder:
         encoder = open_encoder(str(folder))
         train_dual_encoder(
@@ -141,7 +136,7 @@ def _refit(
             encoder,
             grown.histories,
             grown.catalogue,
-            settings=settings.model_copy(update=changed),
+            settings=settings.model_copy(update={"epochs": shorter(settings.epochs)}),
             seed=seed,
             begin=partial(_begin_from, folder=folder, encoder=encoder, known=grown.known),
             progress=progress,

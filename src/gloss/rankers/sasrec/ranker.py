@@ -24,7 +24,7 @@ from gloss.rankers.ranker import (
     RankerTraining,
     RankRequest,
 )
-from gloss.rankers.retraining import RATE_SHARE, known_rows, shorter
+from gloss.rankers.retraining import known_rows, shorter
 from gloss.rankers.sasrec.settings import SASRecSettings
 from gloss.rankers.scoring import ScoredHistory, dot_products, rank_by_scores, rows_of
 from gloss.rankers.sources import RankerSources
@@ -99,16 +99,12 @@ def _refit(
     from gloss.rankers.sasrec.network import begin_from
     from gloss.rankers.sasrec.training import train_network
 
-    changed = {
-        "epochs": shorter(settings.epochs),
-        "learning_rate": settings.learning_rate * RATE_SHARE,
-    }
     trained = partial(
         train_network,
         grown.histories,
         grown.catalogue,
         vectors=grown.title_vectors if settings.text else None,
-        settings=settings.model_copy(update=changed),
+        settings=settings.model_copy(update={"epochs": shorter(settings.epochs)}),
         progress=progress,
     )
     rows = known_rows(grown.known, grown.catalogue)
