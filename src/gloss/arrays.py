@@ -10,7 +10,8 @@ how many elements each list has. Three lists of 2, 0 and 3 elements, for example
     ranks     0  1  0  1  2      # (elements,)  its place in that list
 
 **Ties.** Wherever GLoSS orders by score, the higher score comes first, and of equal scores the
-lower row. `top_rows` does it for one array of scores, `gloss.retrieval.top_k` for many at once.
+lower row, or where sales are known the item that is bought more. `top_rows` does it for one array
+of scores, `gloss.retrieval.top_k` for many at once.
 """
 
 from __future__ import annotations
@@ -113,14 +114,19 @@ def reduced_by_list(reduce: np.ufunc, values: Array, lengths: Ints, *, empty: fl
     return reduced
 
 
-def top_rows(scores: Array, k: int, *, above: float = 0.0) -> Ints:
+def top_rows(
+    scores: Array, k: int, *, above: float = 0.0, times_bought: Ints | None = None
+) -> Ints:
     """The rows of the `k` highest scores: highest first, equal scores by row.
 
-    scores: shape (rows,). Rows whose score is not above `above` found nothing and are left out, so
+    scores: shape (rows,). times_bought: int64 (rows,), by which equal scores stand before they do
+    by row. Rows whose score is not above `above` found nothing and are left out, so
     fewer than `k` may come back. Raises ConfigError when `k` is below 1.
 
     >>> top_rows(np.array([0.0, 2.0, 5.0, 2.0, 1.0]), 2).tolist()
     [2, 1]
+    >>> top_rows(np.array([0.0, 2.0, 5.0, 2.0]), 2, times_bought=np.array([9, 3, 0, 4])).tolist()
+    [2, 3]
     """
     require_positive(k)
     rows = np.flatnonzero(scores > above)
@@ -129,7 +135,8 @@ def top_rows(scores: Array, k: int, *, above: float = 0.0) -> Ints:
         # Everything that ties with the k-th stays until the sort: a partition alone would pick any.
         reaching = candidates >= _kth_highest(candidates, k)
         rows, candidates = rows[reaching], candidates[reaching]
-    ordered: Ints = rows[np.argsort(-candidates, kind="stable")[:k]]
+    keys = (-candidates,) if times_bought is None else (-times_bought[rows], -candidates)
+    ordered: Ints = rows[np.lexsort(keys)[:k]]  # stable, and by the last key first
     return ordered
 
 

@@ -165,6 +165,14 @@ def test_the_heaviest_edges_of_an_item_are_kept():
     assert scores(walked(train, "d", one)) == {"a": 1.0}
 
 
+def test_equal_scores_stand_by_sales_and_then_by_row():
+    graph = build_graph(rows_of("ab", "ac", "ad"), CATALOGUE, PLAIN)
+    ranker = Transitions(graph, CATALOGUE, PLAIN, np.array([3, 1, 5, 5, 0, 0]))
+    (ranking,) = ranker.rank(RankRequest([History("u", ("a",))], 9, exclude_seen=True))
+    assert [entry.item for entry in ranking.entries] == ["c", "d", "b"]
+    assert {entry.score for entry in ranking.entries} == {1.0}
+
+
 def test_a_window_that_numbers_cannot_hold_is_refused():
     catalogue = catalogue_of(["kite", "soap"])
     settings = TransitionsSettings.model_construct(window=2**62)

@@ -64,3 +64,10 @@ def test_what_shares_no_word_is_left_out():
 def test_words_of_any_script_are_words(titles, alike):
     cosines = TitleWords.of(catalogue_of(titles)).cosines(alike[0])
     assert [row for row in (1, 2) if cosines[row] > 0] == [alike[1]]
+
+
+def test_variants_of_one_title_stand_by_sales_and_then_by_row():
+    catalogue = catalogue_of(("Red kite", "Blue kite", "Blue kite", "Blue kite"))
+    ranker = WordOverlap(catalogue, SETTINGS, np.array([9, 1, 4, 4]))
+    (ranking,) = ranker.rank(RankRequest([History("u", ("b0",))], 9, exclude_seen=True))
+    assert [each.item for each in ranking.entries] == ["b2", "b3", "b1"]

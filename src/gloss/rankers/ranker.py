@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
-from gloss.arrays import Array, Bools
+from gloss.arrays import Array, Bools, Ints
 from gloss.artifacts import Artifact, Draft
 from gloss.config import Settings
 from gloss.data.catalogue import Catalogue, ItemId
@@ -88,9 +88,10 @@ class Ranker(Protocol):
     def rank(self, request: RankRequest) -> RankingTable:
         """Everybody's list, best first, in the order of the histories.
 
-        Items of a list are distinct. Equal scores stand in the order of the catalogue, or, where an
-        index is searched, in the index's. A list does not depend on who else is asked for. Without
-        a purchase it is empty, unless the ranker says otherwise.
+        Items of a list are distinct. Equal scores stand in the order of the catalogue, those of
+        counts and titles by sales first, and where an index is searched in the index's order. A
+        list does not depend on who else is asked for. Without a purchase it is empty, unless the
+        ranker says otherwise.
         """
         ...
 
@@ -110,6 +111,10 @@ class RankerParts(Protocol):
     @property
     def retriever(self) -> Retriever:
         """Searches `items`."""
+
+    @property
+    def times_bought(self) -> Ints:
+        """int64 (catalogue,): how often each item was bought in training."""
 
     @property
     def title_vectors(self) -> Array:

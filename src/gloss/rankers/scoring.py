@@ -77,8 +77,11 @@ def rank_by_scores(
     score: Callable[[Sequence[History]], Iterable[ScoredHistory]],
     *,
     batch_users: int,
+    times_bought: Ints | None = None,
 ) -> RankingTable:
-    """Each user's list: the items with the highest scores, equal scores by row.
+    """Each user's list: the items with the highest scores, equal scores by sales and then by row.
+
+    times_bought: int64 (catalogue,); without it equal scores stand by row.
 
     score: at most `batch_users` histories, none of them empty -> the scores of each. An item is
     there because of the purchase that adds most to its score. Without a purchase the list is empty.
@@ -88,7 +91,7 @@ def rank_by_scores(
     for first in range(0, len(filled), batch_users):
         batch = filled[first : first + batch_users]
         for history, scored in zip(batch, score(batch), strict=True):
-            lists.append(_best(scored, history, request, catalogue))
+            lists.append(_best(scored, history, request, catalogue, times_bought))
         request.progress(len(lists), len(filled))
     of_filled = iter(lists)
     of_all = [next(of_filled) if history.items else _EMPTY for history in request.histories]
@@ -101,6 +104,7 @@ def rank_by_recent(
     score: Callable[[Sequence[ItemId]], tuple[Array | SparseScores, Contributions]],
     *,
     settings: RecentPurchases,
+    times_bought: Ints | None = None,
 ) -> RankingTable:
     """The same for a score of the last `recent` purchases, never below 0; what scores 0 is left
     out.
@@ -116,7 +120,9 @@ def rank_by_recent(
                 scores = np.where(scores > 0, scores, -np.inf)
             yield ScoredHistory(items, scores, contributions)
 
-    return rank_by_scores(request, catalogue, scored, batch_users=_PROGRESS_USERS)
+    return rank_by_scores(
+        request, catalogue, scored, batch_users=_PROGRESS_USERS, times_bought=times_bought
+    )
 
 
 def cached_by_row(of_row: Callable[[int], T], *, entry_bytes: int) -> Callable[[int], T]:
@@ -149,36 +155,45 @@ def rows_of(items: Sequence[ItemId], catalogue: Catalogue) -> Array:
 
 
 def _best(
-    scored: ScoredHistory, history: History, request: RankRequest, catalogue: Catalogue
+    scored: ScoredHistory,
+    history: History,
+    request: RankRequest,
+    catalogue: Catalogue,
+    times_bought: Ints | None,
 ) -> _List:
     """A user's list."""
     seen = rows_of(tuple(request.excluded(history)), catalogue)
     if isinstance(scored.scores, SparseScores):
-        rows, scores = _best_of_few(scored.scores, seen, request)
+        rows, scores = _best_of_few(scored.scores, seen, request, times_bought)
     else:
-        rows, scores = _best_of_all(scored.scores, seen, request)
+        rows, scores = _best_of_all(scored.scores, seen, request, times_bought)
     if not len(rows):
         return _EMPTY
     strongest = scored.contributions(rows).argmax(axis=0)  # (found,), a place in the purchases
     return _List(rows, scores, rows_of(scored.items, catalogue)[strongest])
 
 
-def _best_of_all(scores: Array, seen: Ints, request: RankRequest) -> tuple[Ints, Array]:
+def _best_of_all(
+    scores: Array, seen: Ints, request: RankRequest, times_bought: Ints | None
+) -> tuple[Ints, Array]:
     """The rows of a list and their scores. seen: int64 (some,), rows that it leaves out."""
     candidates = scores.copy()
     candidates[seen] = -np.inf
     if request.allowed is not None:
         candidates[~request.allowed] = -np.inf
-    rows = top_rows(candidates, request.length, above=-np.inf)
+    rows = top_rows(candidates, request.length, above=-np.inf, times_bought=times_bought)
     return rows, scores[rows]
 
 
-def _best_of_few(scores: SparseScores, seen: Ints, request: RankRequest) -> tuple[Ints, Array]:
+def _best_of_few(
+    scores: SparseScores, seen: Ints, request: RankRequest, times_bought: Ints | None
+) -> tuple[Ints, Array]:
     """The same, at a cost that does not grow with the catalogue."""
     left = scores.without(seen)
     if request.allowed is not None:
         left = left.where(request.allowed[left.rows])
-    best = top_rows(left.scores, request.length, above=-np.inf)
+    times = None if times_bought is None else times_bought[left.rows]
+    best = top_rows(left.scores, request.length, above=-np.inf, times_bought=times)
     return left.rows[best].astype(np.int64), left.scores[best]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from gloss.arrays import Array
+from gloss.arrays import Array, Ints
 from gloss.artifacts import Artifact, open_artifact, read_recorded
 from gloss.config import Settings
 from gloss.data.catalogue import Catalogue
@@ -91,9 +91,14 @@ class RankerSources:
         return build_index(
             self.catalogue,
             self.index_settings,
-            times_bought=self.dataset.times_bought(),
+            times_bought=self.times_bought,
             progress=self._progress,
         )
+
+    @property
+    def times_bought(self) -> Ints:
+        """int64 (catalogue,): how often a model may see each item."""
+        return self.dataset.times_bought()
 
     @cached_property
     def title_vectors(self) -> Array:

@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from gloss.arrays import Array
+from gloss.arrays import Array, Ints
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History
 from gloss.rankers.ranker import Need, RankerParts, RankerSpec, RankRequest
@@ -47,10 +47,17 @@ class TitleSimilarity:
     vectors: Array
     catalogue: Catalogue
     settings: TitleSimilaritySettings
+    times_bought: Ints | None = None
 
     def rank(self, request: RankRequest) -> RankingTable:
         """Everybody's list by the module's formula."""
-        return rank_by_scores(request, self.catalogue, self._score, batch_users=_BATCH_USERS)
+        return rank_by_scores(
+            request,
+            self.catalogue,
+            self._score,
+            batch_users=_BATCH_USERS,
+            times_bought=self.times_bought,
+        )
 
     def _score(self, histories: Sequence[History]) -> Iterator[ScoredHistory]:
         recent = [history.items[-self.settings.recent :] for history in histories]
@@ -69,7 +76,7 @@ class TitleSimilarity:
 
 
 def _build(parts: RankerParts, settings: TitleSimilaritySettings) -> TitleSimilarity:
-    return TitleSimilarity(parts.title_vectors, parts.catalogue, settings)
+    return TitleSimilarity(parts.title_vectors, parts.catalogue, settings, parts.times_bought)
 
 
 def _needs(settings: TitleSimilaritySettings) -> frozenset[Need]:

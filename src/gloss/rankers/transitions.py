@@ -207,8 +207,15 @@ def _heaviest(graph: Graph, count: int) -> Graph:
 class Transitions:
     """What lies around a user's last purchases in the graph."""
 
-    def __init__(self, graph: Graph, catalogue: Catalogue, settings: TransitionsSettings) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        catalogue: Catalogue,
+        settings: TransitionsSettings,
+        times_bought: Ints | None = None,
+    ) -> None:
         self._catalogue = catalogue
+        self._times_bought = times_bought
         self._settings = settings
         self._graph = graph
         self._hops = [hop for hop in (settings.first_hop, settings.second_hop) if hop]
@@ -217,7 +224,13 @@ class Transitions:
 
     def rank(self, request: RankRequest) -> RankingTable:
         """Everybody's list by the module's formula; what nothing reaches is left out."""
-        return rank_by_recent(request, self._catalogue, self._score, settings=self._settings)
+        return rank_by_recent(
+            request,
+            self._catalogue,
+            self._score,
+            settings=self._settings,
+            times_bought=self._times_bought,
+        )
 
     def _score(self, items: Sequence[ItemId]) -> tuple[SparseScores, Contributions]:
         reach = [self._reach(self._catalogue.row(item)) for item in items]
@@ -264,7 +277,8 @@ def _spec(
     name: str, label: str, settings: type[TransitionsSettings]
 ) -> RankerSpec[TransitionsSettings]:
     def build(parts: RankerParts, settings: TransitionsSettings) -> Transitions:
-        return Transitions(Graph(**parts.counts(spec, settings)), parts.catalogue, settings)
+        graph = Graph(**parts.counts(spec, settings))
+        return Transitions(graph, parts.catalogue, settings, parts.times_bought)
 
     spec = RankerSpec(name=name, label=label, settings=settings, build=build, count=_count)
     return spec

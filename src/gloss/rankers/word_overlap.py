@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gloss.arrays import Array
+from gloss.arrays import Array, Ints
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.rankers.ranker import RankerParts, RankerSpec, RankRequest
 from gloss.rankers.scoring import Contributions, cached_by_row, rank_by_recent, recency_weights
@@ -100,8 +100,14 @@ def _words(title: str) -> list[str]:
 class WordOverlap:
     """Titles of a catalogue, compared by their words."""
 
-    def __init__(self, catalogue: Catalogue, settings: WordOverlapSettings) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        settings: WordOverlapSettings,
+        times_bought: Ints | None = None,
+    ) -> None:
         self._catalogue = catalogue
+        self._times_bought = times_bought
         self._settings = settings
         cosines = TitleWords.of(catalogue).cosines
         self._cosines: Callable[[int], Array] = cached_by_row(
@@ -110,7 +116,13 @@ class WordOverlap:
 
     def rank(self, request: RankRequest) -> RankingTable:
         """Everybody's list by the module's formula; items without a common word are left out."""
-        return rank_by_recent(request, self._catalogue, self._score, settings=self._settings)
+        return rank_by_recent(
+            request,
+            self._catalogue,
+            self._score,
+            settings=self._settings,
+            times_bought=self._times_bought,
+        )
 
     def _score(self, items: Sequence[ItemId]) -> tuple[Array, Contributions]:
         weights = recency_weights(len(items), self._settings.decay)
@@ -128,7 +140,7 @@ class WordOverlap:
 
 
 def _build(parts: RankerParts, settings: WordOverlapSettings) -> WordOverlap:
-    return WordOverlap(parts.catalogue, settings)
+    return WordOverlap(parts.catalogue, settings, parts.times_bought)
 
 
 SPEC = RankerSpec(

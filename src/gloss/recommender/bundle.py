@@ -349,6 +349,10 @@ class _AsTrained:
         raise ConfigError(f"{self.spec.name} is trained, and searches no index of a bundle")
 
     @property
+    def times_bought(self) -> Ints:
+        raise ConfigError(f"{self.spec.name} is trained, and a bundle keeps no sales of that time")
+
+    @property
     def title_vectors(self) -> Array:
         return self.bundle.trained_vectors
 
