@@ -68,7 +68,7 @@ class TransitionsSettings(RecentPurchases):
         description="An edge is divided by the degrees of both its items, each to this power.",
     )
     neighbours: int = Field(
-        500,
+        1000,
         ge=1,
         le=100_000,
         description="Edges of an item that are followed: the heaviest. It bounds the work for a "
