@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -40,7 +41,8 @@ def waiting(folder: Path, **how: Any) -> Iterator[tuple[subprocess.Popen[str], T
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_command_with_one_line_and_the_code_of_shells(tmp_path, number):
-    with waiting(tmp_path) as (process, _):
+    heard = partial(signal.signal, number, signal.SIG_DFL)  # the tests may run under nohup
+    with waiting(tmp_path, preexec_fn=heard) as (process, _):
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert (out, err) == ("", f"error: stopped by {number.name}\n")
