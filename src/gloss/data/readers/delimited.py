@@ -225,7 +225,7 @@ def _records_of_several_lines(file: BinaryIO, dialect: Dialect) -> Iterator[tupl
     start = number = 0
     while block := file.read(_CHUNK) + file.readline():
         if not held and dialect.quote.encode() not in block:
-            number += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
+            number += _line_ends(block)
             continue
         for raw in block.splitlines(keepends=True):
             number += 1
@@ -239,6 +239,11 @@ def _records_of_several_lines(file: BinaryIO, dialect: Dialect) -> Iterator[tupl
                 held = []
             else:
                 held, start = [line], number
+
+
+def _line_ends(block: bytes) -> int:
+    feeds = block.count(b"\n")
+    return feeds + block.count(b"\r") - block.count(b"\r\n") if b"\r" in block else feeds
 
 
 def _leaves_a_field_open(line: str, dialect: Dialect) -> bool:

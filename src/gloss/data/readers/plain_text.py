@@ -200,16 +200,22 @@ def _utf16_without_mark(start: bytes) -> str | None:
 
 
 class _LineEnds:
-    """Which line ends a file has. In UTF-16 the counts are off, and do not matter."""
+    """Which line ends a file has. In UTF-16 the counts are off, and do not matter.
+
+    Feeds are counted where returns are; elsewhere one stands for all, which is as telling.
+    """
 
     def __init__(self) -> None:
         self._both = self._feeds = self._returns = 0
         self._last = b""
 
     def add(self, chunk: bytes) -> None:
-        self._both += chunk.count(b"\r\n") + (self._last == b"\r" and chunk[:1] == b"\n")
-        self._feeds += chunk.count(b"\n")
-        self._returns += chunk.count(b"\r")
+        if b"\r" in chunk or self._last == b"\r":
+            self._both += chunk.count(b"\r\n") + (self._last == b"\r" and chunk[:1] == b"\n")
+            self._feeds += chunk.count(b"\n")
+            self._returns += chunk.count(b"\r")
+        else:
+            self._feeds += b"\n" in chunk
         self._last = chunk[-1:]
 
     def newline(self) -> str:

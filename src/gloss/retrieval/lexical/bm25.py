@@ -41,8 +41,6 @@ from gloss.retrieval.top_k import best_rows, group_count, round_up
 
 __all__ = ["BM25", "COMPILED_FROM", "MARKER", "SPEC", "known_words"]
 
-bm25s = import_bm25s()
-
 MARKER = "Title: "
 """What the published system writes before every title, in its index and in its queries."""
 
@@ -129,7 +127,7 @@ class BM25:
         tokens = _tokenize([marker + item.title for item in catalogue], settings)
         if not set(tokens.vocab).difference(_tokenize([marker], settings).vocab):
             raise InputError("no title of the catalogue holds a word to search for")
-        library = bm25s.BM25(method="lucene", k1=settings.k1, b=settings.b)
+        library = import_bm25s().BM25(method="lucene", k1=settings.k1, b=settings.b)
         # From ids, not words: bm25s would number words in the order of a set, which differs by run.
         library.index(tokens, create_empty_token=False, show_progress=False)
         return cls(catalogue, _Matrix.of(library.scores, dict(tokens.vocab)), settings)
@@ -260,7 +258,7 @@ def _tokenize(texts: list[str], settings: BM25Settings) -> Any:
     """bm25s's own numbers for our words, which are handed over with spaces between them."""
     spaced = [" ".join(words_of(settings.words)(text)) for text in texts]
     try:
-        return bm25s.tokenize(
+        return import_bm25s().tokenize(
             spaced, stopwords=settings.stopwords, token_pattern=r"\S+", show_progress=False
         )
     except ValueError as error:

@@ -23,7 +23,11 @@ __all__ = ["import_bm25s"]
 
 
 def import_bm25s() -> Any:
-    """The module `bm25s`; JAX is neither imported nor started for it."""
+    """The module `bm25s`; JAX is neither imported nor started for it.
+
+    Where it is used, not where its users are imported: it brings numba and SciPy, half a second
+    that most commands need not wait.
+    """
     if "bm25s" in sys.modules:  # imported by somebody else, who has decided about JAX
         return sys.modules["bm25s"]
     sys.meta_path.insert(0, _Bm25sFinder)
