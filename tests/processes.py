@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -167,8 +167,9 @@ class Processes:
 
 
 def _end_as_hung(process: int, hung: list[bool]) -> None:
-    hung.append(True)
-    os.kill(process, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it has just ended
+        os.kill(process, signal.SIGKILL)
+        hung.append(True)
 
 
 def visible_bytes(folder: Path) -> dict[str, bytes]:
