@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -11,7 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gloss.artifacts import Artifact, Recipe, open_artifact, read_artifact, reading
+from gloss.artifacts import (
+    Artifact,
+    Recipe,
+    listing_in,
+    manifest,
+    open_artifact,
+    read_artifact,
+    reading,
+)
 from gloss.artifacts.manifest import content_of_manifest
 from gloss.data.dataset import Dataset
 from gloss.data.generations import read_generations
@@ -141,6 +150,17 @@ def test_a_version_that_comes_between_two_looks_is_read(request, tmp_path, make,
 
     monkeypatch.setattr(reading, "content_of_manifest", of_manifest)
     assert open_artifact(path, "thing").config == {"text": "balls"}
+
+
+def test_a_disk_that_fails_is_not_a_missing_manifest(tmp_path, make, monkeypatch):
+    path = make(tmp_path / "thing").path
+
+    def fails(_: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(manifest, "content_of_manifest", fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        listing_in(path)
 
 
 def test_further_shards_are_not_read(run, tmp_path):

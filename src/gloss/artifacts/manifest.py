@@ -13,6 +13,7 @@ stage reads of the configuration of its input, it names in its own.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -185,10 +186,17 @@ def read_listing(content: bytes) -> Listing | None:
 
 
 def listing_in(folder: Path) -> Listing | None:
-    """What the manifest in a folder lists; None without one, or if it is not one of ours."""
+    """What the manifest in a folder lists; None without one, or if it is not one of ours.
+
+    A disk that fails is not a missing manifest: that OSError is raised.
+    """
     try:
         return read_listing(content_of_manifest(folder))
-    except (OSError, ArtifactError):
+    except ArtifactError:
+        return None
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise
         return None
 
 
