@@ -18,15 +18,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
+import invented
 from machine import GLOSS, process_cost, processor
 
-SEED = 1
 CORES = 2
 ITEMS = 100_000
-_ROWS_AT_ONCE = 5_000_000
 
 
 def call_parser() -> argparse.ArgumentParser:
@@ -46,7 +44,7 @@ def main() -> None:
     report: dict[str, Any] = {
         "machine": processor(),
         "cores used": CORES,
-        "seed": SEED,
+        "seed": invented.SEED,
         "format": args.kind,
         "versions": {name: version(name) for name in ("polars", "duckdb")},
         "runs": [],
@@ -82,26 +80,13 @@ def _items(folder: Path) -> Path:
 def _log(folder: Path, purchases: int, kind: str) -> Path:
     path = folder / f"log.{kind}"
     if kind == "parquet":
-        parts = pl.concat(piece.lazy() for piece in _pieces(purchases))
+        parts = pl.concat(piece.lazy() for piece in invented.purchases(purchases, ITEMS))
         parts.sink_parquet(path)
         return path
     with path.open("wb") as file:
-        for number, piece in enumerate(_pieces(purchases)):
+        for number, piece in enumerate(invented.purchases(purchases, ITEMS)):
             piece.write_csv(file, include_header=number == 0)
     return path
-
-
-def _pieces(purchases: int) -> Iterator[pl.DataFrame]:
-    chance = np.random.default_rng(SEED)
-    for start in range(0, purchases, _ROWS_AT_ONCE):
-        size = min(_ROWS_AT_ONCE, purchases - start)
-        users = chance.integers(0, purchases // 10, size)
-        items = (chance.pareto(1, size) * 100).astype(np.int64) % ITEMS
-        times = 1_500_000_000 + chance.integers(0, 10**8, size)
-        frame = pl.DataFrame({"user": users, "item": items, "time": times})
-        yield frame.select(
-            pl.format("u{}", "user").alias("user"), pl.format("i{}", "item").alias("item"), "time"
-        )
 
 
 def _measured(source: Path, log: Path, items: Path, out: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -31,14 +32,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+import invented
 from machine import GLOSS, process_cost, processor
 
-SEED = 1
 CORES = 2
 MAX_ITEMS = 200_000
 _WORDS = 30_000
 _SMALL_LOG = 20_000
-_ROWS_AT_ONCE = 5_000_000
 
 _SIMILARITY = """
 import sys
@@ -87,7 +87,7 @@ def main() -> None:
     report: dict[str, Any] = {
         "machine": processor(),
         "cores used": CORES,
-        "seed": SEED,
+        "seed": invented.SEED,
         "users of slow rankers": args.users,
         "limit, processor seconds": args.limit,
         "versions": {name: version(name) for name in ("numpy", "polars", "bm25s")},
@@ -137,37 +137,23 @@ class _Data:
 
     def write(self) -> None:
         self.folder.mkdir()
-        pl.concat(piece.lazy() for piece in self._pieces()).sink_parquet(self.log)
+        pl.concat(
+            piece.lazy() for piece in invented.purchases(self.purchases, self.items)
+        ).sink_parquet(self.log)
         names = [f"i{number}" for number in range(self.items)]
         pl.DataFrame({"item": names, "title": self._titles()}).write_parquet(self.titles)
 
     def remove(self) -> None:
-        for path in sorted(self.folder.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-        self.folder.rmdir()
+        shutil.rmtree(self.folder)
 
     def _titles(self) -> list[str]:
-        chance = np.random.default_rng(SEED)
+        chance = np.random.default_rng(invented.SEED)
         counts = chance.integers(6, 12, self.items)
         shares = 1 / np.arange(1, _WORDS + 1) ** 0.9
         words = chance.choice(_WORDS, counts.sum(), p=shares / shares.sum())
         parts = np.split(words, np.cumsum(counts)[:-1])
         texts = (" ".join(f"w{word}" for word in part.tolist()) for part in parts)
         return [f"{text} {number}" for number, text in enumerate(texts)]
-
-    def _pieces(self) -> Iterator[pl.DataFrame]:
-        chance = np.random.default_rng(SEED)
-        for start in range(0, self.purchases, _ROWS_AT_ONCE):
-            size = min(_ROWS_AT_ONCE, self.purchases - start)
-            users = chance.integers(0, self.purchases // 10, size)
-            items = (chance.pareto(1, size) * 100).astype(np.int64) % self.items
-            times = 1_500_000_000 + chance.integers(0, 10**8, size)
-            frame = pl.DataFrame({"user": users, "item": items, "time": times})
-            yield frame.select(
-                pl.format("u{}", "user").alias("user"),
-                pl.format("i{}", "item").alias("item"),
-                "time",
-            )
 
 
 def _of_logs(data: _Data, users: int) -> dict[str, list[str]]:

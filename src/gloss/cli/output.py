@@ -153,9 +153,7 @@ def print_spreads(spreads: Sequence[Spread]) -> None:
     from gloss.report.content import metric_label
 
     print_line(f"{metric_label(spreads[0].metric)} by seed", style="italic")
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("", "mean", "deviation", "seeds"):
-        table.add_column(name, justify="right" if name else "left")
+    table = _figures_table("", "mean", "deviation", "seeds")
     for each in spreads:
         values = " ".join(map(_figure, each.values))
         table.add_row(_shown(each.name), _figure(each.mean), _figure(each.deviation), values)
@@ -169,17 +167,17 @@ def print_cold_items(figures: Mapping[str, Any]) -> None:
     metrics = [name for name in _METRICS_SHOWN if name in next(iter(cold.values()))["metrics"]]
     users = next(iter(cold.values()))["users"]
     print_line(f"new items: {users:,} users who bought one of them next", style="italic")
-    table = _borderless("", *metrics, "fused, more", "p")
+    table = _figures_table("", *metrics, "fused, more", "p")
     for name, each in cold.items():
         cells = (_figure(each["metrics"][metric]["mean"]) for metric in metrics)
         table.add_row(_shown(name), *cells, *_more(each.get("fused", {}), metrics[0]))
     out.print(table)
     users, metric = next(iter(others.values()))["after"]["users"], metrics[0]
     print_line(f"other answers: {users:,} users, {metric} before and after", style="italic")
-    table = _borderless("", "before", "after", "difference", "95 %", "p")
+    table = _figures_table("", "before", "after", "difference", "95 %", "p")
     for name, each in others.items():
         found = each["difference"][metric]
-        interval = f"{found['low']:+.4f} to {found['high']:+.4f}"
+        interval = _interval(found["low"], found["high"])
         difference = (f"{found['difference']:+.4f}", interval, f"{found['p_value']:.4f}")
         means = map(_figure, (found["second"], found["first"]))
         table.add_row(_shown(name), *means, *difference)
@@ -192,11 +190,16 @@ def _more(compared: Mapping[str, Mapping[str, float]], metric: str) -> tuple[str
     return (f"{found['difference']:+.4f}", f"{found['p_value']:.4f}") if found else ("", "")
 
 
-def _borderless(*columns: str) -> Table:
-    """A table whose columns but the first are figures."""
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    for column in columns:
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+def _interval(low: float, high: float) -> str:
+    return f"{low:+.4f} to {high:+.4f}"
+
+
+def _figures_table(first: str, *figures: str) -> Table:
+    """A table without lines: names in the first column, figures in the others."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for figure in figures:
+        table.add_column(figure, justify="right", no_wrap=True)
     return table
 
 
@@ -304,17 +307,14 @@ def print_bundle_comparison(first: str, second: str, made: BundleComparison) -> 
 
 
 def _print_differences(comparisons: Sequence[Comparison]) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("metric", no_wrap=True)
-    for name in ("A", "B", "A - B", "95 %", "p", "A wins", "B wins"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = _figures_table("metric", "A", "B", "A - B", "95 %", "p", "A wins", "B wins")
     for each in comparisons:
         table.add_row(
             _shown(each.metric),
             _figure(each.first),
             _figure(each.second),
             f"{each.difference:+.4f}",
-            f"{each.low:+.4f} to {each.high:+.4f}",
+            _interval(each.low, each.high),
             f"{each.p_value:.4f}",
             *(f"{count:,}" for count in (each.better, each.worse)),
         )

@@ -223,7 +223,7 @@ class Dataset:
         return times
 
     def examples(self, split: SplitName, *, limit: int | None = None) -> ExampleTable:
-        """The questions of a split, or `limit` of them, drawn at random, which alone are held: the
+        """The examples of a split, or `limit` of them, drawn at random, which alone are held: the
         same for everybody who asks for so many, and all of them among those of a larger limit."""
         return ExampleTable(self._read(split, limit))
 
@@ -240,7 +240,7 @@ class Dataset:
         return PurchaseLog(pl.DataFrame(schema=columns), items, {})
 
     def cold_examples(self, *, limit: int | None = None) -> ExampleTable:
-        """The questions whose answers are items that are held out, or `limit` of them, drawn as
+        """The examples whose answers are items that are held out, or `limit` of them, drawn as
         `examples` draws them."""
         with self.artifact.reading():
             return ExampleTable(self._table(_COLD_EXAMPLES, limit))

@@ -18,7 +18,7 @@ from gloss.rankings.table import RankingTable
 __all__ = ["NEW_ITEMS", "FittedFusion", "FusionRequest", "FusionRule", "NewItems"]
 
 NEW_ITEMS = 0.5
-"""The share of items that a fit meets as new ones, where nobody says another (docs/log.md)."""
+"""The share of items that a fit meets as new ones, unless set (docs/evaluation.md)."""
 
 
 @dataclass(frozen=True, slots=True)
