@@ -15,7 +15,15 @@ import torch
 
 from gloss.errors import ConfigError
 
-__all__ = ["BeamSettings", "BeamState", "Candidates", "Hypothesis", "advance", "best_candidates"]
+__all__ = [
+    "BeamSettings",
+    "BeamState",
+    "Candidates",
+    "Hypothesis",
+    "advance",
+    "best_candidates",
+    "hypotheses",
+]
 
 _NEVER = -1.0e9
 """Added to a score that must not be chosen: transformers' number, which equality needs."""
@@ -122,17 +130,22 @@ class BeamState:
 
     def hypotheses(self, settings: BeamSettings) -> list[tuple[Hypothesis, ...]]:
         """The finished beams of each user, best first; fewer than `returned` if fewer ended."""
-        returned = self.finished_scores[:, : settings.returned].tolist()
-        lengths = self.lengths.tolist()
-        tokens = self.finished.tolist()
-        return [
-            tuple(
-                Hypothesis(tuple(tokens[user][beam][: lengths[user][beam]]), score)
-                for beam, score in enumerate(scores)
-                if score > _NEVER / 2
-            )
-            for user, scores in enumerate(returned)
-        ]
+        return hypotheses(self.finished, self.lengths, self.finished_scores, settings.returned)
+
+
+def hypotheses(
+    finished: torch.Tensor, lengths: torch.Tensor, scores: torch.Tensor, returned: int
+) -> list[tuple[Hypothesis, ...]]:
+    """See `BeamState.hypotheses`; the tensors are those of its fields."""
+    tokens_of, lengths_of = finished[:, :returned].tolist(), lengths[:, :returned].tolist()
+    return [
+        tuple(
+            Hypothesis(tuple(tokens[:length]), score)
+            for tokens, length, score in zip(*of_user, strict=True)
+            if score > _NEVER / 2
+        )
+        for of_user in zip(tokens_of, lengths_of, scores[:, :returned].tolist(), strict=True)
+    ]
 
 
 def best_candidates(

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from gloss.decoding.transfer import sent
+
 __all__ = ["Cache", "Layer", "SlotLlama"]
 
 
@@ -96,7 +98,7 @@ class SlotLlama(ABC):
         """
         hidden = self._read(tails, cache, slots, prefix=prefix)  # (tokens of all tails, width)
         lasts = torch.tensor([len(tail) for tail in tails]).cumsum(0) - 1  # (prompts,)
-        return self._logits(hidden[lasts.to(self.device)])
+        return self._logits(hidden[sent(lasts, self.device)])
 
     @abstractmethod
     def _read(

@@ -28,6 +28,7 @@ from gloss.decoding.memory import halved
 from gloss.decoding.prefill import common_prefix, prefill_groups
 from gloss.decoding.search import OnFinished, SearchResults, steps_of
 from gloss.decoding.title_trie import TitleTrie
+from gloss.decoding.transfer import sent
 from gloss.errors import is_out_of_memory
 from gloss.progress import Progress, silent
 
@@ -115,7 +116,7 @@ class Slots(ABC, Generic[Llama]):
         logits = self.model.read_prompts(tails, self.cache, slots, prefix=prefix)
         state = BeamState.begin(len(slots), self.settings, steps=self.steps, device=device)
         state, parents = self._advance(state, logits, rows=1)
-        lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)  # (users,)
+        lengths = sent(torch.tensor([len(prompt) for prompt in prompts]), device)  # (users,)
         self._put(slots, state, parents, lengths)
 
     def _advance(

@@ -15,6 +15,7 @@ from torch.nn import functional
 from gloss.decoding.cuda.attention import PROMPT_BLOCK, prompt_attention, tree_attention
 from gloss.decoding.cuda.pointwise import add_norm, gated_silu, rotate_and_store
 from gloss.decoding.llama import Cache, SlotLlama
+from gloss.decoding.transfer import sent
 
 __all__ = ["CudaLlama", "prompt_blocks"]
 
@@ -58,8 +59,8 @@ class CudaLlama(SlotLlama):
         lengths = np.array([len(tail) for tail in tails])
         entry = prefix + np.concatenate([np.arange(length) for length in lengths])
         table = np.stack([np.concatenate(tails), entry, np.repeat(slots, lengths)])  # (3, tokens)
-        ids, entries, slot = torch.from_numpy(table).to(self.device)
-        blocks = torch.from_numpy(prompt_blocks(slots, lengths, prefix)).to(self.device)
+        ids, entries, slot = sent(torch.from_numpy(table), self.device)
+        blocks = sent(torch.from_numpy(prompt_blocks(slots, lengths, prefix)), self.device)
 
         def attend(layer: int, qkv: torch.Tensor) -> torch.Tensor:
             keys, values = cache.keys[layer], cache.values[layer]

@@ -2,7 +2,8 @@
 
 Model, choice of continuations and bookkeeping are recorded once and replayed: their hundreds of
 small kernels take longer to launch than to run. So a step has one shape whoever holds the slots,
-and the host looks only now and then who is done.
+and the host looks only now and then who is done. While users wait, the next steps are queued before
+it looks: what it then does (titles of the done, prompts of the next) costs the device no time.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from gloss.decoding.beams import BeamSettings, BeamState, Hypothesis
+from gloss.decoding.beams import BeamSettings, BeamState, Hypothesis, hypotheses
 from gloss.decoding.cuda.llama import CudaLlama
 from gloss.decoding.cuda.topk import row_topk, trie_topk
 from gloss.decoding.lineage import descendant_bits
@@ -20,6 +21,7 @@ from gloss.decoding.memory import MEMORY_SHARE
 from gloss.decoding.slots import Slots, SlotSearch, positions_of, round_up
 from gloss.decoding.support import MOST_CUDA_BEAMS
 from gloss.decoding.title_trie import TitleTrie
+from gloss.decoding.transfer import sent
 from gloss.errors import ConfigError
 
 __all__ = ["CudaSearch", "CudaSlots"]
@@ -28,7 +30,9 @@ _MOST_SLOTS = 512
 _LONGEST_MULTIPLE = 128
 """Slots are made for prompts of up to a multiple of so many tokens, so that few are too short."""
 _STEPS_BETWEEN_LOOKS = 4
-"""A look at who is done waits for the device."""
+_ADMITTED_SHARE = 8
+"""Waiting users come in when so great a part of the slots is free, one in eight: admitting a few
+costs a pass as long as admitting many."""
 
 
 class CudaSearch(SlotSearch[CudaLlama]):
@@ -116,6 +120,7 @@ class CudaSlots(Slots[CudaLlama]):
         self.ancestors = torch.zeros(slots, beams, self.steps, dtype=torch.int32, device=device)
         self.lengths = torch.ones(slots, dtype=torch.long, device=device)
         self.own = torch.arange(beams, device=device, dtype=torch.int32).expand(slots, -1)
+        self._look = _Look(self.state)
         self._graph = self._capture()
 
     def _put(
@@ -125,7 +130,7 @@ class CudaSlots(Slots[CudaLlama]):
         parents: torch.Tensor,
         lengths: torch.Tensor,
     ) -> None:
-        rows = torch.tensor(slots, device=self.model.device)
+        rows = sent(torch.tensor(slots), self.model.device)
         self.state.put(rows, state)
         self.parents[rows] = parents
         self.lengths[rows] = lengths
@@ -133,30 +138,38 @@ class CudaSlots(Slots[CudaLlama]):
     def _run(
         self, held: Sequence[int], *, some_wait: bool, looks: bool
     ) -> dict[int, tuple[Hypothesis, ...]]:
-        # Admitting a few users costs a pass as long as admitting many.
-        enough = min(max(1, self.slots // 4) if some_wait and not looks else 1, len(held))
-        done = self._done(held)
+        runs_ahead = some_wait and not looks
+        enough = min(max(1, self.slots // _ADMITTED_SHARE) if runs_ahead else 1, len(held))
+        done = self._done(held, runs_ahead=runs_ahead)
         while len(done) < enough:
-            self._take_steps(held)
-            done = self._done(held)
+            if not runs_ahead:
+                self._take_steps(held)
+            done = self._done(held, runs_ahead=runs_ahead)
             if looks:
                 break
         return self._finished(done)
 
     def _finished(self, held: Sequence[int]) -> dict[int, tuple[Hypothesis, ...]]:
-        rows = torch.tensor(held, dtype=torch.long, device=self.model.device)
-        of_slots = self.state.select(rows).hypotheses(self.settings)
-        return dict(zip(held, of_slots, strict=True))
+        """As the last look saw them; who is done then does not change."""
+        return dict(zip(held, self._look.hypotheses(held, self.settings), strict=True))
 
-    def _done(self, held: Sequence[int]) -> list[int]:
-        improvable = self.state.improvable.tolist()
-        return [slot for slot in held if not improvable[slot]]
+    def _done(self, held: Sequence[int], *, runs_ahead: bool) -> list[int]:
+        """Look who is done. runs_ahead: queue more steps before waiting for what is seen; in a slot
+        that is done already they change nothing."""
+        self._look.begin(self.state)
+        if runs_ahead:
+            self._replay(_STEPS_BETWEEN_LOOKS)
+        self._look.wait()
+        return [slot for slot in held if not self._look.improvable[slot]]
 
     def _take_steps(self, held: Sequence[int]) -> None:
         """A few steps, none beyond the last one of a held slot that goes on."""
-        improvable, taken = self.state.improvable.tolist(), self.state.taken.tolist()
-        oldest = max(taken[slot] for slot in held if improvable[slot])
-        for _ in range(min(_STEPS_BETWEEN_LOOKS, self.steps - oldest)):
+        look = self._look
+        oldest = max(look.taken[slot] for slot in held if look.improvable[slot])
+        self._replay(min(_STEPS_BETWEEN_LOOKS, self.steps - oldest))
+
+    def _replay(self, steps: int) -> None:
+        for _ in range(steps):
             self._graph.replay()
 
     def _step(self) -> None:
@@ -185,3 +198,43 @@ class CudaSlots(Slots[CudaLlama]):
         with torch.cuda.graph(graph):
             self._step()
         return graph
+
+
+class _Look:
+    """What the host sees of the slots: copies in pinned memory, made when the device gets there.
+
+    improvable, taken: of each slot, after `wait`.
+    """
+
+    improvable: list[bool]
+    taken: list[int]
+
+    def __init__(self, state: BeamState) -> None:
+        looked_at = ("improvable", "taken", "finished", "lengths", "finished_scores")
+        self._copies = {
+            name: torch.empty_like(getattr(state, name), device="cpu", pin_memory=True)
+            for name in looked_at
+        }
+        self._made = torch.cuda.Event()
+
+    def begin(self, state: BeamState) -> None:
+        """Queue the copies behind all steps so far."""
+        for name, copy in self._copies.items():
+            copy.copy_(getattr(state, name), non_blocking=True)
+        self._made.record()
+
+    def wait(self) -> None:
+        """Until the copies are made."""
+        self._made.synchronize()
+        self.improvable = self._copies["improvable"].tolist()
+        self.taken = self._copies["taken"].tolist()
+
+    def hypotheses(
+        self, slots: Sequence[int], settings: BeamSettings
+    ) -> list[tuple[Hypothesis, ...]]:
+        """The beams of these slots that have finished."""
+        rows = torch.tensor(slots, dtype=torch.long)
+        finished, lengths, scores = (
+            self._copies[name][rows] for name in ("finished", "lengths", "finished_scores")
+        )
+        return hypotheses(finished, lengths, scores, settings.returned)

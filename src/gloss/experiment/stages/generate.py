@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from functools import partial
@@ -58,6 +59,7 @@ def generate(
 
     def begin() -> Callable[[Draft], None]:
         loaded = _generator_for(data, model, settings, titles, split, limit_users, loading)
+        gc.freeze()  # a million objects that stay, which each collection would look at again
         return partial(_fill, *loaded, size=settings.shard_users, progress=progress)
 
     return Recipe(generated.KIND, config.to_json(), inputs).make_from(out, begin, is_work=True)
