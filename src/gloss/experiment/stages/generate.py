@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,9 @@ from gloss.data.dataset import Dataset, SplitName
 from gloss.data.generations import to_row
 from gloss.data.titles import TitleStyle
 from gloss.errors import require_extra
+from gloss.experiment.stages.together import make_together
 from gloss.progress import Progress, silent
+from gloss.training.processes import process_count, process_number
 
 if TYPE_CHECKING:
     from gloss.decoding.generator import Generator
@@ -42,7 +45,8 @@ def generate(
     """Let a model write titles for every user of a split: the generations at `out`.
 
     `titles` counts for foreign models only; ours remember the style that they were trained with.
-    Work is done in shards of `settings.shard_users` users; an interrupted run redoes one at most.
+    Work is done in shards of `settings.shard_users` users, which several processes deal out among
+    themselves (`gloss.training.processes`); an interrupted run redoes one at most of each.
     """
     require_extra("generating", "train", "torch", "transformers")
     data = Dataset.load(dataset)
@@ -60,7 +64,7 @@ def generate(
         loaded = _generator_for(data, model, settings, titles, split, limit_users, loading)
         return partial(_fill, *loaded, size=settings.shard_users, progress=progress)
 
-    return Recipe(generated.KIND, config.to_json(), inputs).make_from(out, begin, is_work=True)
+    return make_together(Recipe(generated.KIND, config.to_json(), inputs), out, begin)
 
 
 def estimate(
@@ -148,8 +152,10 @@ def _write_shards(
     size: int,
     progress: Progress,
 ) -> None:
-    """One file for each range of users; one that an earlier try has finished stays."""
-    for number, first in enumerate(range(0, len(prompts), size)):
+    """One file for each range of users; one that an earlier try has finished stays. Of several
+    processes each writes every n-th."""
+    numbered = enumerate(range(0, len(prompts), size))
+    for number, first in islice(numbered, process_number(), None, process_count()):
         name = f"part-{number:05d}.jsonl"
         shard = prompts[first : first + size]
         if not draft.is_finished(name):

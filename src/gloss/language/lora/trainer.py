@@ -7,6 +7,7 @@ on from with the same bits. The defaults are the published recipe.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 
 from gloss.config import LoraTraining
-from gloss.errors import UsageError
+from gloss.errors import ConfigError, UsageError
 from gloss.language.examples import EncodedExample
 from gloss.language.lora.adapt import Adapted
 from gloss.language.lora.callbacks import (
@@ -25,6 +26,7 @@ from gloss.language.lora.callbacks import (
 )
 from gloss.language.packing import LossOn, PackedCollator, PaddedCollator
 from gloss.language.quiet import quiet_transformers
+from gloss.training.processes import process_count
 
 with quiet_transformers():
     from transformers import PrinterCallback, Trainer, TrainingArguments
@@ -118,16 +120,34 @@ class _ExactTrainer(Trainer):
         return torch.stack([loss.double(), (targets >= 0).sum().double()])
 
 
+def _batches_of_a_step(training: LoraTraining) -> tuple[int, int]:
+    """Examples of a batch, and batches of a step, of each process: a step has as many examples
+    whatever the number of processes.
+
+    Raises ConfigError if they cannot be shared out.
+    """
+    examples, processes = training.batch * training.accumulation, process_count()
+    own = examples // processes
+    batch = math.gcd(own, training.batch)
+    if own * processes != examples:
+        raise ConfigError(
+            f"training.batch x training.accumulation ({examples}) examples of a step cannot be "
+            f"shared out among {processes} processes: take a multiple"
+        )
+    return batch, own // batch
+
+
 def _arguments(
     training: LoraTraining, *, seed: int, folder: Path, validated: bool
 ) -> TrainingArguments:
     cuda = torch.cuda.is_available()
+    batch, accumulation = _batches_of_a_step(training)
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=training.epochs,
-        per_device_train_batch_size=training.batch,
+        per_device_train_batch_size=batch,
         per_device_eval_batch_size=training.batch,
-        gradient_accumulation_steps=training.accumulation,
+        gradient_accumulation_steps=accumulation,
         learning_rate=training.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=training.warmup_steps,

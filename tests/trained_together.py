@@ -1,0 +1,190 @@
+"""Trainings that any number of processes can do: one in a test, or several, when torchrun runs this
+file. All of them draw dropout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from gloss.config import Decoding, Training
+from gloss.data.catalogue import Catalogue, Item, ItemId
+from gloss.data.histories import History, UserId
+from gloss.experiment import stages
+from gloss.language.packing import Document
+from gloss.language.scratch.packed_training import train_on_packs
+from gloss.progress import Progress, silent
+from gloss.rankers.dual_encoder.settings import DualEncoderSettings
+from gloss.rankers.sasrec.settings import SASRecSettings
+from gloss.rankers.sasrec.training import train_network
+from gloss.training import loop
+from gloss.training.histories import HistoryLengthWeighting, train_on_histories
+from gloss.training.processes import is_first_process, join_processes, leave_processes
+
+EPOCHS = 3
+_ITEMS = 30
+
+
+class Interrupted(Exception):
+    pass
+
+
+def until(step: int | None) -> Progress:
+    """Progress that ends a run in the middle."""
+
+    def progress(done: int, _total: int | None, note: str = "", /) -> None:
+        if done == step:
+            raise Interrupted
+
+    return progress if step else silent
+
+
+def packs(checkpoint: Path, *, stop: int | None = None) -> list[dict[str, float]]:
+    """A Llama from zero, with R-Drop, on packs of which the last may hold one document."""
+    config = LlamaConfig(
+        vocab_size=20,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+    torch.manual_seed(1)
+    settings = Training(
+        epochs=EPOCHS,
+        batch_tokens=60,
+        learning_rate=0.01,
+        warmup_steps=3,
+        dropout=0.2,
+        attention_dropout=0.0,
+        r_drop=0.5,
+    )
+    model = LlamaForCausalLM(config)
+    record = train_on_packs(
+        model, _documents, settings, seed=7, pad=0, checkpoint=checkpoint, progress=until(stop)
+    )
+    return [*record.losses, _weights(model)]
+
+
+def _documents(epoch: int) -> list[Document]:
+    rng = np.random.default_rng(epoch)
+    lengths = [*rng.integers(2, 14, 40), 60]  # the last one fills a pack alone
+    return [Document.of(rng.integers(1, 20, length).astype(np.int32)) for length in lengths]
+
+
+def sasrec(checkpoint: Path, *, stop: int | None = None) -> list[dict[str, float]]:
+    """SASRec on histories of 2 to 9 purchases; the last batch has fewer users."""
+    items = Catalogue([Item(ItemId(f"i{n}"), f"Title {n}") for n in range(_ITEMS)])
+    histories = [
+        History(UserId(f"u{user}"), tuple(ItemId(f"i{row}") for row in rows))
+        for user, rows in enumerate(_histories())
+    ]
+    settings = SASRecSettings(
+        epochs=EPOCHS, batch_users=8, width=16, length=6, dropout=0.3, text=False
+    )
+    network, losses = train_network(
+        histories,
+        items,
+        vectors=None,
+        settings=settings,
+        seed=3,
+        checkpoint=checkpoint,
+        progress=until(stop),
+    )
+    return [*losses, _weights(network)]
+
+
+def _histories() -> list[np.ndarray]:
+    rng = np.random.default_rng(5)
+    return [rng.integers(0, _ITEMS, rng.integers(2, 10)) for _ in range(33)]
+
+
+def dual_encoder(checkpoint: Path, *, stop: int | None = None) -> list[dict[str, float]]:
+    """The dual encoder from all-MiniLM-L6-v2, whose own dropout is on, with drawn candidates."""
+    from gloss.rankers.dual_encoder.network import Network
+    from gloss.retrieval.dense.encoders import open_encoder
+
+    histories = _histories()
+    settings = DualEncoderSettings(epochs=EPOCHS, candidates=20, recent=2, decay=0.5)
+    torch.manual_seed(0)
+    network = Network(
+        open_encoder("all-MiniLM-L6-v2").model(),
+        [f"title {n}" for n in range(_ITEMS)],
+        settings,
+        HistoryLengthWeighting(histories, 0.5),
+    )
+    losses = train_on_histories(
+        network,
+        torch.optim.AdamW(network.parameter_groups()),
+        histories,
+        network.loss,
+        epochs=EPOCHS,
+        batch_users=16,
+        seed=3,
+        checkpoint=checkpoint,
+        progress=until(stop),
+    )
+    return [*losses, _weights(network)]
+
+
+def _weights(network: torch.nn.Module) -> dict[str, float]:
+    """What all weights come to, as one number."""
+    return {"norm": float(sum(weights.double().norm() for weights in network.parameters()))}
+
+
+TRAININGS: dict[str, Callable[..., list[dict[str, float]]]] = {
+    "packs": packs,
+    "sasrec": sasrec,
+    "dual-encoder": dual_encoder,
+}
+_STOPS = {"packs": 9, "sasrec": 6, "dual-encoder": 4}
+"""The step in which a training is interrupted: in the second epoch."""
+
+
+def interrupted(name: str, checkpoint: Path) -> None:
+    """A training that leaves a checkpoint from before it was interrupted."""
+    # Where checkpoints are a minute apart, one is written in every step.
+    with patch.object(loop, "_CHECKPOINT_SECONDS", -1.0), suppress(Interrupted):
+        TRAININGS[name](checkpoint, stop=_STOPS[name])
+        raise AssertionError("it was not interrupted")
+
+
+def write_lists(folder: Path, name: str) -> None:
+    """What a tiny model writes for the shop's users, in files of four users."""
+    stages.generate(
+        folder / "base",
+        folder / "shop",
+        folder / name,
+        split="test",
+        settings=Decoding(beams=2, shard_users=4, mode="catalogue"),
+        limit_users=18,
+    )
+
+
+def _all_together(folder: Path, names: list[str]) -> None:
+    """Every training whole, one that was begun by one process gone on with, and one begun."""
+    join_processes()
+    results: dict[str, Any] = {}
+    for name in names:
+        results[name] = TRAININGS[name](folder / f"{name}-together.pt")
+        results[f"{name}, gone on"] = TRAININGS[name](folder / f"{name}-by-one.pt")
+        interrupted(name, folder / f"{name}-by-two.pt")
+    write_lists(folder, "together")
+    if is_first_process():
+        (folder / "results.json").write_text(json.dumps(results))
+    leave_processes()
+
+
+if __name__ == "__main__":
+    _all_together(Path(sys.argv[1]), sys.argv[2:])
