@@ -140,7 +140,8 @@ def dual_encoder(checkpoint: Path, *, stop: int | None = None) -> list[dict[str,
 
 def _weights(network: torch.nn.Module) -> dict[str, float]:
     """What all weights come to, as one number."""
-    return {"norm": float(sum(weights.double().norm() for weights in network.parameters()))}
+    norms = [weights.detach().double().norm() for weights in network.parameters()]
+    return {"norm": float(sum(norms))}
 
 
 TRAININGS: dict[str, Callable[..., list[dict[str, float]]]] = {

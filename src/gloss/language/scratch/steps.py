@@ -197,7 +197,9 @@ class _StepGraph:
             return self._step(self._inputs)
         if self._graph is None:
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=torch.cuda.current_stream()):
+            with torch.cuda.graph(
+                self._graph, stream=torch.cuda.current_stream(), capture_error_mode=_capture_mode()
+            ):
                 self._loss = self._step(self._inputs)
         self._graph.replay()
         return self._loss.clone()  # the next replay writes over it
@@ -207,6 +209,12 @@ class _StepGraph:
         bounds, 0 3 5 become 0 3 5 5 5 5."""
         bounds = np.pad(pack.bounds, (0, self._bounds_size - len(pack.bounds)), mode="edge")
         return pack.tokens, pack.positions, pack.targets, bounds
+
+
+def _capture_mode() -> str:
+    """What ends a capture: with several processes, a thread of NCCL's asks how its work stands, and
+    may do so meanwhile."""
+    return "global" if process_count() == 1 else "thread_local"
 
 
 def _packed_llama(model: Any, settings: Training, *, compiled: bool = False) -> PackedLlama:
