@@ -24,7 +24,6 @@ import argparse
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -196,11 +195,11 @@ def _started(
 
 def _run(command: Sequence[str], limit: int) -> str | None:
     """Why it failed, if it did."""
-    with subprocess.Popen(command, start_new_session=True) as process:
+    with subprocess.Popen(command) as process:
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            process.terminate()  # torchrun ends its processes, after 30 seconds by force
             return f"more than {limit} s"
     return f"exit code {code}" if code else None
 

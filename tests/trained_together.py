@@ -13,21 +13,30 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from safetensors.torch import load_file
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
-from gloss.config import Decoding, Training
+from gloss.config import Decoding, LoraModel, Training
 from gloss.data.catalogue import Catalogue, Item, ItemId
+from gloss.data.dataset import Dataset
 from gloss.data.histories import History, UserId
 from gloss.experiment import stages
 from gloss.language.packing import Document
 from gloss.language.scratch.packed_training import train_on_packs
+from gloss.language.scratch.tokenizer import train_tokenizer
 from gloss.progress import Progress, silent
 from gloss.rankers.dual_encoder.settings import DualEncoderSettings
 from gloss.rankers.sasrec.settings import SASRecSettings
 from gloss.rankers.sasrec.training import train_network
 from gloss.training import loop
 from gloss.training.histories import HistoryLengthWeighting, train_on_histories
-from gloss.training.processes import is_first_process, join_processes, leave_processes
+from gloss.training.processes import (
+    is_first_process,
+    join_processes,
+    leave_processes,
+    wait_for_all,
+)
+from tiny_llama import TRAINING
 
 EPOCHS = 3
 _ITEMS = 30
@@ -111,7 +120,10 @@ def _histories() -> list[np.ndarray]:
 
 
 def dual_encoder(checkpoint: Path, *, stop: int | None = None) -> list[dict[str, float]]:
-    """The dual encoder from all-MiniLM-L6-v2, whose own dropout is on, with drawn candidates."""
+    """The dual encoder from a tiny encoder, whose own dropout is on, with drawn candidates.
+
+    In the last batch is one user.
+    """
     from gloss.rankers.dual_encoder.network import Network
     from gloss.retrieval.dense.encoders import open_encoder
 
@@ -119,7 +131,7 @@ def dual_encoder(checkpoint: Path, *, stop: int | None = None) -> list[dict[str,
     settings = DualEncoderSettings(epochs=EPOCHS, candidates=20, recent=2, decay=0.5)
     torch.manual_seed(0)
     network = Network(
-        open_encoder("all-MiniLM-L6-v2").model(),
+        open_encoder(str(write_tiny_encoder(checkpoint.parent / "encoder"))).model(),
         [f"title {n}" for n in range(_ITEMS)],
         settings,
         HistoryLengthWeighting(histories, 0.5),
@@ -138,6 +150,58 @@ def dual_encoder(checkpoint: Path, *, stop: int | None = None) -> list[dict[str,
     return [*losses, _weights(network)]
 
 
+def adapter(checkpoint: Path, *, stop: int | None = None) -> list[dict[str, float]]:
+    """An adapter without dropout; 13 users are validated, which fill no batches of four."""
+    folder, out = checkpoint.parent, checkpoint.with_suffix("")
+    shop = Dataset.load(folder / "shop")
+    stages.train(
+        shop.path,
+        out,
+        model=LoraModel(recipe="lora", base=str(folder / "base"), quantization="none", rank=4),
+        training=TRAINING.model_copy(update={"validation_users": 13}),
+        titles="paper",
+        seed=1,
+        progress=until(stop),
+    )
+    wait_for_all()
+    rows = [json.loads(line) for line in (out / "losses.jsonl").read_text().splitlines()]
+    weights = load_file(out / "adapter_model.safetensors").values()
+    return [*rows, {"norm": float(sum(each.double().norm() for each in weights))}]
+
+
+def write_tiny_encoder(folder: Path) -> Path:
+    """A sentence-transformers folder with random weights; made once."""
+    if folder.is_dir():
+        return folder
+    draft = folder.with_name(f".{folder.name}")
+    tokenizer = train_tokenizer([f"title {n}" for n in range(_ITEMS)], vocabulary=300)
+    tokenizer.pad_token = tokenizer.eos_token
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        hidden_dropout_prob=0.1,
+        attention_probs_dropout_prob=0.1,
+    )
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(draft)
+    tokenizer.save_pretrained(draft)
+    kinds = {"Transformer": "", "Pooling": "1_Pooling"}
+    modules = [
+        {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for n, (kind, path) in enumerate(kinds.items())
+    ]
+    (draft / "modules.json").write_text(json.dumps(modules))
+    (draft / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True}
+    (draft / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    draft.rename(folder)
+    return folder
+
+
 def _weights(network: torch.nn.Module) -> dict[str, float]:
     """What all weights come to, as one number."""
     norms = [weights.detach().double().norm() for weights in network.parameters()]
@@ -148,9 +212,14 @@ TRAININGS: dict[str, Callable[..., list[dict[str, float]]]] = {
     "packs": packs,
     "sasrec": sasrec,
     "dual-encoder": dual_encoder,
+    "adapter": adapter,
 }
-_STOPS = {"packs": 9, "sasrec": 6, "dual-encoder": 4}
+_STOPS = {"packs": 9, "sasrec": 6, "dual-encoder": 4, "adapter": 8}
 """The step in which a training is interrupted: in the second epoch."""
+
+
+NEEDS = {"dual-encoder": "sentence_transformers", "adapter": "peft"}
+"""Packages without which a training cannot be done."""
 
 
 def interrupted(name: str, checkpoint: Path) -> None:

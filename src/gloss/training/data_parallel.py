@@ -84,7 +84,8 @@ def sum_gradients(model: nn.Module, loss: torch.Tensor) -> torch.Tensor:
     torch._foreach_copy_(
         gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=False)]
     )
-    return parts[-1].view(()).clone()
+    total: torch.Tensor = parts[-1].view(()).clone()
+    return total
 
 
 def sum_over_processes(value: float) -> float:
@@ -161,7 +162,7 @@ class _DrawnForAll(TorchDispatchMode):
     """Every mask that dropout draws on a CPU inside of it, attention's included."""
 
     def __init__(self, rows: torch.Tensor, total: int, axis: int, dims: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._rows, self._total, self._axis, self._dims = rows, total, axis, dims
 
     def __torch_dispatch__(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from gloss.config import LoraTraining
@@ -55,7 +56,7 @@ def make_trainer(
         args=_arguments(training, seed=seed, folder=folder, validated=bool(validation)),
         data_collator=collator_of(adapted, training, training.loss_on, pad=pad),
         train_dataset=ExampleDataset(train),
-        eval_dataset=ExampleDataset(validation) if validation else None,
+        eval_dataset=ExampleDataset(_filled(validation, training, pad)) if validation else None,
         callbacks=[RefuseDivergence(), SaveCheckpoints(folder), EarlyStopping(training)],
     )
     trainer.remove_callback(PrinterCallback)
@@ -65,6 +66,17 @@ def make_trainer(
             "architecture cannot be fine-tuned here"
         )
     return trainer
+
+
+def _filled(
+    examples: Sequence[EncodedExample], training: LoraTraining, pad: int
+) -> Sequence[EncodedExample]:
+    """Followed by examples without loss, so that all processes read full batches: accelerate
+    would fill them up with examples that count twice."""
+    if process_count() == 1:
+        return examples
+    missing = -len(examples) % (training.batch * process_count())
+    return [*examples, *[EncodedExample(np.array([pad], np.int32), 0)] * missing]
 
 
 def collator_of(adapted: Adapted, training: LoraTraining, loss_on: LossOn, *, pad: int) -> Collator:
