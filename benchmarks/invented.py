@@ -1,4 +1,4 @@
-"""Purchases invented from a seed, for measurements of what a size costs."""
+"""Purchases and titles invented from a seed, for measurements of what a size costs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 SEED = 1
+_WORDS = 30_000
 _ROWS_AT_ONCE = 5_000_000
 
 
@@ -26,3 +27,14 @@ def purchases(count: int, items: int) -> Iterator[pl.DataFrame]:
         yield frame.select(
             pl.format("u{}", "user").alias("user"), pl.format("i{}", "item").alias("item"), "time"
         )
+
+
+def titles(count: int) -> list[str]:
+    """Each has 6 to 11 words, of which some stand in very many titles, and a number of its own."""
+    chance = np.random.default_rng(SEED)
+    counts = chance.integers(6, 12, count)
+    shares = 1 / np.arange(1, _WORDS + 1) ** 0.9
+    words = chance.choice(_WORDS, counts.sum(), p=shares / shares.sum())
+    parts = np.split(words, np.cumsum(counts)[:-1])
+    texts = (" ".join(f"w{word}" for word in part.tolist()) for part in parts)
+    return [f"{text} {number}" for number, text in enumerate(texts)]

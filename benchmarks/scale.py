@@ -37,7 +37,6 @@ from machine import GLOSS, process_cost, processor
 
 CORES = 2
 MAX_ITEMS = 200_000
-_WORDS = 30_000
 _SMALL_LOG = 20_000
 
 _SIMILARITY = """
@@ -141,19 +140,12 @@ class _Data:
             piece.lazy() for piece in invented.purchases(self.purchases, self.items)
         ).sink_parquet(self.log)
         names = [f"i{number}" for number in range(self.items)]
-        pl.DataFrame({"item": names, "title": self._titles()}).write_parquet(self.titles)
+        pl.DataFrame({"item": names, "title": invented.titles(self.items)}).write_parquet(
+            self.titles
+        )
 
     def remove(self) -> None:
         shutil.rmtree(self.folder)
-
-    def _titles(self) -> list[str]:
-        chance = np.random.default_rng(invented.SEED)
-        counts = chance.integers(6, 12, self.items)
-        shares = 1 / np.arange(1, _WORDS + 1) ** 0.9
-        words = chance.choice(_WORDS, counts.sum(), p=shares / shares.sum())
-        parts = np.split(words, np.cumsum(counts)[:-1])
-        texts = (" ".join(f"w{word}" for word in part.tolist()) for part in parts)
-        return [f"{text} {number}" for number, text in enumerate(texts)]
 
 
 def _of_logs(data: _Data, users: int) -> dict[str, list[str]]:

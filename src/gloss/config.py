@@ -391,7 +391,10 @@ class LoraTraining(Settings):
     epochs: Epochs = Field(10, description="Passes over all examples at most.")
     batch: int = Field(4, ge=1, le=65_536, description="Examples in a forward pass on a device.")
     accumulation: int = Field(
-        4, ge=1, le=65_536, description="Forward passes before an optimizer step."
+        4,
+        ge=1,
+        le=65_536,
+        description="Batches of an optimizer step, those of all processes together.",
     )
     learning_rate: LearningRate = Field(1e-4, description="The highest learning rate.")
     warmup_steps: int = Field(

@@ -98,8 +98,8 @@ def test_an_adapter_is_trained_and_decodes(
 def test_two_gpus_train_as_one_does(
     pytestconfig: Any, base: Path, shop: Dataset, tmp_path: Path, kind: str
 ) -> None:
-    def config(name: str, accumulation: int) -> Path:
-        training = TRAINING.model_dump(mode="json") | {"accumulation": accumulation}
+    def config(name: str) -> Path:
+        training = TRAINING.model_dump(mode="json")
         settings = {
             "name": "tiny",
             "protocol": "paper",
@@ -112,7 +112,7 @@ def test_two_gpus_train_as_one_does(
 
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
     launch += [str(pytestconfig.rootpath / f"configs/accelerate/{kind}.yaml"), "--no_python"]
-    for prefix, path, out in (([], config("one", 2), "a"), (launch, config("two", 1), "b")):
+    for prefix, path, out in (([], config("one"), "a"), (launch, config("two"), "b")):
         call = [
             *prefix,
             *GLOSS,

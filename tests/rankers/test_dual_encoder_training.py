@@ -142,7 +142,9 @@ def test_the_loss_is_that_of_a_mixture_over_the_last_purchases(minilm):
     learned = network.embeddings(minilm.encode(sorted(TITLES), role="document"), np.arange(12))
     with torch.no_grad():
         loss = network.loss(
-            torch.tensor([[4, 7, 1, 9], [3, 5, 0, 0]]), torch.tensor([[1] * 4, [1, 1, 0, 0]]) > 0
+            torch.tensor([[4, 7, 1, 9], [3, 5, 0, 0]]),
+            torch.tensor([[1] * 4, [1, 1, 0, 0]]) > 0,
+            [0, 1],
         )
     gate, following = learned.mixture_gate, learned.next_probabilities
     chances = [
@@ -162,7 +164,7 @@ def test_a_title_bought_again_has_a_loss(minilm):
     rows = torch.tensor([[2, 2]])
     every = HistoryLengthWeighting(list(rows.numpy()), 0)
     network = Network(minilm.model(), sorted(TITLES), QUICK, every).eval()
-    loss = network.loss(rows, rows > 0)
+    loss = network.loss(rows, rows > 0, [0])
     loss.backward()
     assert float(loss.detach()) == pytest.approx(30)
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
@@ -199,7 +201,7 @@ def test_several_threads_leave_the_same_gradients(minilm):
 
     def gradients() -> list[torch.Tensor]:
         module.zero_grad()
-        module.loss(rows, torch.ones_like(rows) > 0).backward()
+        module.loss(rows, torch.ones_like(rows) > 0, list(range(len(rows)))).backward()
         return [p.grad for p in module.parameters() if p.grad is not None]
 
     threads = torch.get_num_threads()

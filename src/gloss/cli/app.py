@@ -33,8 +33,12 @@ from gloss.cli import (
     train,
     update,
 )
+from gloss.errors import UsageError
+from gloss.training.processes import process_count
 
 __all__ = ["app"]
+
+_FOR_SEVERAL_PROCESSES = ("train", "generate", "baseline")
 
 app = typer.Typer(
     name="gloss",
@@ -85,6 +89,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
     ] = False,
@@ -92,4 +97,8 @@ def _root(
         bool, typer.Option("--debug", help="Show the whole trace of an error; fits anywhere.")
     ] = False,
 ) -> None:
-    pass
+    if process_count() > 1 and context.invoked_subcommand not in _FOR_SEVERAL_PROCESSES:
+        raise UsageError(
+            f"gloss {context.invoked_subcommand} is work of one process: start it without "
+            f"torchrun, which is for {', '.join(_FOR_SEVERAL_PROCESSES)}"
+        )

@@ -87,13 +87,15 @@ def baseline(
     json: Json = False,
 ) -> None:
     """Rank without a language model. What has to be trained for it is trained first, if it is not
-    there; sasrec without an index is trained on ids alone.
+    there; sasrec without an index is trained on ids alone. Several GPUs train together, as in gloss
+    train.
 
     Example: gloss baseline transitions -d data/toys -k 300 -o runs/toys/transitions
     """
     from gloss.cli import output
     from gloss.experiment import stages
     from gloss.rankers.specs import ranker_named
+    from gloss.training.processes import is_first_process
 
     spec = ranker_named(name)
     chosen = chosen_protocol(protocol, length=length, exclude_seen=exclude_seen)
@@ -114,6 +116,8 @@ def baseline(
             stages.train_ranker(
                 spec, sources, folder, settings=settings, seed=seed or 0, progress=progress
             )
+        if not is_first_process():
+            return
         made = stages.run_ranker(
             spec,
             sources,

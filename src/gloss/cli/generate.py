@@ -54,6 +54,8 @@ def generate(
 ) -> None:
     """Let a model write titles for every user of a split; an interrupted call goes on where it was.
 
+    Several GPUs share out the files: torchrun --nproc-per-node 8 -m gloss generate …
+
     Example: gloss generate -m models/toys -d data/toys -o runs/toys/generations
     """
     from gloss.cli import output

@@ -12,9 +12,19 @@ import os
 import resource
 import signal
 import sys
+import time
+import traceback
+from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from gloss.errors import GlossError, is_out_of_memory, on_one_line, reason_of
+from gloss.training.processes import (
+    SECONDS_TO_BE_ENDED,
+    is_first_process,
+    leave_processes,
+    process_count,
+)
 
 __all__ = ["end_waits_on_interrupt", "main"]
 
@@ -42,6 +52,8 @@ def main() -> None:
     # What a command makes lives until its end: looking through millions of small objects for dead
     # cycles again and again took a third of the time of a ranking.
     gc.set_threshold(200_000, 20, 100)
+    if not is_first_process():
+        sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
@@ -49,7 +61,10 @@ def main() -> None:
         _log_on_one_line()
         _require_address_space()
         code = _call(arguments)
+        leave_processes()
     except _Stopped as stopped:
+        if process_count() > 1:
+            os._exit(128 + stopped.number)  # whoever started and stopped them all says why
         _complain(f"stopped by {signal.Signals(stopped.number).name}")
         code = 128 + stopped.number
     except BrokenPipeError:
@@ -58,6 +73,8 @@ def main() -> None:
         code = 1
     except BaseException as error:
         message = None if debug else _explanation(error)
+        if process_count() > 1:
+            _fail_among_others(error, message)
         if message is None:
             raise
         _complain(message)
@@ -84,6 +101,23 @@ def _call(arguments: list[str]) -> int:
                 print(context.get_usage(), file=sys.stderr)
             _complain(message)
         return error.exit_code
+
+
+def _fail_among_others(error: BaseException, message: str | None) -> NoReturn:
+    """End one of several processes at once, so that the launcher ends the others, which wait.
+
+    An error that all have is the first one's to tell: the others are ended before they speak.
+    """
+    if not is_first_process():
+        _leave_signals()
+        time.sleep(SECONDS_TO_BE_ENDED)
+    sys.stderr = sys.__stderr__
+    if message is None:
+        traceback.print_exception(error)
+    else:
+        _complain(message)
+    sys.stderr.flush()
+    os._exit(error.exit_code if isinstance(error, GlossError) else 1)
 
 
 def _explanation(error: BaseException) -> str | None:

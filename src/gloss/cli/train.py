@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -34,7 +33,7 @@ def train(
 ) -> None:
     """Train a language model on a data set, as an experiment's model and training sections say.
 
-    Several GPUs train an adapter together: torchrun --nproc-per-node 8 --no-python gloss train …
+    Several GPUs train together: torchrun --nproc-per-node 8 -m gloss train …
 
     Example: gloss train configs/toys-scratch-cpu.yaml -d data/toys -o models/toys
     """
@@ -43,7 +42,6 @@ def train(
     from gloss.experiment import stages
     from gloss.experiment.following import protocol_of
     from gloss.experiment.loading import load_experiment
-    from gloss.experiment.pipeline import quietly
     from gloss.experiment.sizing import has_gpu, shop_of, sized
 
     experiment = load_experiment(config, overrides or [])
@@ -54,9 +52,7 @@ def train(
         expected = stages.plan(data, model=model, training=training, titles=titles)
         output.print_values("expected", expected, json=json)
         return
-    # Of several processes that torchrun started, only the first prints.
-    prints = os.environ.get("RANK", "0") == "0"
-    with (output.announce if prints else quietly)("train") as progress:
+    with output.announce("train") as progress:
         made = stages.train(
             data,
             out,
@@ -68,5 +64,4 @@ def train(
             backend=backend,
             progress=progress,
         )
-    if prints:
-        output.print_made(made, json=json)
+    output.print_made(made, json=json)

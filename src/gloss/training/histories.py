@@ -15,14 +15,16 @@ from torch import nn
 
 from gloss.arrays import Array
 from gloss.progress import Progress, silent
+from gloss.training.data_parallel import own_part, sum_gradients
 from gloss.training.loop import Position, train
 from gloss.training.optimization import linear_warmup
 from gloss.training.sequences import pad_sequences
 
 __all__ = ["HistoryLengthWeighting", "HistoryLoss", "train_on_histories"]
 
-HistoryLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Rows of items, (histories, longest), padded on the right, and the mask of real ones -> loss ()"""
+HistoryLoss = Callable[[torch.Tensor, torch.Tensor, list[int]], torch.Tensor]
+"""Rows of items, (histories, longest), padded on the right, the mask of real ones, and the numbers
+of the histories that this process reads -> the mean loss over these histories' targets, ()"""
 
 _MAX_WARMUP_STEPS = 100
 """A tenth of all steps, where that is less."""
@@ -116,10 +118,13 @@ class _HistoryTask:
             group["lr"] = highest * factor
         self.optimizer.zero_grad(set_to_none=True)
         rows, mask = pad_sequences([self._histories[row] for row in batch], self._device)
-        loss = self._loss(rows, mask)
+        lengths = self._lengths[batch].tolist()
+        part = own_part(lengths, [length - 1 for length in lengths])
+        loss = self._loss(rows, mask, part.rows) * part.weight
         loss.backward()
+        loss = sum_gradients(self.model, loss)
         self.optimizer.step()
-        return loss.detach()
+        return loss
 
     def size(self, batch: Array) -> int:
         return int(self._lengths[batch].sum())

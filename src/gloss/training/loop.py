@@ -2,6 +2,8 @@
 
 It counts epochs and steps, seeds what they draw, adds up losses and keeps a checkpoint. A run that
 was killed at any time and started again ends with the same weights, to the last bit on a CPU.
+Several processes (processes.py) take the same steps together, each on a part of the batch; the
+first keeps the checkpoint, from which any number of them goes on.
 
 Knows steps and their losses; the batches, the model's loss and its learning rate are a task's.
 Needs torch.
@@ -22,7 +24,9 @@ from torch import nn
 from gloss.errors import InputError
 from gloss.progress import Progress, silent
 from gloss.training.checkpoint import load_checkpoint, save_checkpoint
+from gloss.training.data_parallel import agree_on_start
 from gloss.training.optimization import seed_torch
+from gloss.training.processes import is_first_process
 
 __all__ = ["Position", "SeedEach", "TrainingRecord", "TrainingTask", "train"]
 
@@ -66,7 +70,10 @@ class TrainingTask(Protocol[Batch]):
         ...
 
     def step(self, batch: Batch, position: Position) -> torch.Tensor:
-        """Change the weights once; returns the batch's loss before that, (), on any device."""
+        """Change the weights once; returns the batch's loss before that, (), on any device.
+
+        Of several processes each is given the whole batch; weights and loss are the same in all.
+        """
         ...
 
     def size(self, batch: Batch) -> int:
@@ -191,6 +198,7 @@ class _Run(Generic[Batch]):
         self._seed, self._seed_each = seed, seed_each
         self._checkpoint = checkpoint
         self.state = _resumed(checkpoint, task)
+        agree_on_start(task.model, self.state.step)
         self._reporter = _Reporter(progress, task.unit)
         self._saved_at = time.monotonic()
 
@@ -217,6 +225,8 @@ class _Run(Generic[Batch]):
             self._save()
 
     def _save(self) -> None:
+        if not is_first_process():
+            return
         _require_finite({"step": self.state.step, "loss": self.state.mean_loss()})
         save_checkpoint(
             self._checkpoint,

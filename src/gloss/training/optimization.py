@@ -5,10 +5,15 @@ from __future__ import annotations
 
 import torch
 
+from gloss.training.processes import process_number
+
 __all__ = ["BETAS", "linear_warmup", "seed_torch", "threads_for_summary"]
 
 BETAS = (0.9, 0.98)
 """Adam's decay rates: those of the first Transformer (Vaswani et al., NeurIPS 2017, 5.3)."""
+
+_PROCESS_STRIDE = 2**48
+"""Above all seeds of steps, below the 64 bits that a seed has."""
 
 _SEED_STRIDE = 1_000_003
 """A prime larger than any number of steps or epochs that is likely, so that the torch seeds of two
@@ -20,8 +25,11 @@ def seed_torch(seed: int, number: int) -> None:
 
     What is drawn afterwards depends on the seed and the number alone, not on what came before: a
     run that goes on from a checkpoint draws what it would have drawn without the interruption.
+    Of several processes each draws on its GPU what no other does; on the CPU all draw the same.
     """
     torch.manual_seed(seed * _SEED_STRIDE + number)
+    if process_number():
+        torch.cuda.manual_seed(seed * _SEED_STRIDE + number + process_number() * _PROCESS_STRIDE)
 
 
 def linear_warmup(step: int, warmup_steps: int) -> float:

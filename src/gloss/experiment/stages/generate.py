@@ -6,6 +6,7 @@ import gc
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ from gloss.data.dataset import Dataset, SplitName
 from gloss.data.generations import to_row
 from gloss.data.titles import TitleStyle
 from gloss.errors import require_extra
+from gloss.experiment.stages.together import make_together
 from gloss.progress import Progress, silent
+from gloss.training.processes import process_count, process_number
 
 if TYPE_CHECKING:
     from gloss.decoding.generator import Generator
@@ -43,7 +46,8 @@ def generate(
     """Let a model write titles for every user of a split: the generations at `out`.
 
     `titles` counts for foreign models only; ours remember the style that they were trained with.
-    Work is done in shards of `settings.shard_users` users; an interrupted run redoes one at most.
+    Work is done in shards of `settings.shard_users` users, which several processes deal out among
+    themselves (`gloss.training.processes`); an interrupted run redoes one at most of each.
     """
     require_extra("generating", "train", "torch", "transformers")
     data = Dataset.load(dataset)
@@ -62,7 +66,7 @@ def generate(
         gc.freeze()  # a million objects that stay, which each collection would look at again
         return partial(_fill, *loaded, size=settings.shard_users, progress=progress)
 
-    return Recipe(generated.KIND, config.to_json(), inputs).make_from(out, begin, is_work=True)
+    return make_together(Recipe(generated.KIND, config.to_json(), inputs), out, begin)
 
 
 def estimate(
@@ -150,8 +154,10 @@ def _write_shards(
     size: int,
     progress: Progress,
 ) -> None:
-    """One file for each range of users; one that an earlier try has finished stays."""
-    for number, first in enumerate(range(0, len(prompts), size)):
+    """One file for each range of users; one that an earlier try has finished stays. Of several
+    processes each writes every n-th."""
+    numbered = enumerate(range(0, len(prompts), size))
+    for number, first in islice(numbered, process_number(), None, process_count()):
         name = f"part-{number:05d}.jsonl"
         shard = prompts[first : first + size]
         if not draft.is_finished(name):

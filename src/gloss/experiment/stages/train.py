@@ -24,10 +24,12 @@ from gloss.config import (
 from gloss.data.dataset import Dataset
 from gloss.data.titles import TitleStyle
 from gloss.errors import ConfigError, require_extra
+from gloss.experiment.stages.together import make_together
 from gloss.experiment.stages.train_lora import plan_adapter, train_adapter
 from gloss.progress import Progress, part_of, silent
 from gloss.rankers.sources import RankerSources
 from gloss.rankers.specs import ranker_named
+from gloss.training.processes import is_first_process, wait_for_all
 
 if TYPE_CHECKING:
     from gloss.choices import Backend
@@ -58,6 +60,7 @@ def train(
 ) -> Artifact:
     """Train a language model on a data set: the model folder at `out`.
 
+    Of several processes all call this (`gloss.training.processes`); the first one writes.
     sources: what the teachers of `distillation` are built from, trained. With teachers and without
     sources it raises ConfigError.
     backend: who trains an adapter; a model from zero knows none but ours.
@@ -122,7 +125,7 @@ def train(
         draft.summary.update({name: sum(each[name] for each in records) for name in added})
 
     recipe = Recipe(KIND, config.to_json(), inputs)
-    return recipe.make(out, fill, scratch=(_TRAINING,), is_work=True)
+    return make_together(recipe, out, lambda: fill, scratch=(_TRAINING,))
 
 
 def _inputs_of(settings: Distillation, sources: RankerSources | None) -> dict[str, str]:
@@ -165,30 +168,43 @@ def _train_network(
     progress: Progress,
 ) -> dict[str, Any]:
     """Train and write one network, unless an earlier try has; returns what is to be said of it."""
+    done = draft.path / _TRAINING / f"{number}.json"
+    if not (draft.is_finished(_part(number)) and done.is_file()):
+        checkpoint = done.with_suffix(".pt")
+        language, record = trained(seed=seed, checkpoint=checkpoint, progress=progress)
+        if is_first_process():
+            _write_network(draft, number, language, record)
+        wait_for_all()
+    found: dict[str, Any] = json.loads(done.read_bytes())
+    return found
+
+
+def _write_network(
+    draft: Draft, number: int, language: LanguageModel, record: TrainingRecord
+) -> None:
     from gloss.language.loading import save_language_model, save_network
     from gloss.training.optimization import threads_for_summary
 
-    part, done = f"network {number}", draft.path / _TRAINING / f"{number}.json"
-    if not (draft.is_finished(part) and done.is_file()):
-        checkpoint = done.with_suffix(".pt")
-        language, record = trained(seed=seed, checkpoint=checkpoint, progress=progress)
-        if number == 0:
-            save_language_model(draft, language)
-        else:
-            save_network(draft, language, number)
-        losses = "losses.jsonl" if number == 0 else f"losses-{number}.jsonl"
-        draft.write_lines(losses, list(record.losses))
-        summary = {
-            "parameters": language.model.num_parameters(),
-            "steps": record.steps,
-            "tokens": record.units,
-            **record.losses[-1],
-            **threads_for_summary(),
-        }
-        draft.write_json(f"{_TRAINING}/{done.name}", summary)
-        draft.finish(part, [name for name in draft.names() if _network_of(name) == number])
-    found: dict[str, Any] = json.loads(done.read_bytes())
-    return found
+    if number == 0:
+        save_language_model(draft, language)
+    else:
+        save_network(draft, language, number)
+    losses = "losses.jsonl" if number == 0 else f"losses-{number}.jsonl"
+    draft.write_lines(losses, list(record.losses))
+    summary = {
+        "parameters": language.model.num_parameters(),
+        "steps": record.steps,
+        "tokens": record.units,
+        **record.losses[-1],
+        **threads_for_summary(),
+    }
+    draft.write_json(f"{_TRAINING}/{number}.json", summary)
+    draft.finish(_part(number), [name for name in draft.names() if _network_of(name) == number])
+
+
+def _part(number: int) -> str:
+    """What a network is called among the finished parts of a draft."""
+    return f"network {number}"
 
 
 def _network_of(name: str) -> int:

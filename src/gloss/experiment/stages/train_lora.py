@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gloss.artifacts import Artifact, Draft, Recipe, draft_of, open_artifact, write_atomic
+from gloss.artifacts import Artifact, Draft, Recipe, write_atomic
 from gloss.config import LoraModel, LoraTraining
 from gloss.data.dataset import Dataset
 from gloss.data.titles import TitleStyle
+from gloss.experiment.stages.together import make_together
 from gloss.progress import Progress, silent
+from gloss.training.processes import is_first_process
 
 if TYPE_CHECKING:
     from gloss.choices import Backend
@@ -57,13 +59,12 @@ def train_adapter(
 ) -> Artifact:
     """Fine-tune a base model on a data set: the adapter folder at `out`.
 
-    A base that is a hub name is fetched if it is not here. Under `torchrun` or `accelerate launch`
-    every process calls this; one of them writes.
+    A base that is a hub name is fetched if it is not here. Of several processes all call this
+    (`gloss.training.processes`); the first one writes.
     """
     from gloss.language.bases import find_base
     from gloss.language.lora.adapters import require_lora
     from gloss.language.lora.finetune import finetune
-    from gloss.language.lora.processes import is_main_process, wait_for_everyone
     from gloss.language.lora.unsloth import require_unsloth
     from gloss.language.records import KIND, ModelConfig
 
@@ -93,23 +94,16 @@ def train_adapter(
 
     def begin() -> Callable[[Draft], None]:
         material = _material(data, base, training, titles)
-        return lambda draft: _write(
-            draft, data, base, config, material, train(draft.path, material)
-        )
+
+        def fill(draft: Draft) -> None:
+            record = train(draft.path, material)
+            if is_first_process():
+                _write(draft, data, base, config, material, record)
+
+        return fill
 
     recipe = Recipe(KIND, config.to_json(), inputs)
-    if is_main_process():
-        recipe.finish(out)
-    wait_for_everyone()  # so that all see the same, and all train or none
-    if found := recipe.find_current(out):
-        return found
-    if not is_main_process():
-        train(draft_of(out), _material(data, base, training, titles))
-        wait_for_everyone()
-        return open_artifact(out, KIND)
-    made = recipe.make_from(out, begin, scratch=("checkpoints",), is_work=True)
-    wait_for_everyone()
-    return made
+    return make_together(recipe, out, begin, scratch=("checkpoints",))
 
 
 def plan_adapter(

@@ -11,6 +11,7 @@ from typing import TypeVar
 from gloss.artifacts import Artifact, Draft, Recipe
 from gloss.config import Settings
 from gloss.errors import ConfigError
+from gloss.experiment.stages.together import make_together
 from gloss.progress import Progress, silent
 from gloss.rankers.ranker import CHECKPOINTS, RankerSpec
 from gloss.rankers.records import TrainedConfig
@@ -33,6 +34,7 @@ def train_ranker(
 ) -> Artifact:
     """Train a ranker on the data set of its sources: an artefact of the ranker's kind at `out`.
 
+    Of several processes all call this (`gloss.training.processes`); the first one writes.
     Raises ConfigError for a ranker that has nothing to learn, MissingExtraError when what it needs
     is not installed.
     """
@@ -55,4 +57,4 @@ def train_ranker(
         fit(draft, sources, settings, seed=seed, progress=progress)
 
     recipe = Recipe(spec.training.kind, config.to_json(), sources.fingerprints(needs))
-    return recipe.make(out, fill, scratch=(CHECKPOINTS,), is_work=True)
+    return make_together(recipe, out, lambda: fill, scratch=(CHECKPOINTS,))

@@ -14,8 +14,8 @@ from gloss.language.bases import Base
 from gloss.language.examples import EncodedExample
 from gloss.language.lora.adapters import add_adapter, load_base, trainable_parameters
 from gloss.language.lora.memory import needs_checkpointing
-from gloss.language.lora.processes import training_device
 from gloss.language.packed_attention import set_packed_attention, supports_packed_attention
+from gloss.training.processes import process_device
 
 __all__ = ["Adapted", "adapt", "base_parameters"]
 
@@ -49,7 +49,7 @@ def adapt(
 
         adapted = adapt_with_unsloth(base, model, training, seed=seed)
         return Adapted(adapted, packed_attention=False, shifts_labels=True)
-    device = training_device()
+    device = process_device()
     loaded = load_base(base.folder, quantization=model.quantization, device=device)
     packed_attention = training.packing and supports_packed_attention(loaded.config)
     if packed_attention:

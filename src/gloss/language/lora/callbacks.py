@@ -10,9 +10,9 @@ from typing import Any
 from gloss.config import LoraTraining
 from gloss.errors import InputError
 from gloss.language.lora import checkpoints
-from gloss.language.lora.processes import wait_for_everyone
 from gloss.language.quiet import quiet_transformers
 from gloss.progress import Progress
+from gloss.training.processes import wait_for_all
 
 with quiet_transformers():
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -49,8 +49,7 @@ class SaveCheckpoints(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self._saved_at = time.monotonic()
-        if args.world_size > 1:
-            wait_for_everyone()
+        wait_for_all()
         if state.is_world_process_zero:
             checkpoints.mark(checkpoints.checkpoint_of(self._folder, state.global_step))
             best = checkpoints.best_step(state.log_history)

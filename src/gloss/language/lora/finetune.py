@@ -31,10 +31,10 @@ from gloss.language.lora.adapters import (
     trainable_parameters,
 )
 from gloss.language.lora.callbacks import ReportProgress
-from gloss.language.lora.processes import is_main_process, wait_for_everyone
 from gloss.language.lora.trainer import make_trainer
 from gloss.language.quiet import quiet_transformers
 from gloss.progress import Progress, silent
+from gloss.training.processes import is_first_process, wait_for_all
 
 __all__ = ["FinetuneRecord", "finetune"]
 
@@ -76,10 +76,9 @@ def finetune(
     """
     require_lora("fine-tuning", quantization=model.quantization)
     _prepare_trackers(training.report_to, folder.with_name("logs"))
-    wait_for_everyone()
     saved = folder / "checkpoints"
     last = checkpoints.latest(saved)
-    wait_for_everyone()  # nobody saves before everybody has looked
+    wait_for_all()  # nobody saves before everybody has looked
     with quiet_transformers():
         adapted = adapt(base, model, training, train.rows, seed=seed, backend=backend)
         trainer = make_trainer(
@@ -92,7 +91,7 @@ def finetune(
             history = trainer.state.log_history
     steps = int(max(row["step"] for row in history))
     best = checkpoints.best_step(history) or steps
-    if is_main_process():
+    if is_first_process():
         _take_adapter(checkpoints.checkpoint_of(saved, best), folder)
     return FinetuneRecord(
         losses=tuple(_loss_rows(history)),

@@ -7,14 +7,16 @@ on from with the same bits. The defaults are the published recipe.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from gloss.config import LoraTraining
-from gloss.errors import UsageError
+from gloss.errors import ConfigError, UsageError
 from gloss.language.examples import EncodedExample
 from gloss.language.lora.adapt import Adapted
 from gloss.language.lora.callbacks import (
@@ -25,6 +27,7 @@ from gloss.language.lora.callbacks import (
 )
 from gloss.language.packing import LossOn, PackedCollator, PaddedCollator
 from gloss.language.quiet import quiet_transformers
+from gloss.training.processes import process_count
 
 with quiet_transformers():
     from transformers import PrinterCallback, Trainer, TrainingArguments
@@ -53,7 +56,7 @@ def make_trainer(
         args=_arguments(training, seed=seed, folder=folder, validated=bool(validation)),
         data_collator=collator_of(adapted, training, training.loss_on, pad=pad),
         train_dataset=ExampleDataset(train),
-        eval_dataset=ExampleDataset(validation) if validation else None,
+        eval_dataset=ExampleDataset(_filled(validation, training, pad)) if validation else None,
         callbacks=[RefuseDivergence(), SaveCheckpoints(folder), EarlyStopping(training)],
     )
     trainer.remove_callback(PrinterCallback)
@@ -63,6 +66,17 @@ def make_trainer(
             "architecture cannot be fine-tuned here"
         )
     return trainer
+
+
+def _filled(
+    examples: Sequence[EncodedExample], training: LoraTraining, pad: int
+) -> Sequence[EncodedExample]:
+    """Followed by examples without loss, so that all processes read full batches: accelerate
+    would fill them up with examples that count twice."""
+    if process_count() == 1:
+        return examples
+    missing = -len(examples) % (training.batch * process_count())
+    return [*examples, *[EncodedExample(np.array([pad], np.int32), 0)] * missing]
 
 
 def collator_of(adapted: Adapted, training: LoraTraining, loss_on: LossOn, *, pad: int) -> Collator:
@@ -118,16 +132,34 @@ class _ExactTrainer(Trainer):
         return torch.stack([loss.double(), (targets >= 0).sum().double()])
 
 
+def _batches_of_a_step(training: LoraTraining) -> tuple[int, int]:
+    """Examples of a batch, and batches of a step, of each process: a step has as many examples
+    whatever the number of processes.
+
+    Raises ConfigError if they cannot be shared out.
+    """
+    examples, processes = training.batch * training.accumulation, process_count()
+    own = examples // processes
+    batch = math.gcd(own, training.batch)
+    if own * processes != examples:
+        raise ConfigError(
+            f"training.batch x training.accumulation ({examples}) examples of a step cannot be "
+            f"shared out among {processes} processes: take a multiple"
+        )
+    return batch, own // batch
+
+
 def _arguments(
     training: LoraTraining, *, seed: int, folder: Path, validated: bool
 ) -> TrainingArguments:
     cuda = torch.cuda.is_available()
+    batch, accumulation = _batches_of_a_step(training)
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=training.epochs,
-        per_device_train_batch_size=training.batch,
+        per_device_train_batch_size=batch,
         per_device_eval_batch_size=training.batch,
-        gradient_accumulation_steps=training.accumulation,
+        gradient_accumulation_steps=accumulation,
         learning_rate=training.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=training.warmup_steps,

@@ -12,6 +12,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from gloss.config import ScratchModel
 from gloss.language.packing import Pack
 from gloss.language.scratch.packed_llama import PackedLlama, use_packed_attention
+from gloss.training.data_parallel import sum_over_processes
+from gloss.training.processes import process_count, process_number
 
 __all__ = ["new_model", "title_loss"]
 
@@ -49,15 +51,16 @@ def title_loss(
     """Mean of -log p(next title | history), in nats a title, its end token included.
 
     examples: documents that end with the next title, and how many tokens that has
-    (`Documents.examples`).
+    (`Documents.examples`), which several processes deal out among themselves.
     """
     packed = PackedLlama(model)
     was_training = model.training
     model.eval()
+    own = examples[process_number() :: process_count()]
     total = 0.0
     with use_packed_attention(model):
-        for first in range(0, len(examples), batch_examples):
-            documents, title_tokens = zip(*examples[first : first + batch_examples], strict=True)
+        for first in range(0, len(own), batch_examples):
+            documents, title_tokens = zip(*own[first : first + batch_examples], strict=True)
             total += float(packed.loss(Pack.of(documents, title_tokens), reduction="sum"))
     model.train(was_training)
-    return total / len(examples)
+    return sum_over_processes(total) / len(examples)

@@ -4,28 +4,38 @@ On a GPU a small model's step is hundreds of kernels, each of which takes longer
 run. There all packs are filled up to one size, so that the step can be captured once as a CUDA
 graph, and replayed with the next pack's tokens and the next learning rate in the same memory.
 
+Of several processes each reads a part of the documents. Then the graph ends with the gradients:
+they are added up, and change the weights, behind it.
+
 Knows models and packs; when to take a step, and at which rate, is the training's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
+from gloss.arrays import owners_of
 from gloss.config import Training
 from gloss.language.packed_attention import has_varlen_kernel
 from gloss.language.packing import Document, Pack
 from gloss.language.scratch.packed_llama import PackedLlama, on_device
+from gloss.training.data_parallel import Part, drawn_for_all, own_part, sum_gradients
 from gloss.training.optimization import BETAS
+from gloss.training.processes import process_count
 
 __all__ = ["Steps", "steps_of"]
 
 _STEPS_BEFORE_CAPTURE = 3
 """In these torch compiles the layers and AdamW makes its state, which a graph cannot hold."""
+
+_SPARE_TOKENS = 256
+"""Of a pack of one of several processes: parts of a batch are not equally long."""
 
 _DOCUMENTS_MULTIPLE = 64
 """A graph has room for a multiple of this many documents."""
@@ -72,8 +82,27 @@ class _EagerSteps:
     def take(self, documents: Sequence[Document], rate: float) -> torch.Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self._packed.loss(Pack.of_documents(documents))
-        return _descend(loss, self._model, self.optimizer, self._max_norm)
+        part = _part_of(documents)
+        pack = Pack.of_documents([documents[row] for row in part.rows])
+        with self._drawn_for_all(documents, part):
+            loss = self._packed.loss(pack) * part.weight
+        loss.backward()
+        loss = _descend(loss, self._model, self.optimizer, self._max_norm)
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    def _drawn_for_all(
+        self, documents: Sequence[Document], part: Part
+    ) -> AbstractContextManager[None]:
+        """Masks of hidden states, (1, tokens, width), which R-Drop reads twice. Those of attention
+        weights have the shapes of this process's documents, and stay its own."""
+        if process_count() == 1:
+            return nullcontext()
+        owners = owners_of(np.array([len(document) for document in documents]))  # (tokens,)
+        own, total = np.flatnonzero(np.isin(owners, part.rows)), len(owners)
+        if self._packed.r_drop:
+            own, total = np.concatenate([own, own + total]), 2 * total
+        return drawn_for_all(own.tolist(), total, axis=1, dims=3)
 
 
 class _GraphSteps:
@@ -87,6 +116,12 @@ class _GraphSteps:
         self._rate = torch.zeros((), device=self._device)
         self.optimizer = _adamw(model, settings, self._rate)
         self._pack_tokens = max(settings.batch_tokens, model.config.max_position_embeddings)
+        # One process captures the whole step. Several add up gradients behind the graph, each with
+        # its part of the loss, in a tensor like the rate.
+        self._is_alone = process_count() == 1
+        self._weight = torch.ones((), device=self._device)
+        if not self._is_alone:
+            self._pack_tokens = -(-settings.batch_tokens // process_count()) + _SPARE_TOKENS
         # Gradients remember the stream that they were made on: all of this stays on one.
         self._stream = torch.cuda.Stream(self._device)
         self._graph: _StepGraph | None = None
@@ -97,19 +132,41 @@ class _GraphSteps:
             group["lr"] = self._rate  # loading has put a copy in its place
 
     def take(self, documents: Sequence[Document], rate: float) -> torch.Tensor:
-        pack = Pack.filled(documents, self._pack_tokens, self._pad)
+        part = _part_of(documents)
+        pack = self._filled([documents[row] for row in part.rows])
         callers_stream = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(callers_stream)
         with torch.cuda.stream(self._stream):
             self._rate.fill_(rate)
+            self._weight.fill_(part.weight)
             if self._graph is None or not self._graph.has_room_for(pack):
-                self._graph = _StepGraph(pack, self._device, self._step)
+                step = self._step if self._is_alone else self._gradients
+                self._graph = _StepGraph(pack, self._device, step)
             loss = self._graph.run(pack)
+            if not self._is_alone:
+                loss = self._descend(loss)
         callers_stream.wait_stream(self._stream)
         return loss
 
+    def _filled(self, documents: Sequence[Document]) -> Pack:
+        # Parts of a batch are seldom longer than there is room for: packs are larger from then on.
+        self._pack_tokens = max(self._pack_tokens, sum(map(len, documents)))
+        return Pack.filled(documents, self._pack_tokens, self._pad)
+
     def _step(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
         loss = self._packed.loss_of(*inputs)
+        loss.backward()
+        loss = self._descend(loss)
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    def _gradients(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        self.optimizer.zero_grad(set_to_none=True)  # a replay writes them anew in the same places
+        loss = self._packed.loss_of(*inputs) * self._weight
+        loss.backward()
+        return loss.detach()
+
+    def _descend(self, loss: torch.Tensor) -> torch.Tensor:
         return _descend(loss, self._model, self.optimizer, self._max_norm)
 
 
@@ -128,7 +185,8 @@ class _StepGraph:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def has_room_for(self, pack: Pack) -> bool:
-        return len(pack.bounds) <= self._bounds_size
+        fits = len(pack.tokens) == len(self._inputs[0])
+        return fits and len(pack.bounds) <= self._bounds_size
 
     def run(self, pack: Pack) -> torch.Tensor:
         """The step on a pack; its loss."""
@@ -139,7 +197,9 @@ class _StepGraph:
             return self._step(self._inputs)
         if self._graph is None:
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=torch.cuda.current_stream()):
+            with torch.cuda.graph(
+                self._graph, stream=torch.cuda.current_stream(), capture_error_mode=_capture_mode()
+            ):
                 self._loss = self._step(self._inputs)
         self._graph.replay()
         return self._loss.clone()  # the next replay writes over it
@@ -151,19 +211,28 @@ class _StepGraph:
         return pack.tokens, pack.positions, pack.targets, bounds
 
 
+def _capture_mode() -> str:
+    """What ends a capture: with several processes, a thread of NCCL's asks how its work stands, and
+    may do so meanwhile."""
+    return "global" if process_count() == 1 else "thread_local"
+
+
 def _packed_llama(model: Any, settings: Training, *, compiled: bool = False) -> PackedLlama:
     return PackedLlama(model, dropout=settings.dropout, r_drop=settings.r_drop, compiled=compiled)
+
+
+def _part_of(documents: Sequence[Document]) -> Part:
+    return own_part(list(map(len, documents)), [document.loss_tokens for document in documents])
 
 
 def _descend(
     loss: torch.Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, max_norm: float
 ) -> torch.Tensor:
-    """Change the weights by the loss's gradient, which is clipped; returns the loss."""
-    loss.backward()
+    """Change the weights by the gradients of all processes, which are clipped; returns the loss."""
+    loss = sum_gradients(model, loss)
     nn.utils.clip_grad_norm_(model.parameters(), max_norm)
     optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return loss.detach()
+    return loss
 
 
 def _adamw(

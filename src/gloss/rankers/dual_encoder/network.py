@@ -31,6 +31,7 @@ from gloss.arrays import Array, Ints
 from gloss.rankers.dual_encoder.embeddings import DualEncoderEmbeddings, TextMap
 from gloss.rankers.dual_encoder.settings import DualEncoderSettings
 from gloss.retrieval.dense.encoders import MAX_TOKENS
+from gloss.training.data_parallel import drawn_for_all, gather_rows, own_part
 from gloss.training.histories import HistoryLengthWeighting
 from gloss.training.sequences import embedding_lookup
 
@@ -158,14 +159,16 @@ class Network(nn.Module):
         projection = self.log_scale.exp() * self.projection
         return TextMap(_to_numpy(projection), _to_numpy(self.gate_vector))
 
-    def loss(self, rows: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Mean of w · -log p(target | history) over all targets, in nats a title; w is the
-        weighting of history lengths.
+    def loss(self, rows: torch.Tensor, mask: torch.Tensor, own: list[int]) -> torch.Tensor:
+        """Mean of w · -log p(target | history) over all targets of this process's histories, in
+        nats a title; w is the weighting of history lengths.
 
-        rows: int64 (histories, purchases) of titles, padded on the right; mask: of real ones. All
-        purchases but a history's first are targets.
+        rows: int64 (histories, purchases) of titles, padded on the right; mask: of real ones; own:
+        this process's histories. All purchases but a history's first are targets. The candidates
+        are those of all histories.
         """
         candidates = self._candidates(rows[mask])  # (candidates,)
+        rows, mask = rows[own], mask[own]
         candidate_rows = torch.searchsorted(candidates, rows).clamp(max=len(candidates) - 1)
         is_target = mask[:, 1:]  # (histories, purchases - 1)
         # (targets, recent) each
@@ -232,24 +235,35 @@ class Network(nn.Module):
 
     def _encoded(self, candidates: torch.Tensor) -> torch.Tensor:
         """t of titles, float32 (candidates, width). Titles of similar length are encoded together,
-        so that little is padded."""
+        so that little is padded; of several processes each encodes a part of every pass."""
         lengths = self._lengths[candidates.cpu()]
         order = lengths.argsort(stable=True)
-        parts = [
-            self._sentence_vectors(candidates[part.to(candidates.device)], lengths[part])
-            for part in order.split(_MAX_TITLES_PER_PASS)
-        ]
-        vectors = torch.cat(parts)[order.argsort().to(candidates.device)]  # back in their own order
-        unit: torch.Tensor = functional.normalize(vectors.float(), dim=-1)
+        parts, places = [], []
+        for titles in order.split(_MAX_TITLES_PER_PASS):
+            own = own_part(lengths[titles].tolist(), [1] * len(titles))
+            encoded = self._sentence_vectors(candidates, lengths, titles, own.rows)
+            parts.append(encoded * (own.weight > 0))  # without a title, the first one adds nothing
+            places.append(titles[own.rows])
+        vectors = gather_rows(torch.cat(parts).float(), torch.cat(places), len(candidates))
+        unit: torch.Tensor = functional.normalize(vectors, dim=-1)
         return unit
 
-    def _sentence_vectors(self, titles: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(titles, width), of any length. lengths: of their tokens, on the CPU."""
-        longest = -(-int(lengths.max()) // _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE
-        ids = self._tokens[titles, :longest]  # (titles, longest)
-        mask = torch.arange(ids.shape[1]) < lengths[:, None]
+    def _sentence_vectors(
+        self, candidates: torch.Tensor, lengths: torch.Tensor, titles: torch.Tensor, own: list[int]
+    ) -> torch.Tensor:
+        """(own, width), of any length, of this process's titles among those of a pass.
+
+        lengths: of the candidates' tokens, on the CPU; titles: of the pass, places in candidates.
+        """
+        longest = -(-int(lengths[titles].max()) // _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE
+        read = titles[own]
+        ids = self._tokens[candidates[read.to(candidates.device)], :longest]  # (own, longest)
+        mask = torch.arange(ids.shape[1]) < lengths[read][:, None]
         features = {"input_ids": ids, "attention_mask": mask.long().to(ids.device)}
-        with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda):
+        with (
+            torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda),
+            drawn_for_all(own, len(titles), axis=0),
+        ):
             vectors: torch.Tensor = self.encoder(features)["sentence_embedding"]
         return vectors
 

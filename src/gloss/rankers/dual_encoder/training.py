@@ -28,6 +28,7 @@ from gloss.rankers.scoring import rows_of
 from gloss.retrieval.dense.encoders import Encoder, open_encoder
 from gloss.training.histories import HistoryLengthWeighting, train_on_histories
 from gloss.training.optimization import BETAS, threads_for_summary
+from gloss.training.processes import is_first_process
 
 __all__ = ["train_dual_encoder"]
 
@@ -76,6 +77,8 @@ def train_dual_encoder(
         checkpoint=draft.path / CHECKPOINTS / "encoder.pt",
         progress=progress,
     )
+    if not is_first_process():
+        return
     model.prompts = {"query": start.prefixes.query, "document": start.prefixes.document}
     with quiet_transformers():
         model.save_pretrained(str(draft.path), create_model_card=False)

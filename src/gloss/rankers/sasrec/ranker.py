@@ -29,6 +29,7 @@ from gloss.rankers.sasrec.settings import SASRecSettings
 from gloss.rankers.scoring import ScoredHistory, dot_products, rank_by_scores, rows_of
 from gloss.rankers.sources import RankerSources
 from gloss.rankings.table import RankingTable
+from gloss.training.processes import is_first_process
 
 if TYPE_CHECKING:
     import torch
@@ -132,11 +133,15 @@ def _train_networks(
             continue
         checkpoint = draft.path / CHECKPOINTS / f"{number}.pt"
         network, losses = trained(number)(seed=seed + number, checkpoint=checkpoint)
+        if not is_first_process():
+            continue
         draft.write_lines(f"losses-{number}.jsonl", losses)
         written = draft.path / CHECKPOINTS / network_file(number)
         save_network(network, written)
         written.replace(draft.path / network_file(number))
         draft.finish(network_file(number), [network_file(number), f"losses-{number}.jsonl"])
+    if not is_first_process():
+        return
     draft.summary["parameters"] = count_parameters(draft.path / network_file(0))
     draft.summary.update(threads_for_summary())
 

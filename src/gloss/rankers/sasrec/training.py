@@ -21,6 +21,7 @@ from gloss.rankers.sasrec.full_softmax import FullSoftmax
 from gloss.rankers.sasrec.network import Network, device_named
 from gloss.rankers.sasrec.settings import SASRecSettings
 from gloss.rankers.scoring import rows_of
+from gloss.training.data_parallel import drawn_for_all
 from gloss.training.histories import HistoryLengthWeighting, train_on_histories
 from gloss.training.optimization import BETAS
 
@@ -72,12 +73,22 @@ def train_network(
 
 
 def _loss(
-    network: Network, weighting: HistoryLengthWeighting, rows: torch.Tensor, mask: torch.Tensor
+    network: Network,
+    weighting: HistoryLengthWeighting,
+    rows: torch.Tensor,
+    mask: torch.Tensor,
+    own: list[int],
 ) -> torch.Tensor:
-    """Mean weighted cross-entropy over all targets. rows, mask: (histories, purchases)."""
+    """Mean weighted cross-entropy over all targets of this process's histories (`HistoryLoss`).
+
+    rows, mask: (histories, purchases).
+    """
+    histories = len(rows)
+    rows, mask = rows[own], mask[own]
     item_vectors = network.item_vectors()
     is_target = mask[:, 1:]  # (histories, purchases - 1)
-    hidden = network(rows[:, :-1], item_vectors)[is_target]  # (targets, width)
+    with drawn_for_all(own, histories, axis=0):
+        hidden = network(rows[:, :-1], item_vectors)[is_target]  # (targets, width)
     targets = rows[:, 1:][is_target]  # (targets,)
     loss: torch.Tensor = FullSoftmax.apply(  # type: ignore[no-untyped-call]
         hidden, item_vectors, targets, weighting.weights(is_target)
