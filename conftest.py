@@ -8,6 +8,7 @@ from pathlib import Path
 # These import, at their top, a package that not every machine has: without it they cannot be read.
 _NEEDED = {
     "src/gloss/decoding/cuda": "triton",
+    "src/gloss/decoding/vllm/allowed_tokens.py": "vllm",
     "src/gloss/retrieval/lexical/bm25_kernel.py": "numba",
     "src/gloss/serving": "fastapi",
     "src/gloss/serving/mcp_tools.py": "mcp",

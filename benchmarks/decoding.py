@@ -32,6 +32,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from gloss.data.dataset import Dataset
+from gloss.data.histories import UserId
 from gloss.decoding.beams import BeamSettings
 from gloss.decoding.choose_search import choose_search
 from gloss.language.scratch.tokenizer import train_tokenizer
@@ -80,6 +81,15 @@ SHAPES: dict[str, dict[str, Any]] = {
         "vocab_size": 8000,
         "tie_word_embeddings": True,
     },
+    "tiny": {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "vocab_size": 1300,
+        "tie_word_embeddings": True,
+    },
 }
 
 
@@ -101,8 +111,8 @@ def call_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Parse, measure, print, write."""
     args = call_parser().parse_args()
-    model = _model(args.shape, args.device)
-    prompts = _prompts(args.data, args.users)
+    model = random_model(args.shape, args.device)
+    prompts, _ = published_prompts(*histories_of(args.data, args.users))
     if args.device == "cpu":
         rows = _on_a_cpu(args, model, prompts)
     else:
@@ -177,7 +187,8 @@ def _common(prompts: list[list[int]]) -> int:
     return next(n for n in range(shortest, -1, -1) if len({tuple(p[:n]) for p in prompts}) == 1)
 
 
-def _model(shape: str, device: str) -> Any:
+def random_model(shape: str, device: str) -> Any:
+    """A Llama of a known shape with random weights: bf16 on a GPU, fp32 on a CPU."""
     config = LlamaConfig(**SHAPES[shape], max_position_embeddings=2048, bos_token_id=0)
     dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     torch.manual_seed(0)
@@ -185,23 +196,30 @@ def _model(shape: str, device: str) -> Any:
         return AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
 
 
-def _prompts(data: Path, users: int) -> list[list[int]]:
-    """Published prompts of test users, evenly spread, as tokens of a BPE of this catalogue."""
+def histories_of(data: Path, users: int) -> tuple[list[list[str]], list[str]]:
+    """The titles that test users have bought, evenly spread over the users, and all titles."""
     dataset = Dataset.load(data)
     catalogue = dataset.catalogue("paper")
+    examples = dataset.examples("test")
+    chosen = [examples[n * len(examples) // users] for n in range(users)]
+    return [[*map(catalogue.title, each.history)] for each in chosen], [*catalogue.titles]
+
+
+def published_prompts(
+    histories: Sequence[Sequence[str]], titles: Sequence[str]
+) -> tuple[list[list[int]], Any]:
+    """The published prompt of each history, as tokens of a BPE of these titles; and that
+    tokenizer."""
     instruction = [PAPER_TEMPLATE.header, PAPER_TEMPLATE.footer, PAPER_TEMPLATE.item] * 50
-    tokenizer = train_tokenizer([*catalogue.titles, *instruction], vocabulary=1300)
+    tokenizer = train_tokenizer([*titles, *instruction], vocabulary=1300)
 
     def count(text: str) -> int:
         return len(tokenizer(text)["input_ids"])
 
     builder = PromptBuilder(PAPER_TEMPLATE, count_tokens=count, max_tokens=MOST_PROMPT)
-    examples = dataset.examples("test")
-    chosen = [examples[n * len(examples) // users] for n in range(users)]
-    made: list[list[int]] = tokenizer([p.text for p in builder.build_all(chosen, catalogue)])[
-        "input_ids"
-    ]
-    return made
+    texts = [builder.build(UserId(""), (), history).text for history in histories]
+    made: list[list[int]] = tokenizer(texts)["input_ids"]
+    return made, tokenizer
 
 
 def _spread(prompts: list[list[int]], count: int) -> list[list[int]]:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from decoding import BEAMS, _model, _prompts
+from decoding import BEAMS, histories_of, published_prompts, random_model
 from gloss.config import Decoding, ScratchModel
 from gloss.data.dataset import Dataset
 from gloss.decoding.beams import BeamSettings
@@ -45,8 +45,8 @@ def call_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Build, decode, print, write."""
     args = call_parser().parse_args()
-    model = _model("small", "cpu")
-    prompts = _prompts(args.data, args.users)
+    model = random_model("small", "cpu")
+    prompts, _ = published_prompts(*histories_of(args.data, args.users))
     own = Dataset.load(args.data).catalogue("fair").titles
     ids: list[list[int]] = train_tokenizer(own, vocabulary=8000)([*own])["input_ids"]
     report: dict[str, Any] = {"machine": processor(), "users": args.users, "beams": BEAMS}

@@ -37,11 +37,12 @@ ORDER = (
     "cli",
 )
 TORCH = {"torch", "transformers", "tokenizers", "safetensors"}
-NEED_TORCH = ("language/", "training/", "decoding/cuda/", "decoding/cpu/")
+NEED_TORCH = ("language/", "training/", "decoding/cuda/", "decoding/cpu/", "decoding/vllm/")
 MAY_NEED_TORCH = {
     "rankers/dual_encoder/network.py",
     "rankers/dual_encoder/next_items.py",
     "rankers/dual_encoder/training.py",
+    "decoding/beam_loop.py",
     "decoding/beam_search.py",
     "decoding/beams.py",
     "decoding/exhaustive.py",

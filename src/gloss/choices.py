@@ -8,6 +8,7 @@ __all__ = [
     "Backend",
     "Cut",
     "DecodingMode",
+    "Engine",
     "ProtocolName",
     "Quantization",
     "SplitName",
@@ -39,3 +40,6 @@ Quantization = Literal["nf4", "none"]
 
 Backend = Literal["transformers", "unsloth"]
 """Who trains an adapter."""
+
+Engine = Literal["gloss", "vllm"]
+"""Who computes what a model writes: our own search, or vLLM."""

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from gloss.choices import Cut, DecodingMode, Quantization, SplitRule
+from gloss.choices import Cut, DecodingMode, Engine, Quantization, SplitRule
 
 __all__ = [
     "AS_IT_IS",
@@ -443,6 +443,9 @@ class Loading(Settings):
     context: Tokens | None = Field(
         None,
         description="Tokens of prompt and answer at most (default: as it was trained).",
+    )
+    engine: Engine = Field(
+        "gloss", description="Who runs the model: our own search, or vLLM (docs/howto/engines.md)."
     )
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gloss.choices import Cut, DecodingMode, Quantization, TitleStyle
+from gloss.choices import Cut, DecodingMode, Engine, Quantization, TitleStyle
 from gloss.cli.options import Data, Json, LimitUsers, Out, SplitOf, setting
 from gloss.config import Decoding, Loading
+from gloss.data.readers.lines import input_errors
+from gloss.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gloss.decoding.completions import CompletionsServer
 
 __all__ = ["register"]
 
@@ -20,6 +26,27 @@ def register(app: typer.Typer) -> None:
 
 
 _USUAL, _AS_IT_IS = Decoding(), Loading()
+_KEY_VARIABLE = "GLOSS_SERVER_KEY"
+
+
+def _require_for_a_server(loading: Loading, *, dry_run: bool) -> None:
+    """Raise ConfigError for options of a model that is loaded here."""
+    if dry_run or loading != Loading(context=loading.context):
+        raise ConfigError(
+            "the server has loaded its model: leave out --dry-run, --base, --keep-adapters, "
+            "--quantization and --engine, or --server"
+        )
+
+
+def _server(url: str, model: str, key_file: Path | None) -> CompletionsServer:
+    """The server, with the key of a file or of the environment."""
+    from gloss.decoding.completions import CompletionsServer
+
+    key = os.environ.get(_KEY_VARIABLE)
+    if key_file is not None:
+        with input_errors(key_file):
+            key = key_file.read_text("utf-8")
+    return CompletionsServer(url, model, key=key.strip() if key else None)
 
 
 def generate(
@@ -46,6 +73,20 @@ def generate(
         Quantization, setting(Loading, "quantization")
     ] = _AS_IT_IS.quantization,
     context: Annotated[int | None, setting(Loading, "context")] = _AS_IT_IS.context,
+    engine: Annotated[Engine, setting(Loading, "engine")] = _AS_IT_IS.engine,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="An OpenAI-compatible server with a model of this name: docs/howto/engines.md.",
+        ),
+    ] = None,
+    server_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help=f"A file with the server's key (default: from {_KEY_VARIABLE})."
+        ),
+    ] = None,
     limit_users: LimitUsers = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many users, tokens, seconds and bytes.")
@@ -68,6 +109,7 @@ def generate(
         keep_adapters=keep_adapters,
         quantization=quantization,
         context=context,
+        engine=engine,
     )
     settings = checked(
         Decoding,
@@ -80,6 +122,22 @@ def generate(
         batch_tokens=batch_tokens,
         shard_users=shard_users,
     )
+    if server is not None:
+        _require_for_a_server(loading, dry_run=dry_run)
+        with output.announce("generate") as progress:
+            made = stages.generate_by_server(
+                _server(server, str(model), server_key),
+                data,
+                out,
+                split=split,
+                settings=settings,
+                titles=titles,
+                limit_users=limit_users,
+                context=context,
+                progress=progress,
+            )
+        output.print_made(made, json=json)
+        return
     if dry_run:
         expected = stages.estimate(
             model,

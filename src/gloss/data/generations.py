@@ -45,19 +45,25 @@ _ROUNDING = 0.1
 class GenerationsConfig(Decoding, ArtifactConfig):
     """How titles were generated: for whom, in which style, and how the model decoded.
 
-    loading: how the model was loaded, where that was not as it is.
+    loading: how the model was loaded, where that was not as it is. served: its name at the server
+    that wrote the titles, where one did.
     """
 
-    omitted_if_none = frozenset({"loading"})
+    omitted_if_none = frozenset({"loading", "served"})
 
     split: SplitName
     titles: TitleStyle
     limit_users: int | None
     loading: Loading | None = None
+    served: str | None = None
 
     @field_serializer("loading")
     def _wherever_its_base_lies(self, loading: Loading | None) -> dict[str, Any] | None:
-        return None if loading is None else loading.model_dump(mode="json", exclude={"base"})
+        if loading is None:
+            return None
+        # Our own search is not named, as before there was another.
+        unnamed = {"base", "engine"} if loading.engine == "gloss" else {"base"}
+        return loading.model_dump(mode="json", exclude=unnamed)
 
 
 @dataclass(frozen=True, slots=True)

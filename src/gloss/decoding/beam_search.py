@@ -26,13 +26,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from gloss.decoding.beams import (
-    BeamSettings,
-    BeamState,
-    Candidates,
-    advance,
-    best_candidates,
-)
+from gloss.decoding.beam_loop import NextTokens, search_beams
+from gloss.decoding.beams import BeamSettings, BeamState
 from gloss.decoding.lineage import ancestor_mask, extended
 from gloss.decoding.search import OnFinished, SearchResults, steps_of
 from gloss.decoding.title_trie import TitleTrie
@@ -48,7 +43,6 @@ __all__ = [
 ]
 
 
-@torch.inference_mode()
 def beam_search(
     model: Any,
     prompts: Sequence[Sequence[int]],
@@ -63,39 +57,18 @@ def beam_search(
     the trie's depth takes the place of `max_new_tokens`, and fewer than `returned` may come back.
     Raises ConfigError for a model whose attention cannot look at the whole context.
     """
-    steps = steps_of(settings, trie)
-    require_full_attention(model, max(map(len, prompts)) + steps)
-    reader = _TreeReader(model, prompts, settings.beams)
-    state = BeamState.begin(len(prompts), settings, steps=steps, device=reader.device)
-    results: SearchResults = [()] * len(prompts)
-    users = torch.arange(len(prompts), device=reader.device)  # of each row
-    log_probs = reader.read_prompts()
-    for step in range(steps):
-        candidates = _candidates(state, settings, log_probs, trie)
-        state, parents = advance(state, candidates, settings, cut_off=trie is None)
-        if on_finished is not None:
-            for user, finished in zip(users.tolist(), state.hypotheses(settings), strict=True):
-                on_finished(user, finished)
-        going_on = state.improvable
-        # Rows that are done only cost; they leave once they are half of the batch.
-        if 2 * int(going_on.sum()) <= len(users):
-            ended = state.select(~going_on).hypotheses(settings)
-            for user, hypotheses in zip(users[~going_on].tolist(), ended, strict=True):
-                results[user] = hypotheses
-            stay = going_on.nonzero().flatten()
-            if not len(stay):
-                break
-            users, parents, state = users[stay], parents[stay], state.select(stay)
-            reader.keep(stay)
-        log_probs = reader.read_tokens(state.running[:, :, step], parents)
-    return results
+    require_full_attention(model, max(map(len, prompts)) + steps_of(settings, trie))
+    reader = _TreeReader(model, prompts, settings.beams, trie)
+    return search_beams(reader, len(prompts), settings, trie=trie, on_finished=on_finished)
 
 
 class _TreeReader:
     """The model's side: what has been read, and the log-probabilities of what may come next."""
 
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], beams: int) -> None:
-        self.model = model
+    def __init__(
+        self, model: Any, prompts: Sequence[Sequence[int]], beams: int, trie: TitleTrie | None
+    ) -> None:
+        self.model, self.trie = model, trie
         self.device = model.device
         self.cache = DynamicCache()
         self.cache_name = cache_argument(model)
@@ -105,23 +78,32 @@ class _TreeReader:
         # (users, beams, steps): see lineage.py.
         self.ancestors = torch.empty(len(prompts), beams, 0, dtype=torch.long, device=self.device)
 
-    def read_prompts(self) -> torch.Tensor:
-        """Read every prompt once: (users, 1, vocabulary)."""
+    def read_prompts(self, state: BeamState) -> NextTokens:
+        """See `Reader.read_prompts`; each prompt is read once."""
         positions = (self.in_prompt.cumsum(1) - 1).clamp_min(0)
-        return self._forward(self.tokens, positions, self.in_prompt, last_only=True)
+        log_probs = self._forward(self.tokens, positions, self.in_prompt, last_only=True)
+        return self._best(state, log_probs)
 
-    def read_tokens(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
-        """Read one token a beam, each after its parent: (users, beams, vocabulary)."""
+    def read_beams(self, state: BeamState, parents: torch.Tensor) -> NextTokens:
+        """See `Reader.read_beams`; one token a beam, each after its parent."""
         step = self.ancestors.shape[2]
         self.ancestors = extended(self.ancestors, parents)
         positions = (self.lengths + step).expand(-1, self.beams)  # the same for all beams
-        return self._forward(tokens, positions, self._mask(), last_only=False)
+        tokens = state.running[:, :, step]
+        return self._best(state, self._forward(tokens, positions, self._mask(), last_only=False))
 
     def keep(self, rows: torch.Tensor) -> None:
         """Go on with these users only."""
         self.cache.batch_select_indices(rows)
         self.in_prompt, self.lengths = self.in_prompt[rows], self.lengths[rows]
         self.ancestors = self.ancestors[rows]
+
+    def _best(self, state: BeamState, log_probs: torch.Tensor) -> NextTokens:
+        """The best of log_probs, (users, rows, vocabulary), rows beams or 1; with a trie, inside
+        it."""
+        if self.trie is not None:
+            log_probs = _inside(self.trie, state.nodes[:, : log_probs.shape[1]], log_probs)
+        return NextTokens(*log_probs.topk(min(2 * self.beams, log_probs.shape[2])))
 
     def _mask(self) -> torch.Tensor:
         """(users, 1, beams, longest + steps * beams), to be added to the scores."""
@@ -179,20 +161,6 @@ def cache_argument(model: Any) -> str:
     """What a model's forward pass calls its cache: transformers 5.24 gave it a new name."""
     names = inspect.signature(model.forward).parameters
     return "cache" if "cache" in names else "past_key_values"
-
-
-def _candidates(
-    state: BeamState, settings: BeamSettings, log_probs: torch.Tensor, trie: TitleTrie | None
-) -> Candidates:
-    """The best continuations by log-probabilities (users, rows, vocabulary), rows beams or 1."""
-    rows = log_probs.shape[1]
-    if trie is not None:
-        log_probs = _inside(trie, state.nodes[:, :rows], log_probs)
-    best, tokens = log_probs.topk(min(2 * settings.beams, log_probs.shape[2]))
-    nodes = state.nodes[:, :rows, None].expand_as(tokens)
-    if trie is not None:
-        nodes = trie.step(nodes, tokens)
-    return best_candidates(state, settings, best, tokens, nodes)
 
 
 def _inside(trie: TitleTrie, nodes: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:

@@ -113,6 +113,11 @@ class BeamState:
             taken=torch.zeros(users, dtype=torch.long, device=device),
         )
 
+    @property
+    def is_running(self) -> torch.Tensor:
+        """(users, beams) whether a beam can be continued: one that nothing could follow cannot."""
+        return self.scores > _NEVER / 2
+
     def select(self, rows: torch.Tensor) -> BeamState:
         """These users only."""
         return BeamState(*(getattr(self, field.name)[rows] for field in fields(self)))

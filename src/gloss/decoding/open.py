@@ -9,10 +9,11 @@ from gloss.data.catalogue import Catalogue
 from gloss.decoding.ensemble import ENSEMBLE
 from gloss.decoding.generator import Generator, GeneratorRequest, GeneratorSpec
 from gloss.decoding.transformers_generator import TRANSFORMERS
+from gloss.decoding.vllm.opening import VLLM
 
 __all__ = ["GENERATORS", "open_generator"]
 
-GENERATORS: tuple[GeneratorSpec, ...] = (ENSEMBLE, TRANSFORMERS)
+GENERATORS: tuple[GeneratorSpec, ...] = (VLLM, ENSEMBLE, TRANSFORMERS)
 """The first that serves a request opens it; the last serves every model folder."""
 
 

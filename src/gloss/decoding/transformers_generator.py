@@ -1,6 +1,7 @@
 """A generator that runs a transformers model here: beam search, or scores of all titles.
 
-Knows prompts, titles and their tokens; leaves token-level search to a `Search`.
+Knows prompts, titles and their tokens; leaves token-level search to a `Search`, which may be that
+of another engine (`decoding/vllm/`).
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -36,7 +37,9 @@ from gloss.language.loading import LanguageModel, context_of, load_language_mode
 from gloss.progress import Progress, silent
 from gloss.prompts import Prompt, PromptBuilder
 
-__all__ = ["TRANSFORMERS", "TransformersGenerator"]
+__all__ = ["TRANSFORMERS", "MakeSearch", "TransformersGenerator"]
+
+MakeSearch = Callable[[BeamSettings, TitleTrie | None], Search]
 
 _CACHED_TITLES = 2**16
 
@@ -52,14 +55,17 @@ class TransformersGenerator:
         *,
         memory_share: float = 1.0,
         trie: TitleTrie | None = None,
+        make_search: MakeSearch | None = None,
     ) -> None:
         """catalogue: needed in the modes "catalogue" and "exact".
 
         For one of several generators that run in turn: memory_share, of the free memory of a GPU;
         trie, that of another one with the same tokenizer and settings, which then is not built
-        again.
+        again. make_search: makes the search of an engine that holds the weights; `language` then
+        needs none (`language.loading.without_weights`).
         """
         self.language = language
+        self.device = _device_of(language)
         self.settings = settings
         self.end = int(language.tokenizer.eos_token_id)
         self.catalogue = catalogue
@@ -74,13 +80,16 @@ class TransformersGenerator:
             end=self.end,
         )
         self.steps = steps_of(beams, self.trie)
-        self.search = self._search(beams, memory_share)
+        make_search = make_search or partial(self._search, memory_share=memory_share)
+        self.search = make_search(beams, self.trie)
 
-    def _search(self, beams: BeamSettings, memory_share: float) -> Search:
+    def _search(
+        self, beams: BeamSettings, trie: TitleTrie | None, *, memory_share: float
+    ) -> Search:
         model, entries = self.language.model, self.settings.batch_tokens
-        if self.settings.mode == "exact" and self.trie:
-            return ExhaustiveSearch(model, beams, self.trie)
-        return choose_search(model, beams, self.trie, entries=entries, memory_share=memory_share)
+        if self.settings.mode == "exact" and trie:
+            return ExhaustiveSearch(model, beams, trie)
+        return choose_search(model, beams, trie, entries=entries, memory_share=memory_share)
 
     def prompt_builder(self) -> PromptBuilder:
         """See `Generator.prompt_builder`. Prompts lose their oldest purchases to leave room for the
@@ -140,7 +149,7 @@ class TransformersGenerator:
 
     def footprint(self) -> Footprint:
         """See `Generator.footprint`; memory of the model's CUDA device, else of the process."""
-        return Footprint(self._new_tokens(), _peak_megabytes(self.language.model.device))
+        return Footprint(self._new_tokens(), _peak_megabytes(self.device))
 
     def title_scores(self, prompts: Sequence[Prompt]) -> np.ndarray:
         """The log-probability of every title of the catalogue: float32 (prompts, titles).
@@ -178,7 +187,7 @@ class TransformersGenerator:
         vocabulary = self.language.model.config.get_text_config().vocab_size
         titles = self._writable(self._titles(), shorter_than)
         trie = TitleTrie.build(titles, end=self.end, vocabulary=vocabulary)
-        return trie.to(self.language.model.device)
+        return trie.to(self.device)
 
     def _titles(self) -> list[list[int]]:
         """The catalogue's titles as the model would write them."""
@@ -213,6 +222,15 @@ class TransformersGenerator:
 
     def _context(self) -> int:
         return context_of(self.language)
+
+
+def _device_of(language: LanguageModel) -> torch.device:
+    """Where a search keeps its tensors: with the model, or, for one without weights, where an
+    engine has them."""
+    device: torch.device = language.model.device
+    if device.type != "meta":
+        return device
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _with_rate(progress: Progress, prompt_tokens: float) -> Progress:

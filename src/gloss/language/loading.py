@@ -27,6 +27,7 @@ from gloss.language.hub import BASE_KIND
 from gloss.language.lora.adapters import (
     ADAPTER_CONFIG,
     adapter_base,
+    empty_model,
     load_base,
     load_tokenizer,
     with_adapter,
@@ -37,6 +38,7 @@ from gloss.prompts import PAPER_TEMPLATE, PromptTemplate
 
 __all__ = [
     "LanguageModel",
+    "Weights",
     "base_of",
     "context_of",
     "load_language_model",
@@ -46,6 +48,7 @@ __all__ = [
     "save_network",
     "save_tokenizer",
     "template_of",
+    "without_weights",
 ]
 
 _TEMPLATE = "prompt.json"
@@ -67,6 +70,14 @@ class LanguageModel:
     template: PromptTemplate
     artifact: Artifact | None = None
     context: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where the weights of a model lie: those of a whole model, and an adapter's or None."""
+
+    model: Path
+    adapter: Path | None
 
 
 def save_language_model(draft: Draft, language: LanguageModel) -> None:
@@ -147,13 +158,35 @@ def _loaded(
             loading.keep_adapters or getattr(model, "quantization_method", None) is not None
         )
         model = with_adapter(model, path, merge=not kept_apart)
-    tokenizer_folder = path if base is None or _has_tokenizer(path) else base.folder
+    return _completed(path, base.folder if base else path, artifact, model, loading)
+
+
+def _completed(
+    path: Path, base: Path, artifact: Artifact | None, model: Any, loading: Loading
+) -> LanguageModel:
+    """A model with the tokenizer and template of its folder `path`, or of its base's."""
+    tokenizer = load_tokenizer(path if _has_tokenizer(path) else base)
     context = loading.context or _trained_context(artifact)
-    tokenizer = load_tokenizer(tokenizer_folder)
     _require_positions(model, path)
     _require_rows(model, tokenizer, path)
     _find_end(tokenizer, model, path)
     return LanguageModel(model.eval(), tokenizer, template_of(path), artifact, context)
+
+
+@contextmanager
+def without_weights(path: Path, loading: Loading) -> Iterator[tuple[LanguageModel, Weights]]:
+    """A model folder for an engine that reads the weights by itself, in the block: the model on the
+    device "meta", which has shapes and no numbers, and where its weights lie.
+
+    Raises what `load_language_model` does.
+    """
+    with _as_listed(Path(path)) as (folder, artifact):
+        base = base_of(folder, loading.base)
+        if base is not None and artifact is not None:
+            _require_its_base(artifact, base)
+        whole = base.folder if base else folder
+        language = _completed(folder, whole, artifact, empty_model(whole), loading)
+        yield language, Weights(whole, folder if base else None)
 
 
 def context_of(language: LanguageModel) -> int:

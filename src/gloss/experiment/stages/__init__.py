@@ -11,7 +11,7 @@ from gloss.experiment.stages.bring_items import bring_items
 from gloss.experiment.stages.evaluate import evaluate
 from gloss.experiment.stages.export import export
 from gloss.experiment.stages.fuse import fuse
-from gloss.experiment.stages.generate import estimate, generate
+from gloss.experiment.stages.generate import estimate, generate, generate_by_server
 from gloss.experiment.stages.import_ranking import import_ranking
 from gloss.experiment.stages.index import index
 from gloss.experiment.stages.items import add_items, remove_items
@@ -31,6 +31,7 @@ __all__ = [
     "export",
     "fuse",
     "generate",
+    "generate_by_server",
     "import_ranking",
     "index",
     "join",

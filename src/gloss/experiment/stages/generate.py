@@ -19,13 +19,15 @@ from gloss.data.titles import TitleStyle
 from gloss.errors import require_extra
 from gloss.experiment.stages.together import make_together
 from gloss.progress import Progress, silent
+from gloss.prompts import PAPER_TEMPLATE
 from gloss.training.processes import process_count, process_number
 
 if TYPE_CHECKING:
+    from gloss.decoding.completions import CompletionsServer
     from gloss.decoding.generator import Generator
-    from gloss.prompts import Prompt
+    from gloss.prompts import Prompt, PromptTemplate
 
-__all__ = ["estimate", "generate"]
+__all__ = ["estimate", "generate", "generate_by_server"]
 
 _PROBED = 64
 """Users whose time an estimate is made from."""
@@ -67,6 +69,53 @@ def generate(
         return partial(_fill, *loaded, size=settings.shard_users, progress=progress)
 
     return make_together(Recipe(generated.KIND, config.to_json(), inputs), out, begin)
+
+
+def generate_by_server(
+    server: CompletionsServer,
+    dataset: Path,
+    out: Path,
+    *,
+    split: SplitName,
+    settings: Decoding,
+    titles: TitleStyle = "fair",
+    limit_users: int | None = None,
+    context: int | None = None,
+    progress: Progress = silent,
+) -> Artifact:
+    """As `generate`, by a server of the OpenAI kind, which is asked for any text.
+
+    What the server calls the model is recorded; a fingerprint of its weights nobody has. A folder
+    of that name here lends its prompt. context: see `CompletionsGenerator`.
+    """
+    data = Dataset.load(dataset)
+    config = generated.GenerationsConfig(
+        split=split,
+        titles=titles,
+        limit_users=limit_users,
+        served=server.model,
+        **settings.model_dump(),
+    )
+
+    def begin() -> Callable[[Draft], None]:
+        from gloss.decoding.completions import CompletionsGenerator
+
+        template = _template_for(Path(server.model))
+        generator = CompletionsGenerator(server, settings, template=template, context=context)
+        prompts = _prompts_for(generator, data, titles, split, limit_users)
+        return partial(_fill, generator, prompts, size=settings.shard_users, progress=progress)
+
+    recipe = Recipe(generated.KIND, config.to_json(), {"dataset": data.fingerprint})
+    return recipe.make_from(out, begin, is_work=True)
+
+
+def _template_for(model: Path) -> PromptTemplate:
+    """The prompt of a model folder; the published one if there is no such folder."""
+    if not model.is_dir():
+        return PAPER_TEMPLATE
+    from gloss.language.loading import template_of
+
+    return template_of(model)
 
 
 def estimate(
@@ -133,10 +182,19 @@ def _generator_for(
     """The loaded model, and the prompts of the users who are asked."""
     from gloss.decoding.open import open_generator
 
-    catalogue = data.catalogue(titles)
+    generator = open_generator(model, settings, data.catalogue(titles), loading=loading)
+    return generator, _prompts_for(generator, data, titles, split, limit_users)
+
+
+def _prompts_for(
+    generator: Generator,
+    data: Dataset,
+    titles: TitleStyle,
+    split: SplitName,
+    limit_users: int | None,
+) -> list[Prompt]:
     examples = data.examples(split, limit=limit_users)
-    generator = open_generator(model, settings, catalogue, loading=loading)
-    return generator, generator.prompt_builder().build_all(examples, catalogue)
+    return generator.prompt_builder().build_all(examples, data.catalogue(titles))
 
 
 def _fill(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from gloss.choices import Quantization
 from gloss.config import LoraModel
@@ -30,6 +30,7 @@ __all__ = [
     "ADAPTER_WEIGHTS",
     "adapter_base",
     "add_adapter",
+    "empty_model",
     "load_base",
     "load_tokenizer",
     "name_base",
@@ -110,6 +111,20 @@ def load_base(
         )
     require_finite(model, folder)
     return model if quantization == "nf4" else torch.nn.Module.to(model, device)
+
+
+def empty_model(folder: Path) -> Any:
+    """The model of a folder on the device "meta": its configuration and shapes, no numbers.
+
+    Raises InputError naming what is missing or damaged.
+    """
+    require_safe_model(folder)
+    try:
+        with quiet_transformers(), torch.device("meta"):
+            config = AutoConfig.from_pretrained(folder, **_LOCAL)
+            return AutoModelForCausalLM.from_config(config)
+    except Exception as error:  # every library beneath has errors of its own
+        raise InputError(f"{folder} cannot be loaded as a model: {reason_of(error)}") from error
 
 
 def require_finite(model: Any, folder: Path) -> None:
