@@ -39,6 +39,7 @@ ORDER = (
 TORCH = {"torch", "transformers", "tokenizers", "safetensors"}
 NEED_TORCH = ("language/", "training/", "decoding/cuda/", "decoding/cpu/", "decoding/vllm/")
 MAY_NEED_TORCH = {
+    "rankers/dual_encoder/log_partition.py",
     "rankers/dual_encoder/network.py",
     "rankers/dual_encoder/next_items.py",
     "rankers/dual_encoder/training.py",

@@ -9,7 +9,7 @@ from gloss.data.generations import Generation, Query
 from gloss.data.histories import Example, History
 from gloss.data.history_rows import HistoryRows
 from gloss.evaluation.beams import beam_figures
-from gloss.evaluation.beyond import catalogue_coverage, novelty, self_information, title_figures
+from gloss.evaluation.beyond import ListFigures, self_information, title_figures
 from gloss.rankings.ranking import RankedItem, Ranking
 
 CATALOGUE = Catalogue(Item(item, f"Title {item}") for item in "abcd")
@@ -26,13 +26,29 @@ def generation(user: str, written: str) -> Generation:
     return Generation(user, (), tuple(Query(f"Title {w}", beam) for beam, w in enumerate(written)))
 
 
+def list_figures(cutoffs, *, train=TRAIN) -> ListFigures:
+    information = self_information(HistoryRows.of(train, CATALOGUE), CATALOGUE)
+    return ListFigures(cutoffs, catalogue=CATALOGUE, information=information)
+
+
+def figures_of(lists, cutoffs) -> dict[str, float]:
+    figures = list_figures(cutoffs)
+    figures.add(lists)
+    return figures.figures()
+
+
 def test_coverage_counts_items_once_and_within_the_cutoff():
-    lists = [ranking("u", "abc"), ranking("v", "ba"), ranking("w", "")]
-    assert catalogue_coverage(lists, (1, 2, 3), catalogue=CATALOGUE) == {
-        "coverage@1": 2 / 4,
-        "coverage@2": 2 / 4,
-        "coverage@3": 3 / 4,
-    }
+    found = figures_of([ranking("u", "abc"), ranking("v", "ba"), ranking("w", "")], (1, 2, 3))
+    assert [found[f"coverage@{k}"] for k in (1, 2, 3)] == [2 / 4, 2 / 4, 3 / 4]
+    assert found["users without a list"] == 1
+
+
+def test_lists_that_come_one_by_one_have_the_figures_of_all_together():
+    lists = [ranking("u", "abc"), ranking("v", "ba"), ranking("w", ""), ranking("x", "zd")]
+    one_by_one = list_figures((1, 2))
+    for each in lists:
+        one_by_one.add([each])
+    assert one_by_one.figures() == pytest.approx(figures_of(lists, (1, 2)), abs=1e-15)
 
 
 def test_a_rare_item_tells_more_and_an_unbought_one_as_much_as_one_bought_once():
@@ -45,28 +61,24 @@ def test_a_rare_item_tells_more_and_an_unbought_one_as_much_as_one_bought_once()
 
 
 def test_novelty_is_averaged_over_items_then_over_users_with_a_list():
-    lists = [ranking("u", "ab"), ranking("v", "b"), ranking("w", "")]
-    information = self_information(HistoryRows.of(TRAIN, CATALOGUE), CATALOGUE)
-    found = novelty(lists, (1, 2), information=information, catalogue=CATALOGUE)
+    found = figures_of([ranking("u", "ab"), ranking("v", "b"), ranking("w", "")], (1, 2))
     assert found["novelty@1"] == pytest.approx((log2(4 / 3) + log2(4)) / 2)
     assert found["novelty@2"] == pytest.approx(((log2(4 / 3) + log2(4)) / 2 + log2(4)) / 2)
 
 
 def test_items_that_the_catalogue_lacks_count_for_neither():
-    lists = [ranking("u", "zb"), ranking("v", "z")]
-    information = self_information(HistoryRows.of(TRAIN, CATALOGUE), CATALOGUE)
-    found = novelty(lists, (1, 2), information=information, catalogue=CATALOGUE)
-    assert found == {"novelty@1": 0.0, "novelty@2": log2(4)}
-    assert catalogue_coverage(lists, (1, 2), catalogue=CATALOGUE) == {
+    assert figures_of([ranking("u", "zb"), ranking("v", "z")], (1, 2)) == {
         "coverage@1": 0.0,
         "coverage@2": 1 / 4,
+        "novelty@1": 0.0,
+        "novelty@2": log2(4),
+        "users without a list": 0,
     }
 
 
 def test_without_lists_there_is_no_novelty_and_no_coverage():
-    information = self_information(HistoryRows.of([], CATALOGUE), CATALOGUE)
-    assert novelty([], (5,), information=information, catalogue=CATALOGUE) == {"novelty@5": 0.0}
-    assert catalogue_coverage([], (5,), catalogue=CATALOGUE) == {"coverage@5": 0.0}
+    expected = {"coverage@5": 0.0, "novelty@5": 0.0, "users without a list": 0}
+    assert figures_of([], (5,)) == list_figures((5,), train=[]).figures() == expected
 
 
 def test_titles_that_exist_and_titles_that_repeat():

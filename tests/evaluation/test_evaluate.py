@@ -28,6 +28,7 @@ EXAMPLES = [
     Example("v", tuple("x" * 5), "b"),
     Example("w", tuple("x" * 20), "c"),
 ]
+LENGTHS = np.array([2, 5, 20])
 RANKINGS = [ranking("u", "ab"), ranking("v", "ab"), ranking("w", "ab")]
 
 
@@ -151,7 +152,8 @@ def test_an_evaluation_comes_back_as_it_was(tmp_path):
 
 
 def test_the_report_holds_every_segment_with_its_users(tmp_path):
-    write(tmp_path / "e", measured(), segments_of(EXAMPLES, SegmentBounds(cold=3, regular=30)))
+    segments = segments_of(LENGTHS, SegmentBounds(cold=3, regular=30))
+    write(tmp_path / "e", measured(), segments)
     report = json.loads((tmp_path / "e" / "metrics.json").read_bytes())
     assert report["protocol"] == "fair"
     assert report["overall"]["metrics"]["recall@1"]["mean"] == 1 / 3
@@ -163,4 +165,4 @@ def test_the_report_holds_every_segment_with_its_users(tmp_path):
 
 def test_segments_of_other_users_are_refused(tmp_path):
     with pytest.raises(InputError, match="made for 3 users, 2 were evaluated"):
-        write(tmp_path / "e", measured(RANKINGS[:2]), segments_of(EXAMPLES, SegmentBounds()))
+        write(tmp_path / "e", measured(RANKINGS[:2]), segments_of(LENGTHS, SegmentBounds()))

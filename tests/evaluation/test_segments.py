@@ -1,16 +1,12 @@
+import numpy as np
 import pytest
 
-from gloss.data.histories import Example
 from gloss.errors import ConfigError
 from gloss.evaluation.segments import SegmentBounds, default_bounds, history_lengths_of, segments_of
 
 
-def buyers(*purchases: int) -> list[Example]:
-    return [Example(f"u{n}", tuple("i" * (n - 1)), "t") for n in purchases]
-
-
 def members(*purchases: int, bounds: SegmentBounds) -> dict[str, list[int]]:
-    masks = segments_of(buyers(*purchases), bounds)
+    masks = segments_of(np.array(purchases, np.int64) - 1, bounds)  # without the target
     return {
         name: [n for n, inside in zip(purchases, mask, strict=True) if inside]
         for name, mask in masks.items()
@@ -37,12 +33,8 @@ def test_no_users_make_empty_segments():
     assert members(bounds=SegmentBounds()) == {"cold": [], "regular": [], "power": []}
 
 
-def with_lengths(*lengths: int) -> list[Example]:
-    return [Example(f"u{n}", ("a",) * length, "b") for n, length in enumerate(lengths)]
-
-
 def test_history_lengths_are_ranges_that_every_user_is_in_once():
-    groups = history_lengths_of(with_lengths(*[2] * 10, *[3] * 10, *[9] * 10, *[60] * 10))
+    groups = history_lengths_of(np.repeat([2, 3, 9, 60], 10))
     assert {name: int(mask.sum()) for name, mask in groups.items()} == {
         "≤2": 10,
         "3": 10,
@@ -52,10 +44,10 @@ def test_history_lengths_are_ranges_that_every_user_is_in_once():
 
 
 def test_few_users_go_with_the_next_range_and_the_last_with_the_one_before():
-    groups = history_lengths_of(with_lengths(1, *[4] * 200, *[5] * 200, 99))
+    groups = history_lengths_of(np.array([1, *[4] * 200, *[5] * 200, 99]))
     assert {name: int(mask.sum()) for name, mask in groups.items()} == {"≤4": 201, "5+": 201}
 
 
 def test_equal_histories_are_one_range_and_no_users_none():
-    assert list(history_lengths_of(with_lengths(4, 4))) == ["all"]
-    assert history_lengths_of([]) == {}
+    assert list(history_lengths_of(np.array([4, 4]))) == ["all"]
+    assert history_lengths_of(np.array([], np.int64)) == {}

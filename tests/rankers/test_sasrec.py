@@ -11,6 +11,7 @@ from gloss.data.catalogue import Catalogue, Item
 from gloss.data.histories import History
 from gloss.errors import InputError
 from gloss.rankers.ranker import RankRequest
+from gloss.rankers.sasrec import full_softmax
 from gloss.rankers.sasrec.ensemble import Ensemble
 from gloss.rankers.sasrec.full_softmax import FullSoftmax
 from gloss.rankers.sasrec.network import Network, begin_from, load_network, save_network
@@ -27,8 +28,10 @@ def histories(*rows: str) -> list[History]:
     return [History(f"t{n}", tuple(row)) for n, row in enumerate(rows)]
 
 
+@pytest.mark.parametrize("logits", [1, 2000, full_softmax._CPU_LOGITS])
 @pytest.mark.parametrize("positions", [1, 255, 256, 600])
-def test_the_softmax_in_pieces_is_torchs_own(positions):
+def test_the_softmax_in_pieces_is_torchs_own(monkeypatch, positions, logits):
+    monkeypatch.setattr(full_softmax, "_CPU_LOGITS", logits)  # a position, 40 or 256 of a piece
     torch.manual_seed(0)
     hidden, items = torch.randn(positions, 8), torch.randn(50, 8)
     targets, weights = torch.randint(50, (positions,)), torch.rand(positions)

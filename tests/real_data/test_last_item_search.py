@@ -96,7 +96,7 @@ SEGMENTS = {
 
 
 def test_segments_are_as_large_as_the_published_ones(dataset):
-    masks = segments_of(dataset.examples("test"), default_bounds(dataset.name))
+    masks = segments_of(dataset.examples("test").lengths, default_bounds(dataset.name))
     assert {name: int(mask.sum()) for name, mask in masks.items()} == SEGMENTS[dataset.name]
 
 

@@ -227,6 +227,13 @@ class Dataset:
         same for everybody who asks for so many, and all of them among those of a larger limit."""
         return ExampleTable(self._read(split, limit))
 
+    def example_parts(self, split: SplitName) -> Iterator[ExampleTable]:
+        """The same, all of them, `_BATCH_USERS` at a time, which alone are held."""
+        with self.artifact.reading():
+            for part in self._batches(split):
+                self._require_known(split, part)
+                yield ExampleTable(part)
+
     @property
     def holds_out_items(self) -> bool:
         """Whether items are held out of everything (data/cold_items.py)."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from gloss.arrays import Bools, Ints
 from gloss.data.catalogue import Catalogue
 from gloss.data.example_table import ExampleTable
 from gloss.data.generations import Generation
@@ -18,10 +19,9 @@ from gloss.rankings.ranking import Ranking
 from gloss.rankings.table import RankingTable, distinct
 
 __all__ = [
+    "ListFigures",
     "TitleFigures",
-    "catalogue_coverage",
     "holds_purchases",
-    "novelty",
     "self_information",
     "title_figures",
 ]
@@ -42,24 +42,64 @@ class TitleFigures:
     per_user: float
 
 
-def catalogue_coverage(
-    rankings: Sequence[Ranking], cutoffs: Sequence[int], *, catalogue: Catalogue
-) -> dict[str, float]:
-    """The share of the catalogue that is among anybody's first k items, "coverage@k".
+class ListFigures:
+    """What lists are like: give the lists of all users to `add`, some at a time.
+
+    coverage@k: the share of the catalogue that is among anybody's first k items. novelty@k: the
+    mean self-information of a user's first k items, averaged over users.
 
         coverage@k = |∪_u first k of u's list| / |catalogue|
+        novelty@k = mean_u mean_{i in first k of u's list} information(i)
 
-    Items that the catalogue lacks do not count.
+    Items that the catalogue lacks do not count, nor do users without a list in the novelty, which
+    is 0 where nothing is left. information: float64 (items,), `self_information`.
 
-    Herlocker, Konstan, Terveen and Riedl, TOIS 2004, section 4.1; "catalog coverage" of Ge,
-    Delgado-Battenfeld and Jannach, RecSys 2010.
+    Coverage: Herlocker, Konstan, Terveen and Riedl, TOIS 2004, section 4.1; "catalog coverage" of
+    Ge, Delgado-Battenfeld and Jannach, RecSys 2010.
     """
-    lists = RankingTable.of(rankings)
-    listed = pl.DataFrame({"item": lists.entries["items"], "place": lists.ranks + 1})
-    first = listed.group_by("item").agg(pl.col("place").min())
-    known = [item in catalogue for item in first["item"].to_list()]
-    places = first["place"].to_numpy()[known]
-    return {f"coverage@{k}": float((places <= k).sum()) / len(catalogue) for k in cutoffs}
+
+    def __init__(
+        self, cutoffs: Sequence[int], *, catalogue: Catalogue, information: Floats
+    ) -> None:
+        self._cutoffs = cutoffs
+        self._catalogue = catalogue
+        self._information = information
+        self._best_ranks = np.full(len(catalogue), max(cutoffs))  # (items,), in anybody's list
+        self._sums = dict.fromkeys(cutoffs, 0.0)
+        self._users = dict.fromkeys(cutoffs, 0)
+        self._without = 0
+
+    def add(self, rankings: Sequence[Ranking]) -> None:
+        """The lists of some users, each of whom comes once."""
+        lists = RankingTable.of(rankings).first(max(self._cutoffs))
+        rows, known = self._rows(lists)
+        np.minimum.at(self._best_ranks, rows[known], lists.ranks[known])
+        self._without += int((lists.lengths == 0).sum())
+        for k in self._cutoffs:
+            counted = known & (lists.ranks < k)
+            of_user = lists.rows[counted]
+            sums = np.bincount(of_user, self._information[rows[counted]], minlength=len(lists))
+            counts = np.bincount(of_user, minlength=len(lists))
+            self._sums[k] += float((sums[counts > 0] / counts[counts > 0]).sum())
+            self._users[k] += int((counts > 0).sum())
+
+    def figures(self) -> dict[str, float]:
+        """ "coverage@k" and "novelty@k" for each cutoff, and "users without a list"."""
+        size = len(self._catalogue)
+        covered = {k: int((self._best_ranks < k).sum()) for k in self._cutoffs}
+        return {
+            **{f"coverage@{k}": covered[k] / size for k in self._cutoffs},
+            **{f"novelty@{k}": self._sums[k] / max(1, self._users[k]) for k in self._cutoffs},
+            "users without a list": self._without,
+        }
+
+    def _rows(self, lists: RankingTable) -> tuple[Ints, Bools]:
+        """int64 and bool (entries,): the row of each entry's item, and whether it has one."""
+        names, (codes,) = distinct([lists.entries["items"]])
+        catalogue = self._catalogue
+        rows = [catalogue.row(item) if item in catalogue else -1 for item in names.to_list()]
+        row: Ints = np.array(rows, np.int64)[codes]
+        return row, row >= 0
 
 
 def self_information(train: HistoryRows, catalogue: Catalogue) -> Floats:
@@ -75,35 +115,6 @@ def self_information(train: HistoryRows, catalogue: Catalogue) -> Floats:
     buyers = np.bincount(bought % size, minlength=size)
     information: Floats = np.log2(max(1, len(train.lengths)) / np.maximum(buyers, 1))
     return information
-
-
-def novelty(
-    rankings: Sequence[Ranking],
-    cutoffs: Sequence[int],
-    *,
-    information: Floats,
-    catalogue: Catalogue,
-) -> dict[str, float]:
-    """The mean self-information of a user's first k items, averaged over users, "novelty@k".
-
-        novelty@k = mean_u mean_{i in first k of u's list} information(i)
-
-    Users without a list do not count, nor do items that the catalogue lacks; 0 where nothing is
-    left. information: float64 (items,).
-    """
-    lists = RankingTable.of(rankings).first(max(cutoffs))
-    names, (codes,) = distinct([lists.entries["items"]])
-    rows = [catalogue.row(item) if item in catalogue else -1 for item in names.to_list()]
-    row = np.array(rows, np.int64)[codes]  # (entries,), -1 for an unknown item
-
-    def mean(k: int) -> float:
-        counted = (lists.ranks < k) & (row >= 0)
-        of_user = lists.rows[counted]
-        sums = np.bincount(of_user, information[row[counted]], minlength=len(lists))
-        counts = np.bincount(of_user, minlength=len(lists))
-        return float((sums[counts > 0] / counts[counts > 0]).mean()) if counted.any() else 0.0
-
-    return {f"novelty@{k}": mean(k) for k in cutoffs}
 
 
 def holds_purchases(rankings: Sequence[Ranking], examples: Sequence[Example]) -> bool:

@@ -17,14 +17,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from gloss.arrays import Ints
 from gloss.artifacts import Artifact, ArtifactConfig, Draft, read_artifact
 from gloss.artifacts.content import read_json, read_table, require
 from gloss.choices import ProtocolName, SplitName
 from gloss.data.example_table import ExampleTable
 from gloss.data.histories import Example, UserId
 from gloss.errors import ConfigError, InputError
-from gloss.evaluation.metrics import Floats, all_metrics, target_ranks
+from gloss.evaluation.metrics import Floats, all_metrics
 from gloss.evaluation.segments import Mask, SegmentBounds
+from gloss.evaluation.targets import TargetRanks, Targets
 from gloss.rankings.ranking import Ranking
 from gloss.rankings.table import RankingTable
 
@@ -33,6 +35,7 @@ __all__ = [
     "Evaluation",
     "EvaluationConfig",
     "evaluate",
+    "evaluation_of",
     "examples_of",
     "figures",
     "load_evaluation",
@@ -87,7 +90,10 @@ class Evaluation:
         unknown = wanted.difference(self.users)
         if unknown:
             raise InputError(f"user {min(unknown)} was not evaluated")
-        kept = np.array([user in wanted for user in self.users], dtype=bool)
+        return self.among(np.array([user in wanted for user in self.users], dtype=bool))
+
+    def among(self, kept: Mask) -> Evaluation:
+        """The same figures for some of the users. kept: bool (users,)."""
         values = {metric: values[kept] for metric, values in self.values.items()}
         return Evaluation(self.protocol, tuple(compress(self.users, kept)), values)
 
@@ -123,21 +129,26 @@ def evaluate(
     order of the examples, says whom. Raises InputError naming a user who is unknown or ranked
     twice.
     """
-    lists = RankingTable.of(rankings)
-    covered = examples_of(lists, examples)
-    users = covered.users
-    row = {user: number for number, user in enumerate(lists.users)}
-    rows = np.array([row[user] for user in users], np.int64)  # (users,), where each is ranked
-    targets = covered.frame["target"].gather(np.argsort(rows))
-    ranks = target_ranks(lists, targets)[rows]
-    return Evaluation(protocol, users, all_metrics(ranks, cutoffs))
+    measured = TargetRanks(Targets.of([ExampleTable.of(examples)]))
+    measured.add(RankingTable.of(rankings))
+    targets, ranks = measured.ranked()
+    return evaluation_of(targets, ranks, cutoffs, protocol=protocol)
+
+
+def evaluation_of(
+    targets: Targets, ranks: Ints, cutoffs: Sequence[int], *, protocol: str
+) -> Evaluation:
+    """Of what `TargetRanks.ranked` returns."""
+    return Evaluation(protocol, tuple(targets.users.to_list()), all_metrics(ranks, cutoffs))
 
 
 def examples_of(rankings: Sequence[Ranking], examples: Sequence[Example]) -> ExampleTable:
     """The examples of the rankings' users, in their order. Raises what `evaluate` raises."""
-    ranked, asked = RankingTable.of(rankings).users, ExampleTable.of(examples)
-    _check_users(ranked, asked)
-    return asked.of_users(ranked)
+    lists, asked = RankingTable.of(rankings), ExampleTable.of(examples)
+    measured = TargetRanks(Targets.of([asked]))
+    measured.add(lists)
+    measured.ranked()
+    return asked.of_users(lists.users)
 
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
@@ -158,7 +169,7 @@ def write_evaluation(
 ) -> None:
     """Fill the draft of an evaluation.
 
-    segments: masks over `evaluation.users` (`segments_of(examples_of(…), bounds)`). beyond:
+    segments: masks over `evaluation.users` (`segments_of(lengths, bounds)`). beyond:
     figures beyond accuracy, as JSON. The summary holds the number of users and the means.
     """
     report = {
@@ -207,26 +218,12 @@ def _are_figures(found: Any) -> bool:
     )
 
 
-def _check_users(ranked: Sequence[UserId], examples: ExampleTable) -> None:
-    users = set(ranked)
-    if not ranked:
-        raise InputError("the ranking holds no users: there is nothing to evaluate")
-    if len(users) < len(ranked):
-        raise InputError("the ranking holds a user twice")
-    unknown = users.difference(examples.users)
-    if unknown:
-        raise InputError(
-            f"user {min(unknown)} and {len(unknown) - 1} more of the ranking are not in the split; "
-            "evaluate on the split and data set that the ranking was made for"
-        )
-
-
 def _segment(evaluation: Evaluation, mask: Mask) -> Evaluation:
     if len(mask) != len(evaluation.users):
         raise InputError(
             f"a segment was made for {len(mask)} users, {len(evaluation.users)} were evaluated"
         )
-    return evaluation.restrict(tuple(compress(evaluation.users, mask)))
+    return evaluation.among(mask)
 
 
 def _bootstrap_means(values: Floats, resamples: int, rng: np.random.Generator) -> Floats:

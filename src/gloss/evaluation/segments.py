@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gloss.data.example_table import ExampleTable
-from gloss.data.histories import Example
+from gloss.arrays import Ints
 from gloss.errors import ConfigError
 
 __all__ = ["SegmentBounds", "default_bounds", "history_lengths_of", "segments_of"]
@@ -40,14 +39,15 @@ def default_bounds(dataset: str) -> SegmentBounds:
     return SegmentBounds(regular=_REGULAR.get(dataset.lower(), 14))
 
 
-def segments_of(examples: Sequence[Example], bounds: SegmentBounds) -> dict[str, Mask]:
-    """Cold, regular and power users: for each a mask, bool (examples,); every user is in one.
+def segments_of(lengths: Ints, bounds: SegmentBounds) -> dict[str, Mask]:
+    """Cold, regular and power users: for each a mask, bool (users,); every user is in one.
 
-    >>> from gloss.data.histories import Example
-    >>> segments_of([Example("u", ("a", "b"), "c")], SegmentBounds())["cold"].tolist()
-    [True]
+    lengths: int64 (users,), of the histories, without the target.
+
+    >>> segments_of(np.array([2, 20]), SegmentBounds())["cold"].tolist()
+    [True, False]
     """
-    purchases = ExampleTable.of(examples).lengths + 1
+    purchases = lengths + 1
     return {
         "cold": purchases <= bounds.cold,
         "regular": (purchases > bounds.cold) & (purchases <= bounds.regular),
@@ -63,15 +63,13 @@ _MIN_SHARE = 0.01
 range."""
 
 
-def history_lengths_of(examples: Sequence[Example]) -> dict[str, Mask]:
-    """Users by the length of their history, the target not included: for each range of lengths, by
-    its name ("≤4", "5", "8–10", "26+"), a mask, bool (examples,).
+def history_lengths_of(lengths: Ints) -> dict[str, Mask]:
+    """Users by the length of their history, int64 (users,), the target not included: for each range
+    of lengths, by its name ("≤4", "5", "8–10", "26+"), a mask, bool (users,).
 
-    >>> from gloss.data.histories import Example
-    >>> list(history_lengths_of([Example("u", ("a",) * 9, "c"), Example("v", ("a",) * 3, "c")]))
+    >>> list(history_lengths_of(np.array([9, 3])))
     ['≤3', '4+']
     """
-    lengths = ExampleTable.of(examples).lengths
     if not len(lengths):
         return {}
     cuts = _cuts(lengths)
@@ -79,7 +77,7 @@ def history_lengths_of(examples: Sequence[Example]) -> dict[str, Mask]:
     return {_range(cuts, group): groups == group for group in np.unique(groups).tolist()}
 
 
-def _cuts(lengths: np.ndarray[Any, np.dtype[np.int64]]) -> list[int]:
+def _cuts(lengths: Ints) -> list[int]:
     """The longest history of each range but the last, which has no end."""
     least = _MIN_SHARE * len(lengths)
     cuts: list[int] = []

@@ -139,6 +139,7 @@ def fit(
     goes on there. force: as in `pipeline.run`. Raises ConfigError when the measured run has other
     settings.
     """
+    _require_portable(index_of(experiment, protocol_of(experiment)))
     data = experiment.data.model_copy(update={"split": _EVERYTHING, "cold_items": None})
     of_all = experiment.model_copy(update={"data": data, "limit_users": None})
     if measured is None:
@@ -374,8 +375,12 @@ def _require_portable(index: IndexSettings) -> None:
             f"the index searches with the encoder in {encoder}, and a bundle holds no path to "
             f"another folder: choose one that has a name ({', '.join(PRESETS)})"
         )
-    if index.retriever == "milvus":
-        raise ConfigError("the items of a Milvus index lie outside of the bundle")
+    address = getattr(index, "address", None)
+    if address is not None and "://" not in address:
+        raise ConfigError(
+            f"the index keeps its vectors in the folder {address}, and a bundle holds no path to "
+            "another folder: give it the address of a Milvus server (http://HOST:19530)"
+        )
 
 
 @contextmanager

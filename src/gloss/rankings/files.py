@@ -11,7 +11,7 @@ ranking.parquet, one row a user:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -19,18 +19,28 @@ from typing import Any
 
 import polars as pl
 
+from gloss.arrays import Ints
 from gloss.artifacts import Artifact, Draft, read_artifact, write_atomic
-from gloss.artifacts.content import finite, require
+from gloss.artifacts.content import finite, parquet_rows, require
 from gloss.artifacts.content import read_table as read_parquet
 from gloss.rankings.ranking import Ranking
 from gloss.rankings.table import COLUMNS, RankingTable
 
-__all__ = ["KIND", "load_rankings", "read_table", "write_in_parts", "write_rankings"]
+__all__ = [
+    "KIND",
+    "load_rankings",
+    "read_parts",
+    "read_rows",
+    "read_table",
+    "write_in_parts",
+    "write_rankings",
+]
 
 KIND = "ranking"
 
 _FILE = "ranking.parquet"
 _ROW_GROUP = 1 << 15
+_BATCH_USERS = 1 << 17
 _USER = {"user": pl.String}
 _LISTS = {name: pl.List(kind) for name, kind in COLUMNS.items()}
 
@@ -84,9 +94,31 @@ def read_table(ranking: Artifact) -> RankingTable:
         return _table_in(ranking)
 
 
-def _table_in(artifact: Artifact) -> RankingTable:
+def read_parts(ranking: Artifact) -> Iterator[RankingTable]:
+    """The same, `_BATCH_USERS` users at a time, which alone are held."""
+    with ranking.reading():
+        users = parquet_rows(ranking.file(_FILE))
+        for first in range(0, users, _BATCH_USERS):
+            yield _table_in(ranking, first=first, count=_BATCH_USERS)
+
+
+def read_rows(ranking: Artifact, choose: Callable[[int], Ints]) -> RankingTable:
+    """The lists of some users, which alone are held.
+
+    choose: given how many users there are, the numbers of some, int64, ascending.
+    """
+    with ranking.reading():
+        return _table_in(ranking, rows=choose(parquet_rows(ranking.file(_FILE))))
+
+
+def _table_in(
+    artifact: Artifact, *, first: int = 0, count: int | None = None, rows: Ints | None = None
+) -> RankingTable:
     file = artifact.file(_FILE)
-    frame = read_parquet(file, _USER | _LISTS, optional=("queries", "because"))
+    optional = ("queries", "because")
+    frame = read_parquet(
+        file, _USER | _LISTS, optional=optional, first=first, count=count, rows=rows
+    )
     lengths = frame["items"].list.len().to_numpy().astype("int64")
     for name in COLUMNS:
         of_column = frame[name].list.len().to_numpy()

@@ -1,4 +1,5 @@
-"""A bundle with items that came, or were named anew, after it was made. Nothing is written.
+"""A bundle with items that came, or were named anew, after it was made. Nothing is written, but by
+an index that keeps its items in a store: there they are added, and what they were before stays.
 
 Texts find such an item at once, the language model may write its title, and rankers that read
 titles alone list it. Rankers that have counted purchases, or were trained, know the bundle's own
@@ -18,7 +19,7 @@ import polars as pl
 from gloss.arrays import Array, Floats, Ints
 from gloss.data.catalogue import Catalogue, Item
 from gloss.data.titles import clean_title, has_words
-from gloss.errors import ConfigError, InputError, did_you_mean, on_one_line
+from gloss.errors import InputError, did_you_mean, on_one_line
 from gloss.rankers.specs import ranker_named
 from gloss.recommender.bundle import Bundle, RankerPart
 from gloss.retrieval.index import build_index
@@ -38,12 +39,6 @@ class ExtendedBundle(Bundle):
 
     def __init__(self, base: Bundle, items: Sequence[Item], vectors: Floats | None) -> None:
         super().__init__(base.artifact, base.settings)
-        index = base.index
-        if index.spec.in_place:
-            raise ConfigError(
-                f"the items of this bundle are kept by {index.settings.retriever}, outside of it: "
-                "add them with gloss items add, and make the bundle again"
-            )
         self._base = base
         self._vectors = vectors
         self._frame = _with_items(base.columns, base.catalogue, items)

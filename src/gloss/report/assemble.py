@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gloss.artifacts import Artifact
+from gloss.arrays import Ints
+from gloss.artifacts import Artifact, open_artifact
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.dataset import Dataset, DatasetSummary
+from gloss.data.example_table import ExampleTable
 from gloss.data.histories import Example
 from gloss.data.preparation import LEFT_OUT
 from gloss.errors import InputError
@@ -28,7 +29,8 @@ from gloss.evaluation.evaluate import (
 from gloss.evaluation.protocol import PROTOCOLS
 from gloss.evaluation.segments import history_lengths_of
 from gloss.evaluation.significance import compare
-from gloss.rankings.files import load_rankings
+from gloss.rankings.files import KIND as RANKING
+from gloss.rankings.files import read_rows
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.records import OURS, config_of
 from gloss.report.content import (
@@ -127,11 +129,16 @@ def draw_samples(
     ranking: Path, dataset: Dataset, catalogue: Catalogue, *, count: int = 3, seed: int = 0
 ) -> tuple[Sample, ...]:
     """Users drawn at random (none is picked by hand), with what was recommended to them."""
-    made, lists = load_rankings(ranking)
-    examples = {example.user: example for example in dataset.examples(config_of(made).split)}
-    chosen = np.random.default_rng(seed).choice(len(lists), min(count, len(lists)), replace=False)
-    rankings = [lists[row] for row in sorted(chosen.tolist())]
-    return tuple(_sample(ranking, examples[ranking.user], catalogue) for ranking in rankings)
+    made = open_artifact(ranking, RANKING)
+
+    def drawn(users: int) -> Ints:
+        rows = np.random.default_rng(seed).choice(users, min(count, users), replace=False)
+        return np.sort(rows)
+
+    lists = read_rows(made, drawn)
+    asked = dataset.examples(config_of(made).split).of_users(lists.users)
+    examples = {example.user: example for example in asked}
+    return tuple(_sample(ranking, examples[ranking.user], catalogue) for ranking in lists)
 
 
 def _sample(ranking: Ranking, example: Example, catalogue: Catalogue, shown: int = 5) -> Sample:
@@ -229,16 +236,15 @@ def _segments(opened: _Opened) -> SegmentTable:
 def _histories(opened: _Opened, examples: Sequence[Example], metric: str) -> SegmentTable:
     """A metric, and NDCG beside Recall, by the length of the history."""
     whole = opened.evaluation
-    users = frozenset(whole.users)
-    asked = [example for example in examples if example.user in users]
+    lengths = ExampleTable.of(examples).of_users(whole.users).lengths
     wanted = {metric, metric.replace("recall", "ndcg")}
     few = {name: values for name, values in whole.values.items() if name in wanted}
     alone = Evaluation(whole.protocol, whole.users, few)
     return SegmentTable(
         opened.row.label,
         {
-            name: _segment(figures(alone.restrict(tuple(compress(whole.users, mask)))))
-            for name, mask in history_lengths_of(asked).items()
+            name: _segment(figures(alone.among(mask)))
+            for name, mask in history_lengths_of(lengths).items()
         },
     )
 

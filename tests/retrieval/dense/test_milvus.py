@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
@@ -13,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gloss.data.catalogue import Item
+from gloss.data.catalogue import Catalogue, Item
 from gloss.errors import ArtifactError, ConfigError, InputError, MissingExtraError
 from gloss.retrieval.changes import add_items, remove_items
 from gloss.retrieval.dense import milvus as store
@@ -24,6 +20,7 @@ from gloss.retrieval.settings import DenseSettings, MilvusSettings
 from gloss.testing.catalogues import TITLES, catalogue_of
 from gloss.testing.retrievers import EncoderContract
 from preparing import save_index
+from vector_stores import milvus_server
 
 SETTINGS = DenseSettings(title_style="paper", exact_first=False)
 CATALOGUE = catalogue_of(TITLES)
@@ -31,33 +28,8 @@ CATALOGUE = catalogue_of(TITLES)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[str]:
-    """A Milvus server that speaks gRPC, in a process of its own."""
-    pytest.importorskip("milvus_lite", reason='needs the extra "store"')
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("server")
-    command = [sys.executable, "-m", "milvus_lite", "server", "--data-dir", str(folder)]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)], stdout=log, stderr=log
-        )
-        try:
-            _wait_for(port, process)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end and process.poll() is None:
-        with closing(socket.socket()) as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    pytest.fail("the server did not start")
+    with milvus_server(tmp_path_factory.mktemp("server")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module", params=["embedded", "server"])
@@ -97,10 +69,12 @@ def test_items_come_change_and_go_at_once(address, minilm):
         opened.upsert([Item("new", "Garden   hose")], row=len(TITLES))
         assert found(opened, "hose for the garden") == ("new", len(TITLES))
         opened.upsert([Item("new", "Soap")], row=len(TITLES))
-        assert len(opened) == len(TITLES) + 1
+        assert len(opened) == len(TITLES) + 2  # an entry for each of its titles
         assert found(opened, "soap") == ("new", len(TITLES))
-        opened.delete(["new", "never there"])
-        assert len(opened) == len(TITLES)
+        opened.upsert([Item("new", "Soap")], row=len(TITLES))
+        assert len(opened) == len(TITLES) + 2
+        opened.delete([Item("new", "Soap"), Item("never there", "Soap")])
+        assert len(opened) == len(TITLES) + 1
         assert found(opened, "soap") != ("new", len(TITLES))
 
 
@@ -239,3 +213,33 @@ def test_a_token_is_taken_from_the_environment_and_written_nowhere(
     assert given == ["root:secret"]
     written = b"".join(f.read_bytes() for f in (tmp_path / "index").iterdir())
     assert b"secret" not in written
+
+
+def test_readers_of_one_collection_find_each_their_own_titles(dataset, stored, tmp_path, minilm):
+    save_index(dataset, tmp_path / "index", stored)
+    index = load_index(tmp_path / "index")
+    pepper, _, pot = index.catalogue
+    renamed = Catalogue([pepper, Item("b2", "Garden hose"), pot, Item("b4", "Soap")])
+    changed = build_index(renamed, index.settings, previous=index.stored)
+    texts = ["garden hose", "Pepper mill", "soap"]
+    assert [hits[0].item for hits in changed.search(texts, 1)] == ["b2", "b1", "b4"]
+    before = index.retriever.search(texts, 3)
+    assert before[1][0].item == "b2"
+    assert {hit.item for hits in before for hit in hits} == {"b1", "b2", "b3"}
+    # Named again as it was: found as before, without having been put in again.
+    again = build_index(
+        index.catalogue,
+        index.settings,
+        times_bought=index.times_bought,
+        previous=index.stored,
+    )
+    assert again.search(texts, 3) == index.retriever.search(texts, 3)
+
+
+def test_it_searches_past_entries_of_other_readers(dataset, stored, tmp_path, minilm):
+    save_index(dataset, tmp_path / "index", stored)
+    index = load_index(tmp_path / "index")
+    others = [Item(f"x{number}", "Tea pot") for number in range(100)]
+    index.stored.store.upsert(others, row=3)
+    ((hit, *_),) = index.stored.search(["Tea pot"], 3)
+    assert (hit.item, hit.row) == ("b3", 2)

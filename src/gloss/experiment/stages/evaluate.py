@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,21 @@ from gloss.artifacts import Artifact, Draft, Recipe, fingerprint_of_file, open_a
 from gloss.choices import SplitName
 from gloss.data import generations as generated
 from gloss.data.dataset import Dataset
+from gloss.data.example_table import ExampleTable
 from gloss.data.generations import read_generations
-from gloss.data.histories import Example
 from gloss.data.research_examples import RESEARCH_EXAMPLES, examples_in, require_split
 from gloss.data.titles import TitleStyle
 from gloss.evaluation import evaluate as evaluations
 from gloss.evaluation.beams import beam_figures
 from gloss.evaluation.beyond import (
-    catalogue_coverage,
+    ListFigures,
     holds_purchases,
-    novelty,
     self_information,
     title_figures,
 )
 from gloss.evaluation.protocol import EvaluationProtocol, require_measurable
 from gloss.evaluation.segments import SegmentBounds, default_bounds, segments_of
+from gloss.evaluation.targets import TargetRanks, Targets
 from gloss.rankings import files as rankings
 from gloss.rankings.records import GroundingSummary, config_of
 from gloss.rankings.table import RankingTable
@@ -47,18 +46,18 @@ def evaluate(
     With the generations that the ranking was made from, titles and beams are measured too. Of
     longer lists than the protocol's, made to be fused, only as much counts. Lists that hold a
     purchase of their user are not said to be without them, whatever the ranking was asked for.
+
+    Lists and examples are read some users at a time, but for what was generated: there all are
+    held at once.
     """
     data = Dataset.load(dataset)
-    made, lists = rankings.load_rankings(ranking)
+    made = open_artifact(ranking, rankings.KIND)
     made.require_input("dataset", data.fingerprint, f"the data set {dataset}")
     listed = config_of(made)
     _require_examples(made, data, listed.split)
     require_measurable(protocol.cutoffs, length=listed.length)
     bounds = bounds or default_bounds(data.name)
     counted = max(protocol.length, *protocol.cutoffs)
-    everybody = data.examples(listed.split)
-    examples = evaluations.examples_of(lists, everybody)
-    cut = lists.first(counted)
     config = evaluations.EvaluationConfig(
         protocol=protocol.name,
         split=listed.split,
@@ -68,7 +67,8 @@ def evaluate(
         index=listed.index,
         rankers=listed.rankers,
         length=counted,
-        exclude_seen=listed.exclude_seen and not _holds_purchases(made, cut, examples),
+        exclude_seen=listed.exclude_seen
+        and not _holds_purchases(made, data, listed.split, counted),
     )
     inputs = {"dataset": data.fingerprint, "ranking": made.fingerprint}
     if generations:
@@ -76,21 +76,40 @@ def evaluate(
         made.require_input("generations", inputs["generations"], str(generations))
 
     def fill(draft: Draft) -> None:
-        beyond = {"lists": _lists(cut, data, protocol)}
+        everybody = Targets.of(data.example_parts(listed.split))
+        measured, figures = TargetRanks(everybody), _list_figures(data, protocol)
+        for part in rankings.read_parts(made):
+            lists = part.first(counted)
+            measured.add(lists)
+            figures.add(lists)
+        targets, ranks = measured.ranked()
+        beyond: dict[str, Any] = {"lists": figures.figures()}
         if generations:
-            beyond |= _written(generations, made, cut, data, examples)
-        result = evaluations.evaluate(cut, examples, protocol.cutoffs, protocol=protocol.name)
-        segments = segments_of(examples, bounds)
-        evaluations.write_evaluation(draft, result, segments=segments, beyond=beyond)
-        draft.summary["users of the split"] = len(everybody)
+            beyond |= _written(generations, made, data, listed.split, counted)
+        evaluations.write_evaluation(
+            draft,
+            evaluations.evaluation_of(targets, ranks, protocol.cutoffs, protocol=protocol.name),
+            segments=segments_of(targets.lengths, bounds),
+            beyond=beyond,
+        )
+        draft.summary["users of the split"] = len(everybody.users)
 
     return Recipe(evaluations.KIND, config.to_json(), inputs).make(out, fill)
 
 
-def _holds_purchases(ranking: Artifact, lists: RankingTable, examples: Sequence[Example]) -> bool:
+def _holds_purchases(ranking: Artifact, data: Dataset, split: SplitName, counted: int) -> bool:
     """Whether lists that were to be without purchases hold some: only those of a research file can,
     which may know less of a history than the data set."""
-    return RESEARCH_EXAMPLES in ranking.files and holds_purchases(lists, examples)
+    return RESEARCH_EXAMPLES in ranking.files and holds_purchases(
+        *_lists_and_examples(ranking, data, split, counted)
+    )
+
+
+def _lists_and_examples(
+    ranking: Artifact, data: Dataset, split: SplitName, counted: int
+) -> tuple[RankingTable, ExampleTable]:
+    lists = rankings.read_table(ranking)
+    return lists.first(counted), evaluations.examples_of(lists, data.examples(split))
 
 
 def _require_examples(ranking: Artifact, data: Dataset, split: SplitName) -> None:
@@ -101,25 +120,17 @@ def _require_examples(ranking: Artifact, data: Dataset, split: SplitName) -> Non
         require_split(asked, data, split, what=f"the file behind {ranking.path}")
 
 
-def _lists(lists: RankingTable, data: Dataset, protocol: EvaluationProtocol) -> dict[str, float]:
-    """What the lists are like: "coverage@k", "novelty@k", "users without a list"."""
+def _list_figures(data: Dataset, protocol: EvaluationProtocol) -> ListFigures:
     catalogue = data.catalogue(protocol.title_style)
     information = self_information(data.train_rows(), catalogue)
-    return {
-        **catalogue_coverage(lists, protocol.cutoffs, catalogue=catalogue),
-        **novelty(lists, protocol.cutoffs, information=information, catalogue=catalogue),
-        "users without a list": int((lists.lengths == 0).sum()),
-    }
+    return ListFigures(protocol.cutoffs, catalogue=catalogue, information=information)
 
 
 def _written(
-    generations: Path,
-    ranking: Artifact,
-    lists: RankingTable,
-    data: Dataset,
-    examples: Sequence[Example],
+    generations: Path, ranking: Artifact, data: Dataset, split: SplitName, counted: int
 ) -> dict[str, Any]:
     """What was generated: "titles" over all users, "beams" one by one."""
+    lists, examples = _lists_and_examples(ranking, data, split, counted)
     written = read_generations(generations)
     catalogue = data.catalogue(_style(generations))
     titles = title_figures(written, set(catalogue.titles))

@@ -29,6 +29,7 @@ from torch.nn import functional
 
 from gloss.arrays import Array, Ints
 from gloss.rankers.dual_encoder.embeddings import DualEncoderEmbeddings, TextMap
+from gloss.rankers.dual_encoder.log_partition import log_partition
 from gloss.rankers.dual_encoder.settings import DualEncoderSettings
 from gloss.retrieval.dense.encoders import MAX_TOKENS
 from gloss.training.data_parallel import drawn_for_all, gather_rows, own_part
@@ -187,7 +188,7 @@ class Network(nn.Module):
             embedding_lookup(queries, purchases) @ embedding_lookup(items, targets).mT
         ).squeeze(-1)
         repeats = bool(self._settings.repeats)
-        log_p = target_logits - _log_partition(queries, items, purchases, repeats=repeats)
+        log_p = target_logits - log_partition(queries, items, purchases, repeats=repeats)
         if not repeats:
             log_p = torch.where(purchases == targets, _REPEAT_LOG_PROBABILITY, log_p)
         title_logits = embedding_lookup((vectors @ self.gate_vector)[:, None], purchases)
@@ -266,22 +267,6 @@ class Network(nn.Module):
         ):
             vectors: torch.Tensor = self.encoder(features)["sentence_embedding"]
         return vectors
-
-
-def _log_partition(
-    queries: torch.Tensor, items: torch.Tensor, purchases: torch.Tensor, *, repeats: bool
-) -> torch.Tensor:
-    """log Σ_{j ≠ i} exp(q_i · v_j) for each purchase i, float32 of the shape of `purchases`; with
-    repeats over all j.
-
-    Purchases that occur several times are summed over once.
-    """
-    distinct, inverse = purchases.unique(return_inverse=True)
-    logits = embedding_lookup(queries, distinct) @ items.T  # (distinct, candidates)
-    if not repeats:
-        logits = logits.scatter(1, distinct[:, None], -torch.inf)
-    sums = logits.logsumexp(1)  # (distinct,)
-    return embedding_lookup(sums[:, None], inverse).squeeze(-1)
 
 
 def _to_numpy(weights: torch.Tensor) -> Array:

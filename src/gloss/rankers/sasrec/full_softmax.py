@@ -22,6 +22,10 @@ __all__ = ["FullSoftmax"]
 _CPU_POSITIONS, _GPU_POSITIONS = 256, 8192
 """Positions whose logits, (positions, catalogue), are held at once; on a CPU they fit its cache."""
 
+_CPU_LOGITS, _GPU_LOGITS = 1 << 25, 1 << 29
+"""Logits that are held at once, 128 MiB and 2 GiB: above 131,072 and 65,536 items the positions are
+fewer. A million items would take 1 and 30 GiB."""
+
 
 class FullSoftmax(torch.autograd.Function):
     """The module's loss: `FullSoftmax.apply(hidden, items, targets, weights)`, a scalar.
@@ -41,7 +45,7 @@ class FullSoftmax(torch.autograd.Function):
     ) -> Any:
         """hidden (positions, width), items (catalogue, width), targets int64 (positions,), weights
         float (positions,) -> loss ()."""
-        size = _GPU_POSITIONS if hidden.is_cuda else _CPU_POSITIONS
+        size = _positions_at_once(len(items), on_gpu=hidden.is_cuda)
         hidden_grad = torch.empty_like(hidden)  # (positions, width)
         items_grad = torch.zeros_like(items)  # (catalogue, width)
         loss = hidden.new_zeros(())
@@ -65,3 +69,13 @@ class FullSoftmax(torch.autograd.Function):
         """Gradients of hidden and items; targets and weights have none."""
         hidden_grad, items_grad = ctx.saved_tensors
         return hidden_grad * gradients[0], items_grad * gradients[0], None, None
+
+
+def _positions_at_once(items: int, *, on_gpu: bool) -> int:
+    """Positions of a piece.
+
+    >>> [_positions_at_once(items, on_gpu=False) for items in (12_000, 200_000, 10**6, 10**8)]
+    [256, 167, 33, 1]
+    """
+    most, logits = (_GPU_POSITIONS, _GPU_LOGITS) if on_gpu else (_CPU_POSITIONS, _CPU_LOGITS)
+    return max(1, min(most, logits // items))

@@ -4,6 +4,10 @@ The store is Milvus, through one client: embedded (milvus-lite, a folder on disk
 cluster at an address. Needs the extra "store". `VectorStore` knows items and an encoder and no
 catalogue; `StoredMilvus` is a store behind the catalogue of an index.
 
+An entry is an item under one title, and never changes: an item with another title is another entry.
+So several readers share a collection, each with a catalogue of its own, and find in it what stands
+in that: an index, bundles that were made with it, and services whose catalogues change.
+
 A password or token of a server is read from the environment variable GLOSS_MILVUS_TOKEN and is
 written nowhere.
 """
@@ -16,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,6 +30,7 @@ from gloss.data.catalogue import Catalogue, Item, ItemId
 from gloss.data.titles import clean_title
 from gloss.errors import ArtifactError, ConfigError, InputError, MissingExtraError
 from gloss.progress import Progress, silent
+from gloss.retrieval.deepening import DEEPER
 from gloss.retrieval.dense.encoders import Encoder, open_encoder
 from gloss.retrieval.dense.retriever import TitleVectors, encoder_fingerprint
 from gloss.retrieval.retriever import Hit, RetrieverSpec, StoredRetriever
@@ -38,15 +43,29 @@ TOKEN_VARIABLE = "GLOSS_MILVUS_TOKEN"
 _T = TypeVar("_T")
 
 _BATCH_ITEMS = 1000
+_KEY_BYTES = 32
 _MAX_ID_BYTES = 512
 _MAX_TITLE_BYTES = 65_535
 _SPARE_HITS = 16
 """Hits asked for beyond k, so that our tie rule decides which item is k-th, not the store."""
+_MAX_HITS = 16_384
+"""More than these a Milvus server does not answer a text with."""
 
 _FINGERPRINT_PROPERTY = "gloss"
 """The property of a collection that holds the fingerprint of its encoder and settings."""
+_LAYOUT = "an entry for each item and title"
+"""What else the fingerprint is of: collections of earlier versions are laid out otherwise."""
 
 _STORE_FILE = "store.json"
+
+
+class Entry(NamedTuple):
+    """An item under a title, as the store found it. row: as it was put in."""
+
+    item: ItemId
+    title: str
+    row: int
+    score: float
 
 
 class VectorStore:
@@ -83,7 +102,7 @@ class VectorStore:
         """
         pymilvus = _pymilvus()
         written = (settings.title_style, str(settings.marker), str(settings.prefixes))
-        fingerprint = fingerprint_of(encoder.fingerprint, *written)
+        fingerprint = fingerprint_of(_LAYOUT, encoder.fingerprint, *written)
         try:
             client = pymilvus.MilvusClient(uri=address, token=token)
             exists = client.has_collection(collection)
@@ -114,7 +133,7 @@ class VectorStore:
         return int(row["count(*)"])
 
     def upsert(self, items: Iterable[Item], *, row: int, progress: Progress = silent) -> None:
-        """Add items, or replace those with the same ids; they are found at once.
+        """Add items, or replace those with the same ids and titles; they are found at once.
 
         row: of the first item, the others' follow. Of equal scores the lower row comes first.
         """
@@ -125,19 +144,23 @@ class VectorStore:
             self._client.upsert(
                 self._collection,
                 [
-                    {"item": item.id, "title": title, "row": row + done + place, "vector": vector}
-                    for place, (item, title, vector) in enumerate(
-                        zip(batch, titles, vectors, strict=True)
-                    )
+                    {
+                        "key": _key(item),
+                        "item": item.id,
+                        "title": item.title,
+                        "row": row + done + place,
+                        "vector": vector,
+                    }
+                    for place, (item, vector) in enumerate(zip(batch, vectors, strict=True))
                 ],
             )
             done += len(batch)
             progress(done, None)
 
-    def delete(self, items: Iterable[ItemId]) -> None:
-        """Remove items. Missing ids are ignored."""
+    def delete(self, items: Iterable[Item]) -> None:
+        """Remove items under their titles. Missing ones are ignored."""
         for batch in _batches(items):
-            self._client.delete(self._collection, ids=batch)
+            self._client.delete(self._collection, ids=[_key(item) for item in batch])
 
     def clear(self) -> None:
         """Remove all items."""
@@ -149,19 +172,25 @@ class VectorStore:
         If more than 16 items tie for the last place, the store chooses among them.
         """
         require_positive(k)
+        found = self.entries(texts, k + _SPARE_HITS)
+        return [_best((Hit(e.item, e.row, e.score) for e in each), k) for each in found]
+
+    def entries(self, texts: Sequence[str], count: int) -> list[tuple[Entry, ...]]:
+        """For each text the `count` nearest entries whose score is above 0, or as many as the store
+        answers with, in the store's order."""
         distinct = [text for text in dict.fromkeys(texts) if text.strip()]
-        hits: dict[str, tuple[Hit, ...]] = {}
+        found: dict[str, tuple[Entry, ...]] = {}
         for batch in _batches(distinct):
             answers = self._client.search(
                 self._collection,
                 data=list(self._vectors.of_queries(batch)),
-                limit=k + _SPARE_HITS,
-                output_fields=["row"],
+                limit=min(count, _MAX_HITS),
+                output_fields=["item", "title", "row"],
                 search_params={"metric_type": "IP"},
                 consistency_level="Strong",
             )
-            hits |= {text: _hits(each, k) for text, each in zip(batch, answers, strict=True)}
-        return [hits.get(text, ()) for text in texts]
+            found |= dict(zip(batch, map(_entries, answers), strict=True))
+        return [found.get(text, ()) for text in texts]
 
     def close(self) -> None:
         """Release the connection or the folder."""
@@ -171,8 +200,8 @@ class VectorStore:
 class StoredMilvus:
     """A vector store that is searched for the items of a catalogue.
 
-    The store changes in place, and before the index that was changed is written; so it may hold
-    items that this catalogue does not know. They are left out, and a hit's row is the catalogue's.
+    The store may hold entries that this catalogue does not know: of other readers, or of a change
+    that was interrupted. They are left out, and a hit's row is the catalogue's.
     """
 
     def __init__(
@@ -198,14 +227,19 @@ class StoredMilvus:
             return previous.changed(catalogue, progress)
         collection = settings.collection or f"gloss_{catalogue.fingerprint[:16]}"
         store = _opened(settings, collection, create=True)
-        store.clear()
+        if settings.collection:  # one that is named after the catalogue may serve bundles of it
+            store.clear()
         store.upsert(catalogue, row=0, progress=progress)
         return cls(store, catalogue, collection, len(catalogue))
 
     def changed(self, catalogue: Catalogue, progress: Progress) -> StoredMilvus:
-        """Remove and add, in the store, what makes it hold this catalogue."""
-        self.store.delete(item.id for item in self._catalogue if item.id not in catalogue)
-        new = [item for item in catalogue if item.id not in self._catalogue]
+        """Make the store hold this catalogue too, and no longer the items that it lacks.
+
+        An item with another title is added under that, and stays under the earlier one, by which a
+        bundle that is served may know it.
+        """
+        self.store.delete(item for item in self._catalogue if item.id not in catalogue)
+        new = [item for item in catalogue if not _holds(self._catalogue, item.id, item.title)]
         self.store.upsert(new, row=self._next_row, progress=progress)
         return StoredMilvus(self.store, catalogue, self._collection, self._next_row + len(new))
 
@@ -223,15 +257,35 @@ class StoredMilvus:
         return cls(store, catalogue, saved["collection"], saved["next_row"])
 
     def search(self, texts: Sequence[str], k: int) -> list[tuple[Hit, ...]]:
-        """See `Retriever.search`; scores are cosines."""
-        # Items that only the store knows may stand before the k-th.
-        unknown = max(0, len(self.store) - len(self._catalogue))
-        return [self._known(hits)[:k] for hits in self.store.search(texts, k + unknown)]
+        """See `Retriever.search`; scores are cosines.
 
-    def _known(self, hits: Iterable[Hit]) -> tuple[Hit, ...]:
-        known = (hit for hit in hits if hit.item in self._catalogue)
-        # The rows of both ascend alike, so that the order is final.
-        return tuple(Hit(hit.item, self._catalogue.row(hit.item), hit.score) for hit in known)
+        Searches deeper until k known items are found, among the nearest 16,384 entries at most.
+        """
+        require_positive(k)
+        found: dict[str, tuple[Hit, ...]] = {}
+        wanted, depth = list(dict.fromkeys(texts)), k + _SPARE_HITS
+        while wanted:
+            for text, entries in zip(wanted, self.store.entries(wanted, depth), strict=True):
+                hits = self._known(entries)
+                if len(hits) >= k or len(entries) < depth or depth >= _MAX_HITS:
+                    found[text] = _best(hits, k)
+            wanted = [text for text in wanted if text not in found]
+            depth = min(DEEPER * depth, _MAX_HITS)
+        return [found[text] for text in texts]
+
+    def _known(self, entries: Iterable[Entry]) -> list[Hit]:
+        catalogue = self._catalogue
+        known = (each for each in entries if _holds(catalogue, each.item, each.title))
+        return [Hit(each.item, catalogue.row(each.item), each.score) for each in known]
+
+
+def _holds(catalogue: Catalogue, item: ItemId, title: str) -> bool:
+    return item in catalogue and catalogue.title(item) == title
+
+
+def _key(item: Item) -> str:
+    """The primary key of an item under its title."""
+    return fingerprint_of(item.id, item.title)[:_KEY_BYTES]
 
 
 def _opened(settings: MilvusSettings, collection: str, *, create: bool) -> VectorStore:
@@ -272,7 +326,8 @@ def _batches(values: Iterable[_T]) -> Iterator[list[_T]]:
 def _create(client: Any, collection: str, dimension: int, fingerprint: str) -> None:
     types = import_module("pymilvus").DataType
     schema = client.create_schema(auto_id=False)
-    schema.add_field("item", types.VARCHAR, is_primary=True, max_length=_MAX_ID_BYTES)
+    schema.add_field("key", types.VARCHAR, is_primary=True, max_length=_KEY_BYTES)
+    schema.add_field("item", types.VARCHAR, max_length=_MAX_ID_BYTES)
     schema.add_field("title", types.VARCHAR, max_length=_MAX_TITLE_BYTES)
     schema.add_field("row", types.INT64)
     schema.add_field("vector", types.FLOAT_VECTOR, dim=dimension)
@@ -287,10 +342,17 @@ def _create(client: Any, collection: str, dimension: int, fingerprint: str) -> N
     )
 
 
-def _hits(answer: Iterable[Mapping[str, Any]], k: int) -> tuple[Hit, ...]:
-    hits = (Hit(each["item"], each["entity"]["row"], float(each["distance"])) for each in answer)
-    best = sorted((hit for hit in hits if hit.score > 0), key=lambda hit: (-hit.score, hit.row))
-    return tuple(best[:k])
+def _entries(answer: Iterable[Mapping[str, Any]]) -> tuple[Entry, ...]:
+    found = (({**each["entity"]}, float(each["distance"])) for each in answer)
+    return tuple(
+        Entry(fields["item"], fields["title"], fields["row"], score)
+        for fields, score in found
+        if score > 0
+    )
+
+
+def _best(hits: Iterable[Hit], k: int) -> tuple[Hit, ...]:
+    return tuple(sorted(hits, key=lambda hit: (-hit.score, hit.row))[:k])
 
 
 SPEC = RetrieverSpec(
