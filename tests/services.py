@@ -24,7 +24,7 @@ from gloss.serving.service import Service
 from gloss.serving.settings import ServingSettings
 from gloss.serving.state.store import open_database
 
-__all__ = ["Held", "Running", "running", "wait_until"]
+__all__ = ["Held", "Running", "lives", "running", "wait_until"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,15 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < until, "it did not come true"
         time.sleep(0.01)
+
+
+def lives(process: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody has waited for does not."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 class Held:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -18,25 +17,9 @@ from gloss.recommender.rules import NO_RULES, Rules
 from gloss.serving.model_process import ServedProcess
 from gloss.serving.model_process_main import _portable
 from gloss.serving.served import ServedBundle
-from killed_services import MODULES, free_port, wait_for
-from processes import Processes
-from services import running, wait_until
+from services import lives, running, wait_until
 
 HISTORIES = [["Kite", "Ball"], []]
-
-
-def lives(process: int) -> bool:
-    """Whether a process runs; one that nobody has waited for does not."""
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
-def children_of(process: int) -> list[int]:
-    tasks = Path(f"/proc/{process}/task").glob("*/children")
-    return [int(number) for task in tasks for number in task.read_text().split()]
 
 
 @pytest.fixture(scope="module")
@@ -103,11 +86,11 @@ def test_an_error_that_cannot_be_sent_comes_as_the_nearest_kind_that_can():
     assert repr(_portable(HereError("x"))) == "RuntimeError(\"HereError('x')\")"
 
 
-def test_a_service_outlives_the_processes_of_its_model(shop_bundle, tmp_path):
+def test_a_service_outlives_the_processes_of_its_model(rankers_bundle, tmp_path):
     """Reloaded, asked to end, halted, killed: the first ends when nobody has it any more, the
     second takes no signal that is meant for the service, and the third comes by itself."""
     with (
-        running(shop_bundle, tmp_path / "state.db", open_bundle=ServedProcess.open) as shop,
+        running(rankers_bundle, tmp_path / "state.db", open_bundle=ServedProcess.open) as shop,
         ThreadPoolExecutor(2) as pool,
     ):
         model = shop.service.model
@@ -144,15 +127,3 @@ def test_calls_from_many_threads_get_their_own_answers(served):
     expected = [served.search([title], 1) for title in titles]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda title: served.search([title], 1), titles)) == expected
-
-
-def test_it_ends_when_the_service_is_killed(shop_bundle, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("killed")
-    with Processes.started(folder, *MODULES) as processes:
-        port = free_port()
-        process = processes.start("serve", shop_bundle, "--port", port, "--state", folder / "s.db")
-        wait_for(port)
-        (model,) = children_of(process)
-        os.kill(process, signal.SIGKILL)
-        processes.wait()
-        wait_until(lambda: not lives(model))
