@@ -29,9 +29,12 @@ class ServiceProcess:
 
     @property
     def megabytes(self) -> float:
-        """Memory that the process holds now (its resident set)."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        """Memory that the process and that of its model hold now (their resident sets)."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        model = [int(number) for children in tasks for number in children.read_text().split()]
+        pages = [int(Path(f"/proc/{number}/statm").read_text().split()[1])
+                 for number in (self.process.pid, *model)]  # fmt: skip
+        return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def require_alive(self) -> None:
         """Raise AssertionError if it has ended, or says nothing."""

@@ -1,6 +1,7 @@
 """Load on a service, from the machine that it runs on: both share its cores.
 
     python benchmarks/serving.py BUNDLE --seconds 15
+    python benchmarks/serving.py BUNDLE --requests 100000     # memory alone
 
 Four measurements, each with a service of its own:
 
@@ -9,6 +10,8 @@ Four measurements, each with a service of its own:
 3. at 70 % of that, in an open loop (requests come by chance, whether others are answered or not):
    the times of answers
 4. at ten times that: what is answered in time, how soon others are refused, and the memory
+
+With `--requests` so many are asked by 64 clients instead, and memory is printed ten times.
 
 Histories are three titles of the catalogue, by chance. Clients write bytes to sockets: a client
 library would take as much of the cores as the service. Prints a table.
@@ -39,6 +42,8 @@ _OVERLOAD = 10
 _MAX_CONNECTIONS = 512
 """Of an open loop: who comes when all of them wait is not sent, and counted so."""
 
+_STEP_SECONDS = 2.0
+
 _REQUESTS = 512
 """Different requests, sent again and again."""
 
@@ -61,6 +66,11 @@ class Outcome:
     def rate(self) -> float:
         """Lists a second."""
         return len(self.answered) / self.seconds
+
+    @property
+    def asked(self) -> int:
+        """Requests that were sent."""
+        return len(self.answered) + len(self.refused) + self.late + self.failed
 
     def add(self, status: int, seconds: float) -> None:
         """Count an answer."""
@@ -208,11 +218,30 @@ def measured(
         return asyncio.run(run())
 
 
+def print_memory(bundle: Path, requests: Sequence[bytes], count: int) -> None:
+    """Ask so many times, and print what the service holds after each tenth of them."""
+    with tempfile.TemporaryDirectory() as folder, serving(bundle, Path(folder)) as service:
+
+        async def run() -> None:
+            asked = 0
+            for tenth in range(1, 11):
+                while asked < count * tenth // 10:
+                    outcome = await closed_loop(
+                        service.port, requests, clients=_CLIENTS, seconds=_STEP_SECONDS
+                    )
+                    assert len(outcome.answered) == outcome.asked
+                    asked += len(outcome.answered)
+                print(f"{asked:>9,} requests: {service.megabytes:.0f} MB", flush=True)
+
+        asyncio.run(run())
+
+
 def call_parser() -> argparse.ArgumentParser:
     """What the script takes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--seconds", type=float, default=15, help="of each measurement")
+    parser.add_argument("--requests", type=int, help="so many for memory, and nothing else")
     parser.add_argument("--seed", type=int, default=0)
     return parser
 
@@ -222,6 +251,9 @@ def main() -> None:
     rng = random.Random(call.seed)
     bundle, seconds = call.bundle, call.seconds
     requests = requests_of(bundle, rng)
+    if call.requests is not None:
+        print_memory(bundle, requests, call.requests)
+        return
     print(f"{processor()}; load before: {os.getloadavg()[0]:.1f}")
     print(
         f"{'':<34}{'lists/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'refused':>9}"

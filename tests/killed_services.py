@@ -25,7 +25,7 @@ from services import wait_until
 
 __all__ = ["MODULES", "Outcome", "free_port", "kill_while_posting", "wait_for"]
 
-MODULES = ("gloss.serving.server", "gloss.serving.served", "gloss.serving.state.store")
+MODULES = ("gloss.serving.server", "gloss.serving.model_process", "gloss.serving.state.store")
 """What a process server imports for services to start at once."""
 
 _USERS = 5

@@ -24,7 +24,7 @@ from gloss.serving.service import Service
 from gloss.serving.settings import ServingSettings
 from gloss.serving.state.store import open_database
 
-__all__ = ["Held", "Running", "running", "wait_until"]
+__all__ = ["Held", "Running", "lives", "running", "wait_until"]
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,22 @@ def running(
     keys: Keys | None = None,
     *,
     other: Path | None = None,
+    open_bundle: Callable[[Path], Served] = ServedBundle.open,
     **settings: object,
 ) -> Iterator[Running]:
-    """The service of a bundle, or of two, on a free port, until the block ends."""
+    """The service of a bundle, or of two, on a free port, until the block ends.
+
+    open_bundle: how bundles are opened; here in this process, which needs no time to start.
+    """
     # With the protocol named: asyncio sets TCP_NODELAY for sockets of TCP alone.
     with socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         engine = open_database(str(state))
         bounds = ServingSettings(port=port, **settings)
-        opened = partial(ServedBundle.open, bundle)
+        opened = partial(open_bundle, bundle)
         if other is not None:
-            opened = ServedArms.opener(opened, partial(ServedBundle.open, other))
+            opened = ServedArms.opener(opened, partial(open_bundle, other))
         service = create_service(opened, engine, bounds, keys or Keys())
         service.model.start()
         config = server_config(service, keep_alive_seconds=1)
@@ -75,12 +79,21 @@ def running(
             engine.dispose()
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, half a minute at most."""
-    until = time.monotonic() + 30
+def wait_until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
+    """Wait for a condition, so many seconds at most."""
+    until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not come true"
         time.sleep(0.01)
+
+
+def lives(process: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody has waited for does not."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 class Held:

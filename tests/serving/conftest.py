@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gloss.experiment import pipeline
-from gloss.experiment.bundling import bundle
+from gloss.experiment.bundling import bundle, fit
 from gloss.experiment.loading import with_overrides
 
 if TYPE_CHECKING:
@@ -60,6 +60,14 @@ def other_bundle(shop_bundle, tmp_path_factory) -> Path:
     settings = {**SETTINGS, "rankers": {"use": ["word-overlap"], "length": 40}}
     pipeline.run(with_overrides({**settings, "name": "other", "seed": 1}, []), folder / "run")
     return bundle(folder / "run", folder / "other").path
+
+
+@pytest.fixture(scope="session")
+def rankers_bundle(tmp_path_factory) -> Path:
+    """A bundle without a language model: its process starts within a second."""
+    folder = tmp_path_factory.mktemp("rankers")
+    rankers = with_overrides({**SETTINGS, "rankers": {"use": ["word-overlap"]}}, [])
+    return fit(rankers, folder / "bundle", parts=folder / "parts", model=False).path
 
 
 @pytest.fixture(scope="session")

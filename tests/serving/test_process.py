@@ -9,13 +9,14 @@ import signal
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 
 from killed_services import MODULES, free_port, kill_while_posting, wait_for
 from processes import Processes
-from services import Held, running, wait_until
+from services import Held, lives, running, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +26,28 @@ def processes(tmp_path_factory):
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_acknowledged_events_survive_a_kill(processes, shop_bundle, tmp_path, request, database):
+def test_acknowledged_events_survive_a_kill(processes, rankers_bundle, tmp_path, request, database):
     if database == "sqlite":
         state = str(tmp_path / "state.db")
     else:
         state = request.getfixturevalue("postgresql_url")
-    outcome = kill_while_posting(processes, shop_bundle, state, kills=1, rng=random.Random(0))
+    outcome = kill_while_posting(processes, rankers_bundle, state, kills=1, rng=random.Random(0))
     assert outcome.acknowledged
     outcome.check()
+
+
+def test_the_process_of_the_model_ends_with_a_killed_service(processes, rankers_bundle, tmp_path):
+    port = free_port()
+    service = processes.start(
+        "serve", rankers_bundle, "--port", port, "--state", tmp_path / "state.db"
+    )
+    wait_for(port)
+    tasks = Path(f"/proc/{service}/task").glob("*/children")
+    (model,) = [int(number) for task in tasks for number in task.read_text().split()]
+    assert lives(model)
+    os.kill(service, signal.SIGKILL)
+    processes.wait()
+    wait_until(lambda: not lives(model))
 
 
 def asking(port: int, answers: Counter, ended: threading.Event) -> None:
@@ -52,10 +67,10 @@ def asking(port: int, answers: Counter, ended: threading.Event) -> None:
             answers[answer.status_code] += 1
 
 
-def test_reloads_and_sigterm_under_load_lose_no_request(processes, shop_bundle, tmp_path):
+def test_reloads_and_sigterm_under_load_lose_no_request(processes, rankers_bundle, tmp_path):
     port, answers, ended = free_port(), Counter(), threading.Event()
     process = processes.start(
-        "serve", shop_bundle, "--port", port, "--state", tmp_path / "state.db"
+        "serve", rankers_bundle, "--port", port, "--state", tmp_path / "state.db"
     )
     wait_for(port)
     with ThreadPoolExecutor(6) as pool:

@@ -154,11 +154,11 @@ def key(
 def _opener(bundle: Path, other: Path | None) -> Callable[[], Served]:
     """What opens one bundle, or both."""
     from gloss.serving.arms import ServedArms
-    from gloss.serving.served import ServedBundle
+    from gloss.serving.model_process import ServedProcess
 
     if other is None:
-        return lambda: ServedBundle.open(bundle)
-    return ServedArms.opener(lambda: ServedBundle.open(bundle), lambda: ServedBundle.open(other))
+        return lambda: ServedProcess.open(bundle)
+    return ServedArms.opener(lambda: ServedProcess.open(bundle), lambda: ServedProcess.open(other))
 
 
 def _experiment(

@@ -11,7 +11,14 @@ import numpy as np
 from gloss.arrays import Array, Bools, Ints, top_rows
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.history_rows import HistoryRows
-from gloss.rankers.ranker import Need, NoSettings, RankerParts, RankerSpec, RankRequest
+from gloss.rankers.ranker import (
+    Need,
+    NoSettings,
+    RankerParts,
+    RankerSpec,
+    RankRequest,
+    require_counts,
+)
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.table import RankingTable
 
@@ -67,7 +74,9 @@ def count_purchases(
 
 
 def _build(parts: RankerParts, settings: NoSettings) -> Popularity:
-    counts, catalogue = parts.counts(SPEC, settings)["times_bought"], parts.catalogue
+    arrays, catalogue = parts.counts(SPEC, settings), parts.catalogue
+    counts = arrays.get("times_bought", np.empty(0))
+    require_counts(counts.dtype.kind == "i" and counts.shape == (len(catalogue),), SPEC.name)
     known = [catalogue.row(item.id) if item.id in catalogue else -1 for item in parts.items]
     # An index may hold items that the data set does not know: they were never bought.
     return Popularity.of(np.append(counts, 0)[known], parts.items)

@@ -17,7 +17,7 @@ from gloss.config import Settings
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.histories import History
 from gloss.data.history_rows import HistoryRows
-from gloss.errors import ConfigError, nothing_to_install
+from gloss.errors import ArtifactError, ConfigError, nothing_to_install
 from gloss.progress import Progress, silent
 from gloss.rankings.table import RankingTable
 from gloss.retrieval.retriever import Retriever
@@ -38,6 +38,7 @@ __all__ = [
     "RankerParts",
     "RankerSpec",
     "RankerTraining",
+    "require_counts",
 ]
 
 S = TypeVar("S", bound=Settings)
@@ -52,6 +53,13 @@ Need = Literal["items", "index", "title-vectors", "encoder"]
 items: the items of an index, where one is given, instead of the data set's; index: a retriever;
 title-vectors: a vector for each item, from its title; encoder: a sentence encoder.
 """
+
+
+def require_counts(fits: bool, ranker: str) -> None:
+    """Raise ArtifactError unless what a ranker has counted, in a bundle of whoever made that, is
+    what it counts of this catalogue."""
+    if not fits:
+        raise ArtifactError(f"the counts of {ranker} are not those of the bundle's catalogue")
 
 
 @dataclass(frozen=True, slots=True)

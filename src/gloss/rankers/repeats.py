@@ -32,7 +32,7 @@ from gloss.config import Settings
 from gloss.data.catalogue import Catalogue
 from gloss.data.histories import History
 from gloss.data.history_rows import HistoryRows
-from gloss.rankers.ranker import RankerParts, RankerSpec, RankRequest
+from gloss.rankers.ranker import RankerParts, RankerSpec, RankRequest, require_counts
 from gloss.rankers.scoring import rows_of
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.table import RankingTable
@@ -177,7 +177,11 @@ def _by_bin(waits: Ints) -> Iterator[Ints]:
 def _build(parts: RankerParts, settings: RepeatsSettings) -> Repeats:
     due = None
     if settings.intervals:
-        due = Intervals(**parts.counts(SPEC, settings)).hazard(settings.prior)
+        counts = parts.counts(SPEC, settings)
+        shape = len(parts.catalogue), len(_BIN_STARTS)
+        kinds = {name: (array.dtype.kind, array.shape) for name, array in counts.items()}
+        require_counts(kinds == dict.fromkeys(("again", "waited"), ("i", shape)), SPEC.name)
+        due = Intervals(**counts).hazard(settings.prior)
     return Repeats(parts.catalogue, due, settings.decay)
 
 

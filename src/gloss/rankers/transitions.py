@@ -27,7 +27,7 @@ from gloss.config import HistoryLength
 from gloss.data.catalogue import Catalogue, ItemId
 from gloss.data.history_rows import HistoryRows
 from gloss.errors import ConfigError
-from gloss.rankers.ranker import RankerParts, RankerSpec, RankRequest
+from gloss.rankers.ranker import RankerParts, RankerSpec, RankRequest, require_counts
 from gloss.rankers.scoring import (
     Contributions,
     cached_by_row,
@@ -110,6 +110,25 @@ class Graph:
     starts: Ints
     neighbours: Array
     weights: Array
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array], ranker: str, *, items: int) -> Graph:
+        """The graph of a ranker's counts. Raises ArtifactError unless it is one of so many items.
+
+        >>> edges = {"neighbours": np.array([1, 0]), "weights": np.array([3.0, 3.0])}
+        >>> Graph.of({"starts": np.array([0, 1, 2]), **edges}, "transitions", items=2).weights
+        array([3., 3.])
+        """
+        require_counts(arrays.keys() == {"starts", "neighbours", "weights"}, ranker)
+        graph = cls(**arrays)
+        starts, neighbours, weights = graph.starts, graph.neighbours, graph.weights
+        kinds = starts.dtype.kind + neighbours.dtype.kind + weights.dtype.kind
+        require_counts(kinds == "iif" and starts.shape == (items + 1,), ranker)
+        require_counts(neighbours.ndim == 1 and neighbours.shape == weights.shape, ranker)
+        require_counts(starts[0] == 0 and starts[-1] == len(weights), ranker)
+        require_counts(bool((np.diff(starts) >= 0).all()), ranker)
+        require_counts(bool(((neighbours >= 0) & (neighbours < items)).all()), ranker)
+        return graph
 
     def edges_of(self, row: int) -> SparseScores:
         """What one step from an item reaches: the row's neighbours, and their weights."""
@@ -277,7 +296,7 @@ def _spec(
     name: str, label: str, settings: type[TransitionsSettings]
 ) -> RankerSpec[TransitionsSettings]:
     def build(parts: RankerParts, settings: TransitionsSettings) -> Transitions:
-        graph = Graph(**parts.counts(spec, settings))
+        graph = Graph.of(parts.counts(spec, settings), name, items=len(parts.catalogue))
         return Transitions(graph, parts.catalogue, settings, parts.times_bought)
 
     spec = RankerSpec(name=name, label=label, settings=settings, build=build, count=_count)

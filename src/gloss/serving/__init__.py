@@ -1,6 +1,9 @@
 """Recommendations over HTTP (extra "serve").
 
-served           what the service asks of a recommender, and the recommender of a run as that
+served           what the service asks of a recommender, and the recommender of a bundle as that
+messages         what a service and the process of its model tell each other
+model_process    a bundle in a process of its own, as that
+model_process_main   that process
 arms             two recommenders as one, and which of them a user is given
 experiments      what is logged of them
 conversions      what people bought after which list

@@ -1,7 +1,8 @@
 """The thread that owns the model. What waits together is decoded together.
 
-A second thread looks after the first: if the model's thread dies, those whose request it had in
-hand are told to try again, and the model is opened anew, after 1, 2, 4 … 30 seconds if that fails.
+A second thread looks after the first: if the model's thread or process dies, those whose request it
+had in hand are told to try again, and the model is opened anew, after 1, 2, 4 … 30 seconds if that
+fails.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from threading import Event, Thread
 
 from gloss.errors import GlossError
@@ -133,7 +135,7 @@ class ModelThread:
                 return
 
     def _after_death(self) -> None:
-        _log.error("the model's thread has ended; it is started again")
+        _log.error("the model has stopped; it is started again")
         self._served = None
         self._refuse(self._in_hand)
         self._in_hand = []
@@ -141,19 +143,20 @@ class ModelThread:
     def _refuse(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             if not job.future.done():
-                job.future.set_exception(StoppedError("the model's thread has ended"))
+                job.future.set_exception(StoppedError("the model has stopped"))
 
     def _work(self) -> None:
         try:
             if self._served is None:
                 self._served = self._open()
-        except (GlossError, OSError) as error:
+        except (GlossError, OSError, StoppedError) as error:
             _log.error("the recommender cannot be opened: %s", error)
             return
-        while jobs := self._room.take(self._max_batch, self._batch_time.of):
-            self._in_hand = jobs
-            self._answer_all(jobs, self.served)
-            self._in_hand = []
+        with suppress(StoppedError):  # its process has ended
+            while jobs := self._room.take(self._max_batch, self._batch_time.of):
+                self._in_hand = jobs
+                self._answer_all(jobs, self.served)
+                self._in_hand = []
 
     def _answer_all(self, jobs: Sequence[Job], served: Served) -> None:
         """Answer a batch; what is asked with the same rules, length and wish is made together."""
@@ -185,6 +188,8 @@ def _answer(jobs: Sequence[Job], served: Served) -> None:
     served = arm_of(served, arm)
     try:
         lists = served.recommend(histories, k, rules=rules, wish=wish, on_title=_teller(jobs))
+    except StoppedError:
+        raise
     except Exception as error:
         if len(jobs) == 1:
             jobs[0].future.set_exception(error)

@@ -17,9 +17,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from gloss.errors import GlossError
+from gloss.serving.waiting import StoppedError
 
 __all__ = [
     "MEDIA_TYPE",
+    "STARTS_AGAIN_SECONDS",
     "TOO_MANY",
     "Fault",
     "Problem",
@@ -32,6 +34,9 @@ __all__ = [
 MEDIA_TYPE = "application/problem+json"
 
 TOO_MANY = "too many requests wait already"
+
+STARTS_AGAIN_SECONDS = 2.0
+"""After which a model that has stopped may answer again."""
 
 _UNEXPECTED = "an error of the service, which it has logged"
 
@@ -111,6 +116,7 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(GlossError, _gloss)
+    app.add_exception_handler(StoppedError, _stopped)
     app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(PoolTimeout, _database)
     app.add_exception_handler(Exception, _unexpected)
@@ -153,6 +159,10 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 async def _gloss(request: Request, error: Exception) -> JSONResponse:
     return problem_response(422, str(error), _id_of(request))
+
+
+async def _stopped(request: Request, error: Exception) -> JSONResponse:
+    return problem_response(503, str(error), _id_of(request), retry_after=STARTS_AGAIN_SECONDS)
 
 
 async def _database(request: Request, error: Exception) -> JSONResponse:

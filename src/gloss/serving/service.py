@@ -16,7 +16,7 @@ from gloss.serving.experiments import Experiments
 from gloss.serving.live import LiveRecommender
 from gloss.serving.metrics import Metrics
 from gloss.serving.model_thread import ModelThread
-from gloss.serving.problems import TOO_MANY, ProblemError
+from gloss.serving.problems import STARTS_AGAIN_SECONDS, TOO_MANY, ProblemError
 from gloss.serving.security import Key, Keys, Scope
 from gloss.serving.settings import ServingSettings
 from gloss.serving.state.events import EventLog
@@ -24,8 +24,6 @@ from gloss.serving.state.exposures import ExposureLog
 from gloss.serving.waiting import Answer, DeadlineError, FullError, Job, Question, StoppedError
 
 __all__ = ["Service", "ServiceOf", "ask", "ask_titles", "needs"]
-
-_STARTS_AGAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +125,7 @@ def _waiting(
     except FullError:
         raise _too_many(service) from None
     except StoppedError as error:
-        raise ProblemError(503, str(error), retry_after=_STARTS_AGAIN_SECONDS) from None
+        raise ProblemError(503, str(error), retry_after=STARTS_AGAIN_SECONDS) from None
 
 
 def _in_time(answer: asyncio.Future[Answer], service: Service) -> Answer:
@@ -139,7 +137,7 @@ def _in_time(answer: asyncio.Future[Answer], service: Service) -> Answer:
         wait = service.model.expected_wait
         raise ProblemError(503, "no answer within the deadline", retry_after=wait) from None
     except StoppedError as error:
-        raise ProblemError(503, str(error), retry_after=_STARTS_AGAIN_SECONDS) from None
+        raise ProblemError(503, str(error), retry_after=STARTS_AGAIN_SECONDS) from None
 
 
 def _too_many(service: Service) -> ProblemError:
