@@ -233,7 +233,7 @@ class _Look:
         self, slots: Sequence[int], settings: BeamSettings
     ) -> list[tuple[Hypothesis, ...]]:
         """The beams of these slots that have finished."""
-        rows = torch.tensor(slots, dtype=torch.long)
+        rows = torch.tensor(slots, dtype=torch.long, device="cpu")
         finished, lengths, scores = (
             self._copies[name][rows] for name in ("finished", "lengths", "finished_scores")
         )
