@@ -35,6 +35,7 @@ ORDER = (
     "scale",
     "testing",
     "cli",
+    "__main__",
 )
 TORCH = {"torch", "transformers", "tokenizers", "safetensors"}
 NEED_TORCH = ("language/", "training/", "decoding/cuda/", "decoding/cpu/", "decoding/vllm/")

@@ -173,7 +173,10 @@ class _DrawnForAll(TorchDispatchMode):
         mask, kept = args[0], args[1]
         shape = [*mask.shape]
         shape[self._axis] = self._total
-        whole = torch.empty(shape, dtype=mask.dtype).bernoulli_(kept)
+        # In the order in which the mask lies in memory, in which it is drawn.
+        strides = mask.stride()
+        layout = sorted(range(mask.dim()), key=lambda dim: (-strides[dim], -mask.shape[dim]))
+        whole = torch.empty_permuted(shape, layout, dtype=mask.dtype).bernoulli_(kept)
         return mask.copy_(whole.index_select(self._axis, self._rows))
 
     def _concerns(self, mask: torch.Tensor) -> bool:
