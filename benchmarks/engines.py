@@ -265,6 +265,8 @@ def _loop(work: Work, model: Path, *, catalogue: bool = False) -> Run:
 
 
 def _llm(model: Path, **options: Any) -> Any:
+    """vLLM as it comes: its engine in a process of its own."""
+    os.environ.setdefault("VLLM_WORKER_MULTIPROCESSING_METHOD", "spawn")  # CUDA takes no fork
     from vllm import LLM
 
     on_gpu = torch.cuda.is_available()
