@@ -80,6 +80,7 @@ def test_every_tab_fits_and_axe_finds_nothing_serious(browser, shop, width, sche
             page.get_by_role("link", name=tab, exact=True).click()
             page.wait_for_selector(ready)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+            assert page.evaluate("scrollY") == 0, tab
             found = [
                 (tab, fault["id"], fault["nodes"][0]["html"])
                 for fault in axe.run(page).response["violations"]
