@@ -35,7 +35,7 @@ def browser() -> Iterator[object]:
 def shop(shop_bundle, tmp_path_factory):
     """A service with the report of a run."""
     folder = tmp_path_factory.mktemp("page")
-    sample = runpy.run_path(str(SAMPLE))["sample_report"]()
+    sample = runpy.run_path(str(SAMPLE))["sample_report"](synthetic=True)
     report = folder / "report.html"
     report.write_text(render_reports([sample], title=sample.title, command=sample.command), "utf-8")
     with running(shop_bundle, folder / "state.db", report=report, name="tiny") as service:
@@ -80,6 +80,7 @@ def test_every_tab_fits_and_axe_finds_nothing_serious(browser, shop, width, sche
             page.get_by_role("link", name=tab, exact=True).click()
             page.wait_for_selector(ready)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+            assert page.evaluate("scrollY") == 0, tab
             found = [
                 (tab, fault["id"], fault["nodes"][0]["html"])
                 for fault in axe.run(page).response["violations"]
@@ -236,6 +237,11 @@ def test_the_report_of_the_run_is_shown_in_its_own_style(browser, shop):
     with opened(browser, shop, "Report") as page:
         page.wait_for_selector("main svg")
         assert page.locator("main table").count() > 1
+        assert page.locator("main").count() == 1
+        assert page.evaluate(
+            "getComputedStyle(document.querySelector('main > div').shadowRoot"
+            ".querySelector('.report')).maxWidth"
+        ) == "960px"  # fmt: skip
         assert page.evaluate(
             "getComputedStyle(document.querySelector('main > div').shadowRoot"
             ".querySelector('.meta')).fontSize"

@@ -20,6 +20,7 @@ from gloss.serving.app import create_app
 from gloss.serving.protocol import protocol_of
 from gloss.serving.service import Service
 from gloss.serving.settings import ServingSettings, is_loopback
+from gloss.serving.waiting import StoppedError
 
 __all__ = ["check_host", "serve", "server_config"]
 
@@ -45,7 +46,10 @@ def serve(service: Service) -> None:
     """Start a service and serve it until a signal ends it. Raises what opening its model raises."""
     check_host(service.settings, has_keys=bool(service.keys))
     sys.setswitchinterval(_SWITCH_SECONDS)
-    service.model.start()
+    try:
+        service.model.start()
+    except StoppedError as error:
+        raise GlossError(f"the recommender cannot be tried: {error}") from None
     _Server(server_config(service), service).run()
 
 
@@ -102,7 +106,7 @@ class _Server(uvicorn.Server):
     async def _reload(self) -> None:
         try:
             served = await asyncio.to_thread(self._service.live.reload, self._service.model)
-        except (GlossError, OSError) as error:
+        except (GlossError, OSError, StoppedError) as error:
             _log.error("what is served stays: %s", error)
         else:
             _log.warning("serving %s", served.fingerprint)

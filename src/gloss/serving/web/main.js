@@ -42,7 +42,11 @@ async function start() {
     return;
   }
   document.getElementById("served").textContent = `${info.name} · ${number(info.items)} items`;
-  addEventListener("hashchange", () => { show(info); main.focus(); });
+  addEventListener("hashchange", () => {
+    show(info);
+    main.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  });
   addEventListener("keydown", (event) => {
     const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName ?? "");
     const field = main.querySelector("input[type=search], input[role=combobox]");

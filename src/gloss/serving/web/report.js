@@ -31,7 +31,8 @@ function show(place, html) {
   const root = place.attachShadow({ mode: "open" });
   root.adoptedStyleSheets = [...page.querySelectorAll("data-style")].map((style) => {
     const sheet = new CSSStyleSheet();
-    sheet.replaceSync(style.textContent.replaceAll(":root", ":host").replace(/^(html|body) \{/gm, ":host {"));
+    sheet.replaceSync(style.textContent.replaceAll(":root", ":host")
+      .replace(/^(html|body) \{/gm, ":host {").replace(/^( *)main \{/gm, "$1.report {"));
     style.remove();
     return sheet;
   });
@@ -39,5 +40,5 @@ function show(place, html) {
     element.style.cssText = element.getAttribute("data-style");
     element.removeAttribute("data-style");
   }
-  root.append(page.querySelector("main"));
+  root.append(h("div", { class: "report" }, ...page.querySelector("main").childNodes)); // one main is enough
 }
