@@ -1,14 +1,18 @@
-"""Draws the pictures of the concepts and the architecture poster; with --check, compares them."""
+"""Draws the pictures of the concepts, the architecture poster and the curves of what sizes cost
+(benchmarks/results/scale.json); with --check, compares them."""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from math import hypot
+from math import ceil, floor, hypot, log10
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parent / "images"
+SCALE = Path(__file__).parents[1] / "benchmarks" / "results" / "scale.json"
 BLUE, AMBER, GREY, LIGHT, INK = "#1b5c9e", "#b8651b", "#8a8a85", "#eef3f8", "#1d1d1b"
 FONT = "font-family='system-ui, Segoe UI, DejaVu Sans, sans-serif'"
 
@@ -83,6 +87,15 @@ class Canvas:
             f"<line x1='{x1:g}' y1='{y1:g}' x2='{x2:g}' y2='{y2:g}' stroke='{stroke}' "
             f"stroke-width='1.5'/><polygon points='{head}' fill='{stroke}'/>"
         )
+
+    def curve(self, points: Sequence[tuple[float, float]], stroke: str) -> None:
+        """A line through points, with a dot at each."""
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        self.parts.append(
+            f"<polyline points='{line}' fill='none' stroke='{stroke}' stroke-width='2'/>"
+        )
+        self.parts += [f"<circle cx='{x:.1f}' cy='{y:.1f}' r='3' fill='{stroke}'/>"
+                       for x, y in points]  # fmt: skip
 
     def svg(self) -> str:
         return "\n".join([*self.parts, "</svg>\n"])
@@ -300,6 +313,72 @@ def architecture() -> Canvas:
     return c
 
 
+_CURVES = ("#1b5c9e", "#b8651b", "#2f7d4f", "#8a2f6b", "#5b5b57", "#b3261e", "#3f7f8f", "#8a7a1b")
+_SECONDS, _MEMORY = "processor seconds", "most memory, MiB"
+
+
+class _Panel:
+    """Logarithmic axes for one measure by one size; each curve is named in the legend below."""
+
+    def __init__(self, canvas: Canvas, x: float, sizes: Sequence[int], values: Sequence[float]):
+        self._canvas, self._x = canvas, x
+        self._sizes = [log10(size) for size in (min(sizes), max(sizes))]
+        self._values = [floor(log10(min(values))), ceil(log10(max(values)))]
+
+    def at(self, size: float, value: float) -> tuple[float, float]:
+        (first, last), (low, high) = self._sizes, self._values
+        right = (log10(size) - first) / (last - first)
+        up = (log10(value) - low) / (high - low)
+        return self._x + 250 * right, 250 - 190 * up
+
+    def axes(self, sizes: Sequence[int], title: str, below: str) -> None:
+        c = self._canvas
+        c.text(self._x - 10, 34, title, bold=True)
+        for power in range(self._values[0], self._values[1] + 1):
+            (x, y), (end, _) = self.at(min(sizes), 10**power), self.at(max(sizes), 10**power)
+            c.parts.append(
+                f"<line x1='{x:g}' y1='{y:g}' x2='{end:g}' y2='{y:g}' stroke='#dddddd'/>"
+            )
+            c.text(x - 6, y + 4, f"{10**power:,g}", size=11, fill=GREY, anchor="end")
+        for size in sizes:
+            c.text(self.at(size, 10 ** self._values[0])[0], 268, f"{size:,}", size=11, fill=GREY,
+                   anchor="middle")  # fmt: skip
+        c.text(self._x + 125, 285, below, size=12, fill=GREY, anchor="middle")
+
+
+def _scale(by: str) -> Canvas:
+    """What a size costs: processor seconds and memory, a curve for each piece of work."""
+    report = json.loads(SCALE.read_text("utf-8"))
+    runs: list[Mapping[str, Any]] = [
+        run for run in report["runs"] if by in run and run["version"] == "after" and _SECONDS in run
+    ]
+    works = list(dict.fromkeys(run["work"] for run in runs))
+    sizes = sorted({run[by] for run in runs})
+    rows = -(-len(works) // 2)
+    c = Canvas(720, 310 + 20 * rows, f"Processor seconds and memory by the number of {by}")
+    for x, measure in ((70, _SECONDS), (425, _MEMORY)):
+        panel = _Panel(c, x, sizes, [run[measure] for run in runs])
+        panel.axes(sizes, measure, by)
+        for colour, work in zip(_CURVES, works, strict=False):
+            of_work = sorted((run[by], run[measure]) for run in runs if run["work"] == work)
+            c.curve([panel.at(*point) for point in of_work], colour)
+    for number, (colour, work) in enumerate(zip(_CURVES, works, strict=False)):
+        x, y = 30 + 345 * (number % 2), 312 + 20 * (number // 2)
+        slopes = report["exponents"].get(f"{work} by {by}, after")
+        grows = f": {slopes[_SECONDS]:.2f} / {slopes[_MEMORY]:.2f}" if slopes else ""
+        c.parts.append(f"<circle cx='{x}' cy='{y - 4}' r='4' fill='{colour}'/>")
+        c.text(x + 10, y, work + grows, size=12)
+    return c
+
+
+def scale_of_logs() -> Canvas:
+    return _scale("purchases")
+
+
+def scale_of_catalogues() -> Canvas:
+    return _scale("titles")
+
+
 PICTURES: dict[str, Callable[[], Canvas]] = {
     "data": data,
     "splits": splits,
@@ -311,6 +390,8 @@ PICTURES: dict[str, Callable[[], Canvas]] = {
     "fusion": fusion,
     "bundle": bundle,
     "architecture": architecture,
+    "scale-of-logs": scale_of_logs,
+    "scale-of-catalogues": scale_of_catalogues,
 }
 
 
