@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,3 +118,45 @@ def test_a_template_without_one_place_for_the_title_is_an_error(field, text):
 
 def test_a_template_survives_json():
     assert PromptTemplate(**PAPER_TEMPLATE.to_json()) == PAPER_TEMPLATE
+
+
+# A wish
+
+WISHING = PromptTemplate("Bought:", "{title};", "Next:", "{title}", "Wanted:{wish};")
+
+
+def test_a_wish_stands_behind_the_purchases():
+    builder = PromptBuilder(WISHING, count_tokens=len, max_tokens=60)
+    prompt = builder.build("u", ["a"], ["Kite"], wish="wind")
+    assert prompt.text == "Bought:Kite;Wanted:wind;Next:"
+    assert builder.build("u", ["a"], ["Kite"]).text == "Bought:Kite;Next:"
+    assert builder.build("u", [], [], wish="wind").text == "Bought:Wanted:wind;Next:"
+
+
+def test_a_wish_takes_the_room_of_the_oldest_purchases_and_never_that_of_the_instruction():
+    wish_tokens = len("Wanted:wind;")
+    room = len("Bought:") + len("Ball;") + wish_tokens + len("Next:")
+    builder = PromptBuilder(WISHING, count_tokens=len, max_tokens=room)
+    prompt = builder.build("u", ["a", "b"], ["Kite", "Ball"], wish="wind")
+    assert (prompt.text, prompt.dropped) == ("Bought:Ball;Wanted:wind;Next:", 1)
+    too_long = builder.build("u", ["a"], ["Kite"], wish="w" * room)
+    assert too_long.text == "Bought:Kite;Next:"
+
+
+def test_a_model_that_reads_titles_alone_gets_no_wish():
+    builder = PromptBuilder(TITLES_ONLY, count_tokens=len, max_tokens=60)
+    assert builder.build("u", ["a"], ["Kite"], wish="wind").text == "\nKite\n"
+    assert "wish" not in TITLES_ONLY.to_json()
+
+
+def test_without_a_wish_the_published_prompt_is_as_it_was_published():
+    without = replace(PAPER_TEMPLATE, wish=None)
+    assert PAPER_TEMPLATE.render(["Kite"]) == without.render(["Kite"])
+    assert "\n### What the customer is looking for:\nwind\n\n### Next item:\n" in (
+        PAPER_TEMPLATE.render(["Kite"], wish="wind")
+    )
+
+
+def test_a_template_must_have_a_place_for_the_wish():
+    with pytest.raises(ConfigError, match=r"wish must hold \{wish\} once"):
+        replace(WISHING, wish="Wanted:")

@@ -17,7 +17,7 @@ from gloss.errors import ConfigError
 
 __all__ = ["PAPER_TEMPLATE", "TITLES_ONLY", "Prompt", "PromptBuilder", "PromptTemplate"]
 
-_SLOT = "{title}"
+_SLOT, _WISH = "{title}", "{wish}"
 _NO_ROOM = (
     "the model's context cannot hold the instruction, a title and the answer: take a model with a "
     "larger one"
@@ -39,23 +39,39 @@ class Prompt:
 class PromptTemplate:
     """header + one item text a purchase, earliest first + footer; the answer is one title.
 
-    >>> PromptTemplate("Bought:\\n", "- {title}\\n", "Next:", "{title}").render(["Kite"])
+    wish: stands before the footer where somebody says what is wanted; None for a model that reads
+    purchases alone.
+
+    >>> parts = ("Bought:\\n", "- {title}\\n", "Next:", "{title}", "For: {wish}\\n")
+    >>> template = PromptTemplate(*parts)
+    >>> template.render(["Kite"])
     'Bought:\\n- Kite\\nNext:'
+    >>> template.render(["Kite"], wish="the beach")
+    'Bought:\\n- Kite\\nFor: the beach\\nNext:'
     """
 
     header: str
     item: str
     footer: str
     answer: str
+    wish: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("item", "answer"):
             if getattr(self, name).count(_SLOT) != 1:
                 raise ConfigError(f"the template's {name} must hold {_SLOT} once")
+        if self.wish is not None and self.wish.count(_WISH) != 1:
+            raise ConfigError(f"the template's wish must hold {_WISH} once")
 
-    def render(self, titles: Sequence[str]) -> str:
-        """The prompt for these titles, earliest first."""
-        return self.header + "".join(map(self.render_item, titles)) + self.footer
+    def render(self, titles: Sequence[str], *, wish: str | None = None) -> str:
+        """The prompt for these titles, earliest first, and a wish, where the template has a place
+        for one."""
+        items = "".join(map(self.render_item, titles))
+        return self.header + items + self.render_wish(wish) + self.footer
+
+    def render_wish(self, wish: str | None) -> str:
+        """The text of a wish; nothing without one, or without a place for it."""
+        return self.wish.replace(_WISH, wish) if wish and self.wish else ""
 
     def render_item(self, title: str) -> str:
         """The text of one purchase."""
@@ -72,7 +88,7 @@ class PromptTemplate:
 
     def to_json(self) -> dict[str, Any]:
         """The template as plain values, for `prompt.json`."""
-        return asdict(self)
+        return {name: part for name, part in asdict(self).items() if part is not None}
 
 
 PAPER_TEMPLATE = PromptTemplate(
@@ -87,8 +103,10 @@ PAPER_TEMPLATE = PromptTemplate(
     item="Title: {title}\n",
     footer="\n### Next item:\n",
     answer="Title: {title}",
+    wish="\n### What the customer is looking for:\n{wish}\n",
 )
-"""The published system's prompt (GLoSS research repository), the default for pretrained models."""
+"""The published system's prompt (GLoSS research repository), the default for pretrained models. The
+wish is ours: without one, which is how models are fine-tuned, the prompt is the published one."""
 
 TITLES_ONLY = PromptTemplate(header="\n", item="{title}\n", footer="", answer="{title}")
 """One title a line, nothing else: for models from zero, whose end-of-text is the newline."""
@@ -124,20 +142,36 @@ class PromptBuilder:
         self._budget = max_tokens - frame
         self._length_of = cache(lambda title: count_tokens(template.render_item(title)))
 
-    def build(self, user: UserId, history: Sequence[ItemId], titles: Sequence[str]) -> Prompt:
+    def build(
+        self,
+        user: UserId,
+        history: Sequence[ItemId],
+        titles: Sequence[str],
+        *,
+        wish: str | None = None,
+    ) -> Prompt:
         """The prompt for a user; titles[i] is that of history[i], earliest first.
 
         A title that is too long alone is left out, wherever it stands: it takes nobody's place, and
-        if there is no other, the prompt is the instruction. Raises ConfigError if the instruction
-        is too long.
+        if there is no other, the prompt is the instruction. A wish that leaves no room for the
+        instruction is left out, too. Raises ConfigError if the instruction is too long.
         """
         if self._budget < 0:
             raise ConfigError(_NO_ROOM)
+        wish, budget = self._with_wish(wish)
         texts = map(self._as_text, titles)
-        fitting = [text for text in texts if self._length_of(text) <= self._budget]
-        kept = _latest_that_fit([self._length_of(title) for title in fitting], self._budget)
-        text = self.template.render(fitting[len(fitting) - kept :])
+        fitting = [text for text in texts if self._length_of(text) <= budget]
+        kept = _latest_that_fit([self._length_of(title) for title in fitting], budget)
+        text = self.template.render(fitting[len(fitting) - kept :], wish=wish)
         return Prompt(user, tuple(history), text, len(titles) - kept)
+
+    def _with_wish(self, wish: str | None) -> tuple[str | None, int]:
+        """The wish as the prompt has it, and the tokens that it leaves for purchases."""
+        if not wish:
+            return None, self._budget
+        wish = self._as_text(wish)
+        left = self._budget - self.count_tokens(self.template.render_wish(wish))
+        return (wish, left) if left >= 0 else (None, self._budget)
 
     def build_all(self, examples: Sequence[Example], catalogue: Catalogue) -> list[Prompt]:
         """One prompt an example, in their order.

@@ -3,10 +3,12 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from gloss.artifacts import fingerprint_of_file
+from gloss.errors import ConfigError
 from gloss.evaluation.evaluate import load_evaluation
 from gloss.experiment import pipeline
 from gloss.experiment.loading import with_overrides
-from gloss.experiment.run_folder import OURS, RunFolder
+from gloss.experiment.run_folder import OURS, RANKERS, RunFolder
 from gloss.experiment.seeds import Spread, spreads
 from gloss.experiment.stages.report import report_on
 from processes import TINY
@@ -54,3 +56,36 @@ def test_a_run_of_other_settings_does_not_count(run):
     finally:
         config.write_text(text)
     assert spreads(run, "recall@5") != ()
+
+
+RANKERS_ALONE = {
+    "name": "alone",
+    "data": {"source": "shop", "users": 60, "split": "leave-one-out"},
+    "rankers": {
+        "use": ["popularity", "sasrec"],
+        "sasrec": {"text": False, "width": 8, "heads": 1, "epochs": 1},
+    },
+    "fusion": {"rule": "reciprocal-rank"},
+}
+
+
+def test_seeds_without_a_language_model_train_the_rankers_again(tmp_path):
+    pytest.importorskip("torch")
+    experiment = with_overrides(RANKERS_ALONE, [])
+    pipeline.run_rankers(experiment, tmp_path / "run", seeds=2)
+    folder = RunFolder(tmp_path / "run")
+    found = {each.name: each for each in spreads(folder, "recall@20")}
+    assert {*found} == {"popularity", "sasrec", RANKERS}
+    assert found["popularity"].deviation == 0.0
+    weights = {
+        fingerprint_of_file(each.trained("sasrec") / "network-0.safetensors")
+        for each in (folder, folder.of_seed(1))
+    }
+    assert len(weights) == 2
+
+
+def test_seeds_that_would_change_nothing_are_refused(tmp_path):
+    experiment = with_overrides(RANKERS_ALONE, ["rankers.use=[popularity, transitions]"])
+    with pytest.raises(ConfigError, match="nothing is trained; run without --seeds"):
+        pipeline.run_rankers(experiment, tmp_path / "run", seeds=2)
+    assert not (tmp_path / "run").exists()

@@ -10,6 +10,7 @@ from gloss.config import ShopData
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError, InputError
 from gloss.experiment.cost import cost_of, require_a_day
+from gloss.experiment.following import on_data
 from gloss.experiment.loading import load_experiment, with_overrides
 from gloss.experiment.planning import planned
 from gloss.experiment.sizing import Shop, changes, filled, shop_of, sized
@@ -140,3 +141,14 @@ def test_a_plan_downloads_nothing(tmp_path: Path):
     amazon = with_overrides({**BARE, "data": {"source": "amazon", "category": "toys"}}, [])
     with pytest.raises(InputError, match="would be downloaded"):
         planned(amazon, tmp_path / "run")
+
+
+def test_how_much_rankers_bring_follows_the_titles(tmp_path):
+    bare = {**BARE, "data": {"source": "shop", "users": 50}, "rankers": {"use": ["popularity"]}}
+    data = Dataset.load(prepare(ShopData(users=50), tmp_path / "data").path)
+    titles = len(set(data.catalogue("fair").titles))
+    assert titles < (2 * 20) ** 2
+    assert on_data(with_overrides(bare, []), data).rankers.length == 20
+    longer = on_data(with_overrides(bare, ["ranking.length=50"]), data)
+    assert longer.rankers.length == 50  # a fused list of 50 needs lists of 50
+    assert on_data(with_overrides(bare, ["rankers.length=7"]), data).rankers.length == 7

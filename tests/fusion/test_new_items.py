@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gloss.data.histories import History
 from gloss.fusion import trees
-from gloss.fusion.new_items import taught_requests
+from gloss.fusion.new_items import Scored, arrivals, fitted_lift, taught_requests
 from gloss.fusion.rule import FusionRequest, NewItems
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.table import RankingTable
@@ -78,3 +80,70 @@ def test_trees_that_met_new_items_put_one_first_where_titles_do():
         first[share] = np.mean([each.entries[0].item in NEW for each in lists])
     assert first[0.5] > 0.9
     assert first[0.0] < first[0.5]
+
+
+# The lift
+
+
+def scored(
+    scores: list[float], users: list[int], new: list[int], bought: list[int], ranks: list[float]
+) -> Scored:
+    """Candidates of one list besides the scores."""
+    places = np.arange(len(scores))
+    is_new, is_bought = np.isin(places, new), np.isin(places, bought)
+    return Scored(np.array(scores), np.array(users), is_new, is_bought, np.array([ranks]).T)
+
+
+def test_new_answers_alone_are_measured_among_all_candidates():
+    """User 0 bought the new item 1, which two others beat; user 1 the old item 4, the first."""
+    each = scored(
+        [3.0, 1.0, 2.0, 0.5, 1.5], [0, 0, 0, 1, 1], new=[1, 3], bought=[1, 4], ranks=[2, 1, 0, 1, 0]
+    )
+    assert each.of_parts().tolist() == [[pytest.approx(1 / np.log2(1 + 2))]]
+    assert each.fused(0.0) == pytest.approx([1 / np.log2(2 + 2)])
+    assert each.fused(1.5) == pytest.approx([1 / np.log2(1 + 2)])
+
+
+def test_new_items_are_lifted_until_the_fused_list_finds_more_of_them_than_its_best_part():
+    """The part has them third. So has the score, 0.3 behind the second."""
+    users, new = np.repeat(np.arange(30), 3).tolist(), [*range(2, 90, 3)]
+    third = scored([2.0, 1.3, 1.0] * 30, users, new, bought=new, ranks=[0, 1, 2] * 30)
+    second = fitted_lift([third])
+    assert 0.3 < second < 0.35  # the step is a tenth of 0.42, the deviation of 2, 1.3 and 1
+    assert third.of_parts().mean() == pytest.approx(1 / np.log2(2 + 2))
+    assert third.fused(second).mean() == pytest.approx(1 / np.log2(1 + 2))
+    first = scored([2.0, 1.3, 3.0] * 30, users, new, bought=new, ranks=[0, 1, 2] * 30)
+    assert fitted_lift([first]) == 0.0  # they lead already
+
+
+def test_of_few_new_answers_no_lift_is_fitted():
+    one = scored([2.0, 1.0], [0, 0], new=[1], bought=[1], ranks=[1, 0])
+    assert fitted_lift([one]) == fitted_lift([]) == 0.0
+
+
+def test_a_lift_is_fitted_on_lists_in_which_a_tenth_of_the_items_is_new():
+    counted, by_title, _ = crowd(3, 0)
+    many = {f"c{n}": 1 for n in range(2000)}
+    asked = replace(request(counted, by_title, 0.5), times_bought=many)
+    made_new = [{*many} - {*each.times_bought} for each in arrivals(asked)]
+    assert all(150 < len(new) < 250 for new in made_new)
+    assert made_new[0] != made_new[1]
+    assert list(arrivals(replace(asked, new_items=None))) == []
+
+
+def test_trees_keep_their_lift(tmp_path):
+    pytest.importorskip("lightgbm")
+    counted, by_title, targets = crowd(300, 0)
+    fitted = replace(trees.fit(request(counted, by_title, 0.5), targets), lift=0.25)
+    for name, text in fitted.files().items():
+        (tmp_path / name).write_text(text)
+    assert trees.RULE.load(tmp_path) == fitted
+    asked = request(counted[:5], [[NEW[0], *each[:3]] for each in by_title[:5]], 0.0)
+    scores = {}
+    for each in (fitted, replace(fitted, lift=0.0)):
+        lists = each.fuse(asked, length=9)
+        scores[each.lift] = [{e.item: e.score for e in ranking.entries} for ranking in lists]
+    for lifted, plain in zip(scores[0.25], scores[0.0], strict=True):
+        assert {i: lifted[i] - plain[i] for i in plain} == pytest.approx(
+            {i: 0.25 if i == NEW[0] else 0.0 for i in plain}
+        )

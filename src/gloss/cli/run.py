@@ -27,6 +27,9 @@ DryRun = Annotated[
 ]
 
 
+_SPREAD = "recall@5"
+"""What is shown of several seeds, or the first metric where lists are cut elsewhere."""
+
 WithModel = Annotated[
     bool,
     typer.Option("--model/--no-model", help="With the language model, or with rankers alone."),
@@ -86,7 +89,8 @@ def run(
     if model:
         _run(experiment, out, json=json, people=False, force=force, seeds=seeds)
     else:
-        _run_rankers(experiment, out or Path("runs") / experiment.name, json=json, force=force)
+        folder = out or Path("runs") / experiment.name
+        _run_rankers(experiment, folder, json=json, force=force, seeds=seeds)
 
 
 def _plan(experiment: Experiment, folder: Path) -> None:
@@ -164,16 +168,20 @@ def _run(
     output.print_line(f"Report: {folder / 'report.html'}")
 
 
-def _run_rankers(experiment: Experiment, folder: Path, *, json: bool, force: bool) -> None:
+def _run_rankers(
+    experiment: Experiment, folder: Path, *, json: bool, force: bool, seeds: int
+) -> None:
     """The same without a language model; there is no page without one."""
     from gloss.cli import output
     from gloss.evaluation.evaluate import load_evaluation
     from gloss.experiment import pipeline
     from gloss.experiment.feasibility import require_room
+    from gloss.experiment.run_folder import RANKERS, RunFolder
+    from gloss.experiment.seeds import spreads
 
     if not force:
         require_room(experiment, folder, model=False)
-    made = pipeline.run_rankers(experiment, folder, announce=output.announce)
+    made = pipeline.run_rankers(experiment, folder, seeds=seeds, announce=output.announce)
     cold = _cold_items(experiment, folder, model=False)
     _note_left_out(folder)
     evaluations = {name: load_evaluation(path)[1] for name, path in made.items()}
@@ -182,6 +190,10 @@ def _run_rankers(experiment: Experiment, folder: Path, *, json: bool, force: boo
         output.print_json(found | ({"cold items": cold} if cold else {}))
         return
     output.print_evaluations({name: each.means() for name, each in evaluations.items()})
+    if seeds > 1:
+        metrics = [*evaluations[RANKERS].means()]
+        shown = _SPREAD if _SPREAD in metrics else metrics[0]
+        output.print_spreads(spreads(RunFolder(folder), shown))
     if cold:
         output.print_cold_items(cold)
 

@@ -244,15 +244,16 @@ def _model_part(folder: RunFolder, ranking: Artifact) -> ModelPart:
 def _unmeasured(experiment: Experiment, *, model: bool) -> _Served:
     """What an experiment's settings say, with nothing fitted."""
     protocol, section = protocol_of(experiment), experiment.rankers
-    rankers = [ranker_named(name) for name in section.use]
-    parts = tuple(_Part(spec, section.of(spec), section.length) for spec in rankers)
+    rankers, length = [ranker_named(name) for name in section.use], section.length
+    assert length is not None  # `on_data` has set it
+    parts = tuple(_Part(spec, section.of(spec), length) for spec in rankers)
     _require_parts(experiment, model=model)
     is_fused = model + len(parts) > 1
     of_model = ModelPart(
         decoding=experiment.decoding,
         fusion="beam-order" if parts else protocol.fusion_of(experiment.index.retriever),
         per_query=1 if parts else protocol.per_query,
-        length=section.length if parts else protocol.length,
+        length=length if parts else protocol.length,
     )
     return _Served(
         of_model if model else None,
@@ -294,7 +295,7 @@ def _bundled(
     sources = _sources(experiment, folder, served, index_settings)
     for part in served.rankers:
         part.require_same(sources)
-    config = _config(experiment, served)
+    config = _config(experiment, served, folder)
     with _whole_model(folder, served) as model, _index_of(folder, index_settings) as index:
         contents = _contents(sources, served, model, index)
         bound = {**inputs, **_fingerprints(sources, served, contents, folder)}
@@ -315,7 +316,7 @@ def _sources(
     )
 
 
-def _config(experiment: Experiment, served: _Served) -> BundleConfig:
+def _config(experiment: Experiment, served: _Served, folder: RunFolder) -> BundleConfig:
     encoder = experiment.rankers.encoder if served.reads_vectors else None
     return BundleConfig(
         name=experiment.name,
@@ -324,7 +325,7 @@ def _config(experiment: Experiment, served: _Served) -> BundleConfig:
         exclude_seen=served.exclude_seen,
         length=served.length,
         fusion=served.rule,
-        model=served.model,
+        model=served.model and _that_reads(served.model, folder),
         rankers=tuple(
             RankerPart(
                 name=part.spec.name,
@@ -334,6 +335,13 @@ def _config(experiment: Experiment, served: _Served) -> BundleConfig:
             for part in served.rankers
         ),
     )
+
+
+def _that_reads(model: ModelPart, folder: RunFolder) -> ModelPart:
+    """The language model's part, which says whether the model of a run folder reads a wish."""
+    from gloss.language.loading import template_of
+
+    return model.model_copy(update={"reads_wish": template_of(folder.model).wish is not None})
 
 
 def _contents(

@@ -12,6 +12,7 @@ from dataclasses import replace
 from gloss.data.dataset import Dataset
 from gloss.evaluation.protocol import EvaluationProtocol, protocol_named
 from gloss.experiment.settings import Experiment, RankersSection
+from gloss.experiment.sizing import list_length
 from gloss.rankers.specs import ranker_named
 
 __all__ = ["on_data", "protocol_of"]
@@ -29,7 +30,7 @@ def on_data(experiment: Experiment, data: Dataset) -> Experiment:
     """The experiment with everything set that follows the data where nobody sets it.
 
     Whether lists leave out what was bought; and with that, which rankers take part, and whether
-    they are trained to name it again, and teach it.
+    they are trained to name it again, and teach it; and how many items rankers bring to the fusion.
     """
     protocol = protocol_of(experiment)
     if experiment.ranking.exclude_seen is None:
@@ -42,8 +43,15 @@ def on_data(experiment: Experiment, data: Dataset) -> Experiment:
         rankers = _with_bought(rankers, {*rankers.use, *distillation.teachers})
         if distillation.bought is None:
             distillation = distillation.model_copy(update={"bought": True})
+    if rankers.length is None:
+        rankers = rankers.model_copy(update={"length": _list_length(data, protocol)})
     changed = {"ranking": ranking, "rankers": rankers, "distillation": distillation}
     return experiment.model_copy(update=changed)
+
+
+def _list_length(data: Dataset, protocol: EvaluationProtocol) -> int:
+    titles = len(set(data.catalogue(protocol.title_style).titles))
+    return list_length(titles, shown=protocol.length)
 
 
 def _without_bought(rankers: RankersSection) -> RankersSection:

@@ -121,29 +121,42 @@ def run_seeds(
     """`run`, then the same with the next seeds in `out`/seeds, `seeds` in all; the report says how
     much figures differ from seed to seed. Raises what `run` raises."""
     report = run(experiment, out, announce=announce, force=force)
-    folder = RunFolder(Path(out))
-    for seed in range(experiment.seed + 1, experiment.seed + seeds):
-        run(
-            experiment.model_copy(update={"seed": seed}),
-            folder.of_seed(seed).path,
-            announce=lambda stage, seed=seed: announce(f"seed {seed}: {stage}"),  # type: ignore[misc]
-            force=force,
-        )
-    return _reported(folder, experiment) if seeds > 1 else report
+    for further, folder, announced in _further_seeds(experiment, out, seeds, announce):
+        run(further, folder, announce=announced, force=force)
+    return _reported(RunFolder(Path(out)), experiment) if seeds > 1 else report
 
 
 def run_rankers(
-    experiment: Experiment, out: Path, *, announce: Announce = quietly
+    experiment: Experiment, out: Path, *, seeds: int = 1, announce: Announce = quietly
 ) -> dict[str, Path]:
     """Do what an experiment's rankers need and no language model; the evaluations, by name.
 
-    A later `run` in the same folder takes over what is done. Raises ConfigError when the experiment
-    uses no rankers, and what `run` raises.
+    A later `run` in the same folder takes over what is done. seeds: as in `run_seeds`. Raises
+    ConfigError when the experiment uses no rankers, or several seeds and no ranker that is trained,
+    and what `run` raises.
     """
     _require_rankers(experiment)
     _require_asked(experiment)
+    if seeds > 1:
+        _require_trained(experiment)
     with _begun(experiment, out, announce) as work:
-        return _all_rankers(work)
+        made = _all_rankers(work)
+    for further, folder, announced in _further_seeds(experiment, out, seeds, announce):
+        run_rankers(further, folder, announce=announced)
+    return made
+
+
+def _further_seeds(
+    experiment: Experiment, out: Path, seeds: int, announce: Announce
+) -> Iterator[tuple[Experiment, Path, Announce]]:
+    """The same experiment with the next seeds, where each goes, and how its stages are announced;
+    `seeds` in all with the experiment's own."""
+    for seed in range(experiment.seed + 1, experiment.seed + seeds):
+        yield (
+            experiment.model_copy(update={"seed": seed}),
+            RunFolder(Path(out)).of_seed(seed).path,
+            lambda stage, seed=seed: announce(f"seed {seed}: {stage}"),  # type: ignore[misc]
+        )
 
 
 def _all_rankers(work: _Work) -> dict[str, Path]:
@@ -280,15 +293,18 @@ class _Work:
         model, where it takes part, are written to the run's settings too, if it can be trained in
         a day or with `force`."""
         self.prepare()
-        data, experiment = Dataset.load(self.folder.data), self.experiment
+        data, experiment, sizes = Dataset.load(self.folder.data), self.experiment, {}
         if model:
             shop = shop_of(data, self.protocol.title_style)
             experiment = sized(self.experiment, shop, gpu=has_gpu())
             if not force:
                 require_a_day(cost_of(experiment, shop, gpu=has_gpu()))
-            _say_sizes(changes(self.experiment, experiment))
+            sizes = changes(self.experiment, experiment)
             _write_settings(experiment, self.folder)
         experiment = on_data(experiment, data)
+        if experiment.rankers.use and self.experiment.rankers.length is None:
+            sizes["rankers.length"] = experiment.rankers.length
+        _say_sizes(sizes)
         return replace(self, experiment=experiment, protocol=protocol_of(experiment))
 
     def prepare(self) -> None:
@@ -373,9 +389,16 @@ class _Work:
                     progress=progress,
                 )
 
+    @property
+    def _list_length(self) -> int:
+        """Items that each ranker brings to the fusion."""
+        length = self.experiment.rankers.length
+        assert length is not None  # nobody's setting is left open by `prepared`
+        return length
+
     def rankers(self, split: SplitName) -> None:
         """Long lists of every ranker."""
-        sources, length = self._sources(), self.experiment.rankers.length
+        sources, length = self._sources(), self._list_length
         for spec, settings in _rankers_of(self.experiment):
             with self.announce(f"{split} {spec.name}") as progress:
                 out = self.folder.ranker(split, spec.name)
@@ -430,7 +453,7 @@ class _Work:
     def titles(self, split: SplitName) -> None:
         """The items of the language model's titles, as a ranker's long lists."""
         # A neighbour of a title has the title's probability, not its own: titles alone count.
-        length = self.experiment.rankers.length
+        length = self._list_length
         alone = replace(
             self.protocol, per_query=1, fusion="beam-order", length=length, fills_up=False
         )
@@ -503,6 +526,15 @@ def _require_rankers(experiment: Experiment) -> None:
     """Raise ConfigError where no ranker takes part."""
     if not experiment.rankers.use:
         raise ConfigError("rankers.use names no ranker: there is nothing to do")
+
+
+def _require_trained(experiment: Experiment) -> None:
+    """Raise ConfigError where no ranker takes part that a seed changes."""
+    if not any(spec.training for spec, _ in _rankers_of(experiment)):
+        raise ConfigError(
+            f"several seeds give equal lists: {', '.join(experiment.rankers.use)} only count and "
+            "compare, and nothing is trained; run without --seeds, or with a ranker that is trained"
+        )
 
 
 def _require_asked(experiment: Experiment) -> None:

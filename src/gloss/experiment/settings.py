@@ -96,7 +96,11 @@ class RankersSection(Settings):
     use: tuple[str, ...] = Field(
         (), description="The rankers that are fused with the language model; without any, none."
     )
-    length: ListLength = Field(200, description="Items that each ranker brings to the fusion.")
+    length: ListLength | None = Field(
+        None,
+        description="Items that each ranker brings to the fusion (default: follows the number of "
+        "titles, 20 to 200).",
+    )
     encoder: str = Field(
         ENCODER,
         description="The sentence encoder, by name or folder, that makes vectors of titles, and "
@@ -155,7 +159,7 @@ class FusionSection(Settings):
     new_items: Share = Field(
         NEW_ITEMS,
         description="Share of the items that trees are taught to meet as new ones, which only "
-        "titles tell of; 0: none.",
+        "titles tell of; 0: none, and new items are not lifted.",
     )
 
 

@@ -7,7 +7,8 @@ list (`LIST_FEATURES`), missing where the list does not hold it, and features of
 tell how far a list can be trusted. Where lists keep what was bought, it has features of the user's
 own purchases of it too (own_purchases.py). So a third rank in one list can be worth more where the
 item leads another, which no weighted sum can express. For a part of the fit some items are made
-new, so that the trees know what titles alone are worth (new_items.py).
+new, so that the trees know what titles alone are worth; and by how much new items are lifted is
+fitted beside them (new_items.py).
 
 Needs lightgbm (extra "trees").
 """
@@ -15,6 +16,7 @@ Needs lightgbm (extra "trees").
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,14 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from gloss.arrays import Array
+from gloss.arrays import Array, Bools
 from gloss.artifacts.content import read_json, require
 from gloss.data.catalogue import ItemId
 from gloss.data.histories import History
 from gloss.errors import ConfigError, InputError, require_extra
 from gloss.fusion.candidates import Candidates, aligned, candidates
 from gloss.fusion.lightgbm_text import checked_trees
-from gloss.fusion.new_items import taught_requests
+from gloss.fusion.new_items import Scored, arrivals, fitted_lift, taught_requests
 from gloss.fusion.own_purchases import PURCHASE_FEATURES, purchase_features
 from gloss.fusion.rule import FusionRequest, FusionRule
 from gloss.rankings.table import RankingTable
@@ -43,7 +45,7 @@ LIST_FEATURES = ("score", "score below the list's best", "log rank")
 CONTEXT_FEATURES = ("popularity", "history length")
 """What is seen besides: log(1 + purchases of the item), log(1 + purchases of the user)."""
 
-_FILE, _USERS_FILE = "trees.txt", "trees.json"
+_FILE, _BESIDE_FILE = "trees.txt", "trees.json"
 
 _ROUNDS = 400
 _SETTINGS = {
@@ -71,10 +73,11 @@ _MIN_USERS = 200
 class Trees:
     """Fitted trees. text: LightGBM's own format, checked where it is read (lightgbm_text.py);
     users: how many validation users the fit rests on: those with what they bought next among their
-    candidates."""
+    candidates. lift: what is added to the score of an item that nobody has bought."""
 
     text: str
     users: int
+    lift: float = 0.0
 
     def fuse(self, request: FusionRequest, *, length: int) -> RankingTable:
         """Everybody's one list; an item's score is the trees' own.
@@ -89,6 +92,7 @@ class Trees:
         for batch, histories in aligned(candidates(request.lists), request.histories):
             features = _features(batch, histories, request.times_bought, own=sees_own)
             scores = booster.predict(features) if len(features) else np.zeros(0)
+            scores = scores + self.lift * _is_new(features, rankers=len(request.lists))
             tables.append(batch.ranked(scores, -batch.ranks, length=length))
         return RankingTable.joined(tables)
 
@@ -103,14 +107,17 @@ class Trees:
         of_rankers = gains[:-context].reshape(len(rankers), len(LIST_FEATURES)).sum(axis=1)
         shares = np.append(of_rankers, gains[-context:]) / max(gains.sum(), 1e-300)
         names = (*rankers, *names_of_context)
+        lift = {"lift of new items": round(self.lift, 4)} if self.lift else {}
         return {
             "fitted on users": self.users,
+            **lift,
             "gains": dict(zip(names, shares.round(4).tolist(), strict=True)),
         }
 
     def files(self) -> Mapping[str, str]:
-        """The trees in LightGBM's format, and the number of users."""
-        return {_FILE: self.text, _USERS_FILE: json.dumps({"users": self.users}) + "\n"}
+        """The trees in LightGBM's format; the number of users and the lift, where there is one."""
+        beside = {"users": self.users} | ({"lift": self.lift} if self.lift else {})
+        return {_FILE: self.text, _BESIDE_FILE: json.dumps(beside) + "\n"}
 
 
 def fit(request: FusionRequest, targets: Sequence[ItemId]) -> Trees:
@@ -127,7 +134,17 @@ def fit(request: FusionRequest, targets: Sequence[ItemId]) -> Trees:
         raise InputError("no validation user's next purchase is in any list: nothing to fit on")
     data = lightgbm.Dataset(features, labels, group=groups)
     booster = lightgbm.train(_SETTINGS, data, num_boost_round=_ROUNDS)
-    return Trees(checked_trees(booster.model_to_string(), _FILE), len(parts[0][2]))
+    lift = fitted_lift(_scored(booster, each, targets) for each in arrivals(request))
+    return Trees(checked_trees(booster.model_to_string(), _FILE), len(parts[0][2]), lift)
+
+
+def _scored(booster: Any, request: FusionRequest, targets: Sequence[ItemId]) -> Scored:
+    """What trees give the candidates of users one of whose candidates was bought."""
+    features, bought, groups = _examples(request, targets)
+    users, of_lists = np.repeat(np.arange(len(groups)), groups), len(request.lists)
+    log_ranks = features[:, LIST_FEATURES.index("log rank") :: len(LIST_FEATURES)][:, :of_lists]
+    new = _is_new(features, rankers=of_lists)
+    return Scored(booster.predict(features), users, new, bought, np.expm1(log_ranks))
 
 
 def _examples(request: FusionRequest, targets: Sequence[ItemId]) -> tuple[Array, Array, Array]:
@@ -147,10 +164,12 @@ def _examples(request: FusionRequest, targets: Sequence[ItemId]) -> tuple[Array,
 
 
 def _load(folder: Path) -> Trees:
-    users = read_json(folder / _USERS_FILE, dict)["users"]
-    require(type(users) is int and users > 0, _USERS_FILE, "its users are none")
+    beside = read_json(folder / _BESIDE_FILE, dict)
+    users, lift = beside["users"], beside.get("lift", 0.0)
+    require(type(users) is int and users > 0, _BESIDE_FILE, "its users are none")
+    require(type(lift) is float and 0 <= lift < math.inf, _BESIDE_FILE, "its lift is none")
     text = (folder / _FILE).read_text("utf-8")
-    return Trees(checked_trees(text, _FILE), users)
+    return Trees(checked_trees(text, _FILE), users, lift)
 
 
 def _features(
@@ -176,6 +195,12 @@ def _features(
     flat = of_lists.reshape(len(of_lists), len(batch.lists) * len(LIST_FEATURES))
     of_user = [purchase_features(batch, histories)] if own else []
     return np.concatenate([flat, context, *of_user], axis=1)
+
+
+def _is_new(features: Array, *, rankers: int) -> Bools:
+    """bool (candidates,): whether nobody has bought the item: its popularity is log(1 + 0)."""
+    new: Bools = features[:, rankers * len(LIST_FEATURES)] == 0
+    return new
 
 
 def _sees_own_purchases(booster: Any, *, rankers: int) -> bool:

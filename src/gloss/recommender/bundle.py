@@ -83,6 +83,7 @@ class ModelPart(ArtifactConfig):
     fusion: TitleFusion = Field(description="How the items of several titles are joined.")
     per_query: ListLength = Field(description="Items retrieved for each title.")
     length: ListLength = Field(description="Items that it brings to the fusion.")
+    reads_wish: bool = Field(False, description="Whether a wish stands in its prompt.")
 
 
 class RankerPart(ArtifactConfig):

@@ -54,7 +54,7 @@ class ListRequest:
     allowed: bool (catalogue,), the rows that may be shown, None for all; exclude_seen: leave out
     what the person has bought; length: items in a list, at most; fills_up: whether popular items
     end a list that is too short. on_title: called with a person and a title as the language model
-    writes it.
+    writes it. wish: what stands in the prompt of a language model that reads one.
     """
 
     allowed: Bools | None
@@ -62,6 +62,7 @@ class ListRequest:
     length: int
     fills_up: bool = True
     on_title: Callable[[UserId, str], None] | None = None
+    wish: str | None = None
 
     def excluded(self, history: ReadHistory) -> frozenset[ItemId]:
         """The items that this person's list leaves out."""
@@ -114,6 +115,11 @@ class Lists:
     def has_model(self) -> bool:
         """Whether a language model is among the parts."""
         return self._model is not None
+
+    @property
+    def reads_wish(self) -> bool:
+        """Whether the language model, where there is one, reads a wish."""
+        return self._model is not None and self._model.reads_wish
 
     @property
     def has_rankers(self) -> bool:
@@ -170,8 +176,9 @@ class Lists:
         """The items of the titles that the language model writes."""
         generator = self._generator(request.allowed)
         builder = generator.prompt_builder()
+        wish = request.wish if how.reads_wish else None
         prompts = [
-            replace(builder.build(each.user, (), each.titles), history=each.items)
+            replace(builder.build(each.user, (), each.titles, wish=wish), history=each.items)
             for each in histories
         ]
         rankings = rank(

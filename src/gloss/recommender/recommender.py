@@ -131,24 +131,29 @@ class Recommender:
             read_history(str(number), purchases, self.catalogue, self.bundle.settings.titles)
             for number, purchases in enumerate(histories)
         ]
-        request = self._request(rules, k, on_title)
+        wish = clean_title(wish, "fair") if wish else None
+        request = self._request(rules, k, on_title, wish)
         vectors = self.bundle.title_vectors if self.bundle.has_title_vectors else None
         arrangement = Arrangement(rules, self.catalogue, self.bundle.columns, vectors)
-        wish = clean_title(wish, "fair") if wish else None
         wished = self._lists.of_wish(wish, request) if wish else ()
         nearest = self._lists.nearest_titles([text for each in read for text in each.unknown])
         answers = []
         for history, (ranking, way) in zip(read, self._ranked(read, request), strict=True):
             if wished:
                 ranking = self._lists.with_wish(ranking, wished, history, request)
-                way = "wish" if way == "popular" else way
+            if way == "popular" and (wished or self._is_read(request)):
+                way = "wish"
             items = self._items(history, ranking.entries, arrangement, request, k, wish)
             near = tuple(nearest[text] for text in history.unknown)
             answers.append(Recommendations(items, way, history.unknown, near))
         return answers
 
     def _request(
-        self, rules: Rules, k: int, on_title: Callable[[int, str], None] | None
+        self,
+        rules: Rules,
+        k: int,
+        on_title: Callable[[int, str], None] | None,
+        wish: str | None,
     ) -> ListRequest:
         allowed = allowed_rows(rules, self.catalogue, self.bundle.columns)
         if allowed is not None and not allowed.any():
@@ -163,6 +168,7 @@ class Recommender:
             pool,
             fills_up=rules.minimum_score is None,
             on_title=on_title and (lambda user, title: on_title(int(user), title)),
+            wish=wish,
         )
 
     def _ranked(
@@ -195,7 +201,13 @@ class Recommender:
             return self._lists.of_model(read, request)
         if way == "similar-titles":
             return self._lists.of_texts(read, request)
+        if self._is_read(request):
+            return self._lists.of_model(read, request)
         return [Ranking(each.user, ()) for each in read]
+
+    def _is_read(self, request: ListRequest) -> bool:
+        """Whether there is a wish, and a language model that reads it."""
+        return request.wish is not None and self._lists.reads_wish
 
     def _items(
         self,
