@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gloss.cli.options import Config, Force, Json, Overrides
+from gloss.cli.options import Config, Force, Json, Overrides, Ray, workers_of
 
 if TYPE_CHECKING:
     from gloss.experiment.settings import Experiment
@@ -68,6 +68,7 @@ def run(
         ),
     ] = 1,
     force: Force = False,
+    ray: Ray = None,
     json: Json = False,
 ) -> None:
     """Run an experiment, stage by stage; finished stages are kept, and it may be killed any time.
@@ -84,9 +85,10 @@ def run(
         _plan(experiment, out or Path("runs") / experiment.name)
         return
     if model:
-        _run(experiment, out, json=json, people=False, force=force, seeds=seeds)
+        _run(experiment, out, json=json, people=False, force=force, seeds=seeds, ray=ray)
     else:
-        _run_rankers(experiment, out or Path("runs") / experiment.name, json=json, force=force)
+        folder = out or Path("runs") / experiment.name
+        _run_rankers(experiment, folder, json=json, force=force, ray=ray)
 
 
 def _plan(experiment: Experiment, folder: Path) -> None:
@@ -130,6 +132,7 @@ def _run(
     people: bool,
     force: bool = False,
     seeds: int = 1,
+    ray: str | None = None,
 ) -> None:
     from gloss.cli import output
     from gloss.experiment import pipeline
@@ -142,9 +145,15 @@ def _run(
     folder = out or Path("runs") / experiment.name
     if not force:
         require_room(experiment, folder)
-    made = pipeline.run_seeds(
-        experiment, folder, seeds=seeds, announce=output.announce, force=force
-    )
+    with workers_of(ray) as workers:
+        made = pipeline.run_seeds(
+            experiment,
+            folder,
+            seeds=seeds,
+            announce=output.announce,
+            force=force,
+            workers=workers,
+        )
     cold = _cold_items(experiment, folder, model=True)
     _note_left_out(folder)
     if json:
@@ -164,7 +173,9 @@ def _run(
     output.print_line(f"Report: {folder / 'report.html'}")
 
 
-def _run_rankers(experiment: Experiment, folder: Path, *, json: bool, force: bool) -> None:
+def _run_rankers(
+    experiment: Experiment, folder: Path, *, json: bool, force: bool, ray: str | None
+) -> None:
     """The same without a language model; there is no page without one."""
     from gloss.cli import output
     from gloss.evaluation.evaluate import load_evaluation
@@ -173,7 +184,8 @@ def _run_rankers(experiment: Experiment, folder: Path, *, json: bool, force: boo
 
     if not force:
         require_room(experiment, folder, model=False)
-    made = pipeline.run_rankers(experiment, folder, announce=output.announce)
+    with workers_of(ray) as workers:
+        made = pipeline.run_rankers(experiment, folder, announce=output.announce, workers=workers)
     cold = _cold_items(experiment, folder, model=False)
     _note_left_out(folder)
     evaluations = {name: load_evaluation(path)[1] for name, path in made.items()}

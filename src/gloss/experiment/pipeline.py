@@ -39,6 +39,7 @@ from gloss.report.content import Report
 from gloss.retrieval.index import fetch_what_is_needed
 from gloss.retrieval.settings import IndexSettings
 from gloss.retrieval.specs import retriever_named
+from gloss.shards import HERE, Workers
 
 __all__ = [
     "COMPARED",
@@ -71,16 +72,22 @@ def quietly(_stage: str) -> Iterator[Progress]:
 
 
 def run(
-    experiment: Experiment, out: Path, *, announce: Announce = quietly, force: bool = False
+    experiment: Experiment,
+    out: Path,
+    *,
+    announce: Announce = quietly,
+    force: bool = False,
+    workers: Workers = HERE,
 ) -> Report:
     """Do every stage of an experiment that is not done yet; returns the report it ends with.
 
-    force: train a language model even if that takes more than a day. Raises InputError if `out`
+    force: train a language model even if that takes more than a day. workers: who generates and
+    ranks. Raises InputError if `out`
     holds something that is not a run, ArtifactError if another process is at work on it,
     ConfigError for settings that do not fit together.
     """
     _require_asked(experiment)
-    with _begun(experiment, out, announce) as work:
+    with _begun(experiment, out, announce, workers) as work:
         return _all_stages(work, force=force)
 
 
@@ -117,10 +124,11 @@ def run_seeds(
     seeds: int,
     announce: Announce = quietly,
     force: bool = False,
+    workers: Workers = HERE,
 ) -> Report:
     """`run`, then the same with the next seeds in `out`/seeds, `seeds` in all; the report says how
     much figures differ from seed to seed. Raises what `run` raises."""
-    report = run(experiment, out, announce=announce, force=force)
+    report = run(experiment, out, announce=announce, force=force, workers=workers)
     folder = RunFolder(Path(out))
     for seed in range(experiment.seed + 1, experiment.seed + seeds):
         run(
@@ -128,12 +136,13 @@ def run_seeds(
             folder.of_seed(seed).path,
             announce=lambda stage, seed=seed: announce(f"seed {seed}: {stage}"),  # type: ignore[misc]
             force=force,
+            workers=workers,
         )
     return _reported(folder, experiment) if seeds > 1 else report
 
 
 def run_rankers(
-    experiment: Experiment, out: Path, *, announce: Announce = quietly
+    experiment: Experiment, out: Path, *, announce: Announce = quietly, workers: Workers = HERE
 ) -> dict[str, Path]:
     """Do what an experiment's rankers need and no language model; the evaluations, by name.
 
@@ -142,7 +151,7 @@ def run_rankers(
     """
     _require_rankers(experiment)
     _require_asked(experiment)
-    with _begun(experiment, out, announce) as work:
+    with _begun(experiment, out, announce, workers) as work:
         return _all_rankers(work)
 
 
@@ -260,6 +269,7 @@ class _Work:
     folder: RunFolder
     protocol: EvaluationProtocol
     announce: Announce
+    workers: Workers
 
     def shifted_run(self) -> _Work:
         """The run on whose validation users the fusion is fitted: this one, or the same one
@@ -322,6 +332,7 @@ class _Work:
                 split=split,
                 settings=self.experiment.decoding,
                 limit_users=_limit(self.experiment, split),
+                workers=self.workers,
                 progress=progress,
             )
 
@@ -344,6 +355,7 @@ class _Work:
                 self.folder.index,
                 self.folder.ranking(OURS),
                 protocol=self.protocol,
+                workers=self.workers,
             )
             sources = self._sources(index=self.folder.index)
             for name in COMPARED:
@@ -424,6 +436,7 @@ class _Work:
             exclude_seen=self.protocol.exclude_seen,
             split=split,
             limit_users=_limit(self.experiment, split),
+            workers=self.workers,
             progress=progress,
         )
 
@@ -439,6 +452,7 @@ class _Work:
             self.folder.index,
             self.folder.ranker(split, OURS),
             protocol=alone,
+            workers=self.workers,
         )
 
     def fuse(self, out: str, names: Sequence[str]) -> None:
@@ -473,7 +487,9 @@ class _Work:
 
 
 @contextmanager
-def _begun(experiment: Experiment, out: Path, announce: Announce) -> Iterator[_Work]:
+def _begun(
+    experiment: Experiment, out: Path, announce: Announce, workers: Workers = HERE
+) -> Iterator[_Work]:
     """Check what can be checked before anything is done, and hold the folder until all is."""
     protocol = protocol_of(experiment)
     require_measurable(protocol.cutoffs, length=protocol.length)
@@ -485,7 +501,7 @@ def _begun(experiment: Experiment, out: Path, announce: Announce) -> Iterator[_W
     with locked(folder.lock, f"another process is at work on the run {out}"):
         _require_a_run(folder)
         _write_settings(experiment, folder)
-        yield _Work(experiment, folder, protocol, announce)
+        yield _Work(experiment, folder, protocol, announce, workers)
 
 
 def _say_sizes(sizes: Mapping[str, Any]) -> None:
