@@ -15,6 +15,7 @@ ORDER = (
     "errors",
     "choices",
     "progress",
+    "shards",
     "arrays",
     "artifacts",
     "config",

@@ -28,6 +28,7 @@ _EXTRAS = {
     "store": ("pymilvus", "milvus_lite"),
     "trees": ("lightgbm",),
     "serve": ("fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client"),
+    "scale": ("ray",),
 }
 _DISTRIBUTIONS = {"faiss": "faiss-cpu", "prometheus_client": "prometheus-client"}
 
@@ -68,6 +69,7 @@ def examine() -> Iterator[tuple[str, str]]:
     yield "vector store", _extra("store")
     yield "fusion by trees", _extra("trees")
     yield "serve over HTTP", _extra("serve")
+    yield "work on a cluster", _extra("scale")
     yield "GPU", _gpu()
 
 

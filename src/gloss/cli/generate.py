@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gloss.choices import Cut, DecodingMode, Engine, Quantization, TitleStyle
-from gloss.cli.options import Data, Json, LimitUsers, Out, SplitOf, setting
+from gloss.cli.options import Data, Json, LimitUsers, Out, Ray, SplitOf, setting, workers_of
 from gloss.config import Decoding, Loading
 from gloss.data.readers.lines import input_errors
 from gloss.errors import ConfigError
@@ -88,6 +88,7 @@ def generate(
         ),
     ] = None,
     limit_users: LimitUsers = None,
+    ray: Ray = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many users, tokens, seconds and bytes.")
     ] = False,
@@ -123,6 +124,8 @@ def generate(
         shard_users=shard_users,
     )
     if server is not None:
+        if ray is not None:
+            raise ConfigError("--server runs the model itself: leave out --ray")
         _require_for_a_server(loading, dry_run=dry_run)
         with output.announce("generate") as progress:
             made = stages.generate_by_server(
@@ -150,7 +153,7 @@ def generate(
         )
         output.print_values("expected", expected, json=json)
         return
-    with output.announce("generate") as progress:
+    with workers_of(ray) as workers, output.announce("generate") as progress:
         made = stages.generate(
             model,
             data,
@@ -160,6 +163,7 @@ def generate(
             titles=titles,
             limit_users=limit_users,
             loading=loading,
+            workers=workers,
             progress=progress,
         )
     output.print_made(made, json=json)

@@ -89,9 +89,10 @@ def _call(arguments: list[str]) -> int:
     from typer.exceptions import Abort, TyperException
 
     from gloss.cli.app import app
+    from gloss.cli.options import with_ray_address
 
     try:
-        return app(arguments, prog_name="gloss", standalone_mode=False) or 0
+        return app(with_ray_address(arguments), prog_name="gloss", standalone_mode=False) or 0
     except Abort:
         _complain("aborted")
         return 1

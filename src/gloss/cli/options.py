@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from gloss.evaluation.protocol import EvaluationProtocol
+    from gloss.shards import Workers
 
 __all__ = [
     "BaseFolder",
@@ -30,12 +33,15 @@ __all__ = [
     "Out",
     "Overrides",
     "ProtocolName",
+    "Ray",
     "RetrieverOf",
     "SplitOf",
     "SplitRuleName",
     "chosen_protocol",
     "given",
     "setting",
+    "with_ray_address",
+    "workers_of",
 ]
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="An experiment, as in configs/.")]
@@ -80,6 +86,52 @@ ExcludeSeen = Annotated[
     bool | None,
     typer.Option("--exclude-seen/--keep-seen", help="Remove items bought already, or keep them."),
 ]
+
+_RAY, _RAY_HERE = "--ray", "auto"
+_RAY_ADDRESS = re.compile(r"auto|local|ray://\S+|[^\s=/]+:\d+")
+
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        _RAY,
+        metavar="[ADDRESS]",
+        help="Let a Ray cluster do the work: HOST:PORT of its head; without one, the cluster of "
+        "this machine, which is started if there is none. See docs/howto/ray.md.",
+    ),
+]
+
+
+def with_ray_address(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with an address behind every `--ray` that has none: the parser knows no
+    option whose value may be left out.
+
+    >>> with_ray_address(["run", "toys.yaml", "--ray", "seed=3"])
+    ['run', 'toys.yaml', '--ray=auto', 'seed=3']
+    >>> with_ray_address(["generate", "--ray", "10.0.0.1:6379", "--json"])
+    ['generate', '--ray=10.0.0.1:6379', '--json']
+    """
+    left, read = [*arguments], []
+    while left:
+        argument = left.pop(0)
+        if argument == _RAY:
+            has_address = bool(left) and _RAY_ADDRESS.fullmatch(left[0])
+            argument = f"{_RAY}={left.pop(0) if has_address else _RAY_HERE}"
+        read.append(argument)
+    return read
+
+
+@contextmanager
+def workers_of(ray: str | None) -> Iterator[Workers]:
+    """Who does the work of a command with `--ray`, until the block ends."""
+    if ray is None:
+        from gloss.shards import HERE
+
+        yield HERE
+        return
+    from gloss.scale.cluster import connected
+
+    with connected(ray) as workers:
+        yield workers
 
 
 def _known_retriever(name: str | None) -> str | None:

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from gloss import choices
-from gloss.cli.options import ExcludeSeen, Json, Length, Out, ProtocolName, chosen_protocol
+from gloss.cli.options import (
+    ExcludeSeen,
+    Json,
+    Length,
+    Out,
+    ProtocolName,
+    Ray,
+    chosen_protocol,
+    workers_of,
+)
 from gloss.config import TitleFusion
 
 __all__ = ["register"]
@@ -57,6 +66,7 @@ def rank(
     length: Length = None,
     exclude_seen: ExcludeSeen = None,
     fills_up: FillsUp = None,
+    ray: Ray = None,
     json: Json = False,
 ) -> None:
     """Find the items that generated titles mean; options override the protocol.
@@ -74,6 +84,15 @@ def rank(
         exclude_seen=exclude_seen,
         fills_up=fills_up,
     )
-    with output.announce("rank"):
-        made = stages.rank(generations, index, out, protocol=chosen, split=split, dataset=data)
+    with workers_of(ray) as workers, output.announce("rank") as progress:
+        made = stages.rank(
+            generations,
+            index,
+            out,
+            protocol=chosen,
+            split=split,
+            dataset=data,
+            workers=workers,
+            progress=progress,
+        )
     output.print_made(made, json=json)

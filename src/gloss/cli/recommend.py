@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gloss.cli.options import Json
+from gloss.cli.options import Json, Ray, workers_of
 from gloss.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def recommend(
             "-o", "--out", help="Write a table: a name that ends in .csv, .parquet or .jsonl."
         ),
     ] = None,
+    ray: Ray = None,
     json: Json = False,
 ) -> None:
     """What somebody will want next, and the purchase or the written title that led there.
@@ -118,6 +119,8 @@ def recommend(
 
     if (bundle is None) == (server is None):
         raise ConfigError("give a bundle (-b) or a service (--server URL)")
+    if server is not None and ray is not None:
+        raise ConfigError("--ray lets a cluster open the bundle: give -b, not --server")
     sources = sum(each is not None for each in (history, histories, data))
     if sources > 1 or not (sources or wish):
         raise ConfigError(
@@ -130,9 +133,10 @@ def recommend(
     rules = _rules(where, exclude, only, at_most, boost, one_variant, diversity, exclude_seen)
     if bundle is not None:
         # Imported after the histories were read, whose faults are then said at once.
-        from gloss.recommender.recommender import Recommender
+        from gloss.recommender.many import recommend_many
 
-        answers = Recommender.open(bundle).recommend(purchases, k, rules=rules, wish=wish)
+        with workers_of(ray) as workers:
+            answers = recommend_many(bundle, purchases, k, rules=rules, wish=wish, workers=workers)
     else:
         answers = _from_server(str(server), purchases, k, rules, wish)
     if out is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gloss.cli.options import Config, Force, Json, Overrides
+from gloss.cli.options import Config, Force, Json, Overrides, Ray, workers_of
 
 if TYPE_CHECKING:
     from gloss.experiment.settings import Experiment
@@ -71,6 +71,7 @@ def run(
         ),
     ] = 1,
     force: Force = False,
+    ray: Ray = None,
     json: Json = False,
 ) -> None:
     """Run an experiment, stage by stage; finished stages are kept, and it may be killed any time.
@@ -87,10 +88,10 @@ def run(
         _plan(experiment, out or Path("runs") / experiment.name)
         return
     if model:
-        _run(experiment, out, json=json, people=False, force=force, seeds=seeds)
+        _run(experiment, out, json=json, people=False, force=force, seeds=seeds, ray=ray)
     else:
         folder = out or Path("runs") / experiment.name
-        _run_rankers(experiment, folder, json=json, force=force, seeds=seeds)
+        _run_rankers(experiment, folder, json=json, force=force, seeds=seeds, ray=ray)
 
 
 def _plan(experiment: Experiment, folder: Path) -> None:
@@ -134,6 +135,7 @@ def _run(
     people: bool,
     force: bool = False,
     seeds: int = 1,
+    ray: str | None = None,
 ) -> None:
     from gloss.cli import output
     from gloss.experiment import pipeline
@@ -146,9 +148,15 @@ def _run(
     folder = out or Path("runs") / experiment.name
     if not force:
         require_room(experiment, folder)
-    made = pipeline.run_seeds(
-        experiment, folder, seeds=seeds, announce=output.announce, force=force
-    )
+    with workers_of(ray) as workers:
+        made = pipeline.run_seeds(
+            experiment,
+            folder,
+            seeds=seeds,
+            announce=output.announce,
+            force=force,
+            workers=workers,
+        )
     cold = _cold_items(experiment, folder, model=True)
     _note_left_out(folder)
     if json:
@@ -169,7 +177,7 @@ def _run(
 
 
 def _run_rankers(
-    experiment: Experiment, folder: Path, *, json: bool, force: bool, seeds: int
+    experiment: Experiment, folder: Path, *, json: bool, force: bool, seeds: int, ray: str | None
 ) -> None:
     """The same without a language model; there is no page without one."""
     from gloss.cli import output
@@ -181,7 +189,10 @@ def _run_rankers(
 
     if not force:
         require_room(experiment, folder, model=False)
-    made = pipeline.run_rankers(experiment, folder, seeds=seeds, announce=output.announce)
+    with workers_of(ray) as workers:
+        made = pipeline.run_rankers(
+            experiment, folder, seeds=seeds, announce=output.announce, workers=workers
+        )
     cold = _cold_items(experiment, folder, model=False)
     _note_left_out(folder)
     evaluations = {name: load_evaluation(path)[1] for name, path in made.items()}

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gloss.cli.options import Ray
 from gloss.errors import ConfigError, require_extra
 
 if TYPE_CHECKING:
     from gloss.serving.arms import Experiment
     from gloss.serving.security import Keys
     from gloss.serving.served import Served
+    from gloss.serving.settings import ServingSettings
 
 __all__ = ["register"]
 
@@ -81,6 +83,11 @@ def serve(
         Path | None,
         typer.Option("--report", exists=True, dir_okay=False, help="The run's page, to be shown."),
     ] = None,
+    ray: Ray = None,
+    replicas: Annotated[
+        int | None,
+        typer.Option("--replicas", min=1, help="With --ray: services that share the requests."),
+    ] = None,
 ) -> None:
     """Serve recommendations over HTTP, with a page to try them; see docs/serving.md.
 
@@ -92,6 +99,8 @@ def serve(
     require_extra(
         "serving", "serve", "fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client"
     )
+    if ray is None and replicas is not None:
+        raise ConfigError("--replicas are those of a cluster: say which (--ray [ADDRESS])")
     from gloss.cli import output
     from gloss.serving import server
     from gloss.serving.app import create_service
@@ -110,16 +119,35 @@ def serve(
     )
     known = _keys(keys)
     server.check_host(settings, has_keys=bool(known))
-    service = create_service(
-        _opener(bundle, other),
-        open_database(state),
-        settings,
-        known,
-    )
+    opener = _opener(bundle, other)
     shown = f"[{host}]" if ":" in host else host
     served = bundle if other is None else f"{bundle} and {other}"
-    output.note(f"serving {served} on http://{shown}:{port}/ (Ctrl-C ends it)")
+    saying = f"serving {served} on http://{shown}:{port}/ (Ctrl-C ends it)"
+    if ray is not None:
+        recipe = opener, state, settings, known
+        _serve_on_ray(ray, recipe, replicas or 1, lambda: output.note(saying))
+        return
+    service = create_service(opener, open_database(state), settings, known)
+    output.note(saying)
     server.serve(service)
+
+
+def _serve_on_ray(
+    address: str,
+    recipe: tuple[Callable[[], Served], str, ServingSettings, Keys],
+    replicas: int,
+    say: Callable[[], None],
+) -> None:
+    require_extra("serving on a cluster", "scale", "ray.serve")
+    from gloss.scale.cluster import connected
+    from gloss.scale.serving import ReplicaRecipe, require_shared_state, serve_until_stopped
+    from gloss.scale.worker import Surroundings
+
+    opener, state, settings, keys = recipe
+    require_shared_state(state)
+    with connected(address):
+        whole = ReplicaRecipe(opener, state, settings, keys, Surroundings.here())
+        serve_until_stopped(whole, replicas, say)
 
 
 def key(

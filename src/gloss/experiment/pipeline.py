@@ -39,6 +39,7 @@ from gloss.report.content import Report
 from gloss.retrieval.index import fetch_what_is_needed
 from gloss.retrieval.settings import IndexSettings
 from gloss.retrieval.specs import retriever_named
+from gloss.shards import HERE, Workers
 
 __all__ = [
     "COMPARED",
@@ -71,16 +72,22 @@ def quietly(_stage: str) -> Iterator[Progress]:
 
 
 def run(
-    experiment: Experiment, out: Path, *, announce: Announce = quietly, force: bool = False
+    experiment: Experiment,
+    out: Path,
+    *,
+    announce: Announce = quietly,
+    force: bool = False,
+    workers: Workers = HERE,
 ) -> Report:
     """Do every stage of an experiment that is not done yet; returns the report it ends with.
 
-    force: train a language model even if that takes more than a day. Raises InputError if `out`
+    force: train a language model even if that takes more than a day. workers: who generates and
+    ranks. Raises InputError if `out`
     holds something that is not a run, ArtifactError if another process is at work on it,
     ConfigError for settings that do not fit together.
     """
     _require_asked(experiment)
-    with _begun(experiment, out, announce) as work:
+    with _begun(experiment, out, announce, workers) as work:
         return _all_stages(work, force=force)
 
 
@@ -117,17 +124,23 @@ def run_seeds(
     seeds: int,
     announce: Announce = quietly,
     force: bool = False,
+    workers: Workers = HERE,
 ) -> Report:
     """`run`, then the same with the next seeds in `out`/seeds, `seeds` in all; the report says how
     much figures differ from seed to seed. Raises what `run` raises."""
-    report = run(experiment, out, announce=announce, force=force)
+    report = run(experiment, out, announce=announce, force=force, workers=workers)
     for further, folder, announced in _further_seeds(experiment, out, seeds, announce):
-        run(further, folder, announce=announced, force=force)
+        run(further, folder, announce=announced, force=force, workers=workers)
     return _reported(RunFolder(Path(out)), experiment) if seeds > 1 else report
 
 
 def run_rankers(
-    experiment: Experiment, out: Path, *, seeds: int = 1, announce: Announce = quietly
+    experiment: Experiment,
+    out: Path,
+    *,
+    seeds: int = 1,
+    announce: Announce = quietly,
+    workers: Workers = HERE,
 ) -> dict[str, Path]:
     """Do what an experiment's rankers need and no language model; the evaluations, by name.
 
@@ -139,10 +152,10 @@ def run_rankers(
     _require_asked(experiment)
     if seeds > 1:
         _require_trained(experiment)
-    with _begun(experiment, out, announce) as work:
+    with _begun(experiment, out, announce, workers) as work:
         made = _all_rankers(work)
     for further, folder, announced in _further_seeds(experiment, out, seeds, announce):
-        run_rankers(further, folder, announce=announced)
+        run_rankers(further, folder, announce=announced, workers=workers)
     return made
 
 
@@ -273,6 +286,7 @@ class _Work:
     folder: RunFolder
     protocol: EvaluationProtocol
     announce: Announce
+    workers: Workers
 
     def shifted_run(self) -> _Work:
         """The run on whose validation users the fusion is fitted: this one, or the same one
@@ -338,6 +352,7 @@ class _Work:
                 split=split,
                 settings=self.experiment.decoding,
                 limit_users=_limit(self.experiment, split),
+                workers=self.workers,
                 progress=progress,
             )
 
@@ -360,6 +375,7 @@ class _Work:
                 self.folder.index,
                 self.folder.ranking(OURS),
                 protocol=self.protocol,
+                workers=self.workers,
             )
             sources = self._sources(index=self.folder.index)
             for name in COMPARED:
@@ -447,6 +463,7 @@ class _Work:
             exclude_seen=self.protocol.exclude_seen,
             split=split,
             limit_users=_limit(self.experiment, split),
+            workers=self.workers,
             progress=progress,
         )
 
@@ -462,6 +479,7 @@ class _Work:
             self.folder.index,
             self.folder.ranker(split, OURS),
             protocol=alone,
+            workers=self.workers,
         )
 
     def fuse(self, out: str, names: Sequence[str]) -> None:
@@ -496,7 +514,9 @@ class _Work:
 
 
 @contextmanager
-def _begun(experiment: Experiment, out: Path, announce: Announce) -> Iterator[_Work]:
+def _begun(
+    experiment: Experiment, out: Path, announce: Announce, workers: Workers = HERE
+) -> Iterator[_Work]:
     """Check what can be checked before anything is done, and hold the folder until all is."""
     protocol = protocol_of(experiment)
     require_measurable(protocol.cutoffs, length=protocol.length)
@@ -508,7 +528,7 @@ def _begun(experiment: Experiment, out: Path, announce: Announce) -> Iterator[_W
     with locked(folder.lock, f"another process is at work on the run {out}"):
         _require_a_run(folder)
         _write_settings(experiment, folder)
-        yield _Work(experiment, folder, protocol, announce)
+        yield _Work(experiment, folder, protocol, announce, workers)
 
 
 def _say_sizes(sizes: Mapping[str, Any]) -> None:

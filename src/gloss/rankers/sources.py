@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gloss.arrays import Array, Ints
 from gloss.artifacts import Artifact, open_artifact, read_recorded
@@ -65,6 +65,13 @@ class RankerSources:
         self._trained_paths = trained
         self._trained: dict[str, Artifact] = {}
         self._progress = progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what has been opened, which is opened anew where this is sent to."""
+        opened = {
+            name for name, each in vars(type(self)).items() if isinstance(each, cached_property)
+        }
+        return {name: value for name, value in vars(self).items() if name not in opened}
 
     @cached_property
     def catalogue(self) -> Catalogue:

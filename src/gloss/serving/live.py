@@ -87,6 +87,14 @@ class LiveRecommender:
             self._state = after
             model.swap(after.served)
 
+    def catch_up(self, model: ModelThread) -> None:
+        """Serve the catalogue with changes that other services of the same state have kept."""
+        with self._changing:
+            kept = self._kept.all()
+            if kept != self._now.changes:
+                self._state = self._now.after(kept)
+                model.swap(self._state.served)
+
     def view(self) -> CatalogueView:
         """The catalogue as people read and change it, hidden items among the others."""
         now, kept = self._now, self._view

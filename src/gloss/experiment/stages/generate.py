@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
-from functools import partial
-from itertools import islice
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gloss.artifacts import Artifact, Draft, Recipe, fingerprint_of, fingerprint_of_file
 from gloss.config import AS_IT_IS, Decoding, Loading
 from gloss.data import generations as generated
+from gloss.data.catalogue import Catalogue
 from gloss.data.dataset import Dataset, SplitName
 from gloss.data.generations import to_row
 from gloss.data.titles import TitleStyle
 from gloss.errors import require_extra
 from gloss.experiment.stages.together import make_together
-from gloss.progress import Progress, silent
+from gloss.progress import Progress, further, silent
 from gloss.prompts import PAPER_TEMPLATE
+from gloss.shards import HERE, Shard, Workers, shards_of
 from gloss.training.processes import process_count, process_number
 
 if TYPE_CHECKING:
@@ -43,13 +44,15 @@ def generate(
     titles: TitleStyle = "fair",
     limit_users: int | None = None,
     loading: Loading = AS_IT_IS,
+    workers: Workers = HERE,
     progress: Progress = silent,
 ) -> Artifact:
     """Let a model write titles for every user of a split: the generations at `out`.
 
     `titles` counts for foreign models only; ours remember the style that they were trained with.
     Work is done in shards of `settings.shard_users` users, which several processes deal out among
-    themselves (`gloss.training.processes`); an interrupted run redoes one at most of each.
+    themselves (`gloss.training.processes`); an interrupted run redoes one at most of each. workers:
+    who does it; the bytes do not depend on how many they are.
     """
     require_extra("generating", "train", "torch", "transformers")
     data = Dataset.load(dataset)
@@ -64,9 +67,15 @@ def generate(
     inputs = {"dataset": data.fingerprint, **_weights_of(model, ours, loading)}
 
     def begin() -> Callable[[Draft], None]:
-        loaded = _generator_for(data, model, settings, titles, split, limit_users, loading)
+        writing, prompts = _writing_for(data, model, settings, titles, split, limit_users, loading)
         gc.freeze()  # a million objects that stay, which each collection would look at again
-        return partial(_fill, *loaded, size=settings.shard_users, progress=progress)
+        return partial(
+            _fill,
+            writing,
+            shards_of(prompts, settings.shard_users),
+            workers=workers,
+            progress=progress,
+        )
 
     return make_together(Recipe(generated.KIND, config.to_json(), inputs), out, begin)
 
@@ -103,7 +112,9 @@ def generate_by_server(
         template = _template_for(Path(server.model))
         generator = CompletionsGenerator(server, settings, template=template, context=context)
         prompts = _prompts_for(generator, data, titles, split, limit_users)
-        return partial(_fill, generator, prompts, size=settings.shard_users, progress=progress)
+        shards = shards_of(prompts, settings.shard_users)
+        writing = _Writing(lambda: generator)
+        return partial(_fill, writing, shards, workers=HERE, progress=progress)
 
     recipe = Recipe(generated.KIND, config.to_json(), {"dataset": data.fingerprint})
     return recipe.make_from(out, begin, is_work=True)
@@ -136,7 +147,8 @@ def estimate(
     require_extra("generating", "train", "torch", "transformers")
     data = Dataset.load(dataset)
     _, titles = _model_for(data, model, titles)
-    generator, prompts = _generator_for(data, model, settings, titles, split, limit_users, loading)
+    writing, prompts = _writing_for(data, model, settings, titles, split, limit_users, loading)
+    generator = writing.generator
     count_tokens = generator.prompt_builder().count_tokens
     lengths = [count_tokens(prompt.text) for prompt in prompts]
     by_length = sorted(range(len(prompts)), key=lengths.__getitem__)
@@ -170,7 +182,26 @@ def _model_for(
     return ours, ModelConfig.of(ours).titles
 
 
-def _generator_for(
+class _Writing:
+    """What is done with a shard of prompts: its rows. A model is loaded where it is needed first,
+    and left behind when this is sent to other workers. opened: loads it."""
+
+    def __init__(self, opened: Callable[[], Generator]) -> None:
+        self._opened = opened
+
+    @cached_property
+    def generator(self) -> Generator:
+        """The loaded model."""
+        return self._opened()
+
+    def __call__(self, prompts: Sequence[Prompt], progress: Progress, /) -> list[dict[str, Any]]:
+        return [to_row(each) for each in self.generator.generate(prompts, progress=progress)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "generator"}
+
+
+def _writing_for(
     data: Dataset,
     model: Path,
     settings: Decoding,
@@ -178,12 +209,16 @@ def _generator_for(
     split: SplitName,
     limit_users: int | None,
     loading: Loading,
-) -> tuple[Generator, list[Prompt]]:
-    """The loaded model, and the prompts of the users who are asked."""
+) -> tuple[_Writing, list[Prompt]]:
+    """The work with its model, and the prompts of the users who are asked."""
+    writing = _Writing(partial(_opened, model, settings, data.catalogue(titles), loading))
+    return writing, _prompts_for(writing.generator, data, titles, split, limit_users)
+
+
+def _opened(model: Path, settings: Decoding, catalogue: Catalogue, loading: Loading) -> Generator:
     from gloss.decoding.open import open_generator
 
-    generator = open_generator(model, settings, data.catalogue(titles), loading=loading)
-    return generator, _prompts_for(generator, data, titles, split, limit_users)
+    return open_generator(model, settings, catalogue, loading=loading)
 
 
 def _prompts_for(
@@ -198,41 +233,44 @@ def _prompts_for(
 
 
 def _fill(
-    generator: Generator, prompts: list[Prompt], draft: Draft, *, size: int, progress: Progress
+    writing: _Writing,
+    shards: Sequence[Shard[Prompt]],
+    draft: Draft,
+    *,
+    workers: Workers,
+    progress: Progress,
 ) -> None:
-    _write_shards(draft, generator, prompts, size, progress)
+    _write_shards(draft, writing, shards, workers, progress)
+    prompts = [prompt for shard in shards for prompt in shard.content]
     dropped = sum(prompt.dropped for prompt in prompts)
     draft.summary.update({"users": len(prompts), "purchases dropped from prompts": dropped})
 
 
 def _write_shards(
     draft: Draft,
-    generator: Generator,
-    prompts: list[Prompt],
-    size: int,
+    writing: _Writing,
+    shards: Sequence[Shard[Prompt]],
+    workers: Workers,
     progress: Progress,
 ) -> None:
-    """One file for each range of users; one that an earlier try has finished stays. Of several
-    processes each writes every n-th."""
-    numbered = enumerate(range(0, len(prompts), size))
-    for number, first in islice(numbered, process_number(), None, process_count()):
-        name = f"part-{number:05d}.jsonl"
-        shard = prompts[first : first + size]
-        if not draft.is_finished(name):
-            of_all = _shifted(progress, before=first, total=len(prompts))
-            written = generator.generate(shard, progress=of_all)
-            draft.write_lines(name, [to_row(generation) for generation in written])
-            draft.finish(name, [name])
-        progress(first + len(shard), len(prompts))
+    """One file for each shard; one that an earlier try has finished stays. Of several processes
+    each writes every n-th."""
+    own = shards[process_number() :: process_count()]
+    left = [shard for shard in own if not draft.is_finished(_file_of(shard))]
+    users, users_left = _users_in(own), _users_in(left)
+    progress(users - users_left, users)
+    of_all = further(progress, users - users_left, 0)
+    for shard, rows in workers.map(writing, left, progress=of_all):
+        draft.write_lines(_file_of(shard), rows)
+        draft.finish(_file_of(shard), [_file_of(shard)])
 
 
-def _shifted(progress: Progress, *, before: int, total: int) -> Progress:
-    """Progress of a part, reported as progress of the whole."""
+def _file_of(shard: Shard[Prompt]) -> str:
+    return f"part-{shard.number:05d}.jsonl"
 
-    def report(done: int, _part: int | None, note: str = "") -> None:
-        progress(before + done, total, note)
 
-    return report
+def _users_in(shards: Sequence[Shard[Prompt]]) -> int:
+    return sum(len(shard.content) for shard in shards)
 
 
 def _weights_of(model: Path, ours: Artifact | None, loading: Loading) -> dict[str, str]:

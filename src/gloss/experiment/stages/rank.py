@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from gloss.artifacts import Artifact, Draft, Recipe, fingerprint_of_file, open_artifact
 from gloss.choices import SplitName
@@ -14,6 +17,7 @@ from gloss.data.generations import Generation, read_generations, read_research_f
 from gloss.data.research_examples import RESEARCH_EXAMPLES, example_lines, require_split
 from gloss.errors import ConfigError
 from gloss.evaluation.protocol import EvaluationProtocol
+from gloss.progress import Progress, silent
 from gloss.rankings import files as rankings
 from gloss.rankings.filling import by_popularity, continued, filled
 from gloss.rankings.ranking import Ranking
@@ -21,8 +25,13 @@ from gloss.rankings.records import GroundingSummary, TitleRankingConfig
 from gloss.retrieval.grounding import deeper, fuse_all, ground, ungrounded
 from gloss.retrieval.grounding import rank as ground_and_fuse
 from gloss.retrieval.index import Index, load_index
+from gloss.shards import HERE, Workers, in_order, shards_of
 
 __all__ = ["rank"]
+
+_SHARD_USERS = 1 << 13
+"""Users of a shard where other processes do the work. Here all are one: a title that several users
+are given is searched for once."""
 
 
 def rank(
@@ -33,22 +42,25 @@ def rank(
     protocol: EvaluationProtocol,
     split: SplitName | None = None,
     dataset: Path | None = None,
+    workers: Workers = HERE,
+    progress: Progress = silent,
 ) -> Artifact:
     """Find the items that generated titles mean: the ranking at `out`.
 
     `generations` is our artefact, which knows its split, or the research repository's JSON, which
     is of the test split unless another is said. dataset: what the JSON is held against at once;
-    without it, when the ranking is evaluated.
+    without it, when the ranking is evaluated. workers: who searches; the bytes do not depend on
+    how many they are.
     """
-    found = load_index(index)
+    search = _Search(index, protocol)
+    found = search.index
     source, split = _generations_source(generations, found.artifact, split)
     if dataset:
         _require_examples(generations, dataset, found.artifact, split)
-    rule = protocol.fusion_of(found.settings.retriever)
     config = TitleRankingConfig(
         split=split,
         per_query=protocol.per_query,
-        fusion=rule,
+        fusion=search.rule,
         length=protocol.length,
         exclude_seen=protocol.exclude_seen,
         fills_up=protocol.fills_up,
@@ -62,31 +74,67 @@ def rank(
 
     def fill(draft: Draft) -> None:
         written = read_generations(generations)
-        hits = ground(written, found.retriever, per_query=protocol.per_query)
-        lists = fuse_all(
-            written,
-            hits,
-            rule=rule,
-            length=protocol.length,
-            exclude_seen=protocol.exclude_seen,
-        )
-        full = lists
-        if protocol.fills_up:
-            lists = _searched_deeper(lists, written, found, protocol, rule)
-            full = _filled_up(lists, written, found, protocol)
+        size = max(1, len(written)) if workers is HERE else _SHARD_USERS
+        parts = [*in_order(workers.map(search, shards_of(written, size), progress=progress))]
         summary = GroundingSummary(
             queries=sum(len(each.queries) for each in written),
-            found_nothing=ungrounded(written, hits),
-            filled_up=_entries(full) - _entries(lists),
+            found_nothing=sum(part.found_nothing for part in parts),
+            filled_up=sum(part.filled_up for part in parts),
         )
         rankings.write_rankings(
             draft,
-            full,
+            [ranking for part in parts for ranking in part.lists],
             summary=summary.to_json(),
             extra_files=_research_examples(generations, written),
         )
 
     return Recipe(rankings.KIND, config.to_json(), inputs).make(out, fill)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A shard's lists. found_nothing: queries; filled_up: entries that popularity added."""
+
+    lists: Sequence[Ranking]
+    found_nothing: int
+    filled_up: int
+
+
+class _Search:
+    """What is done with a shard of generations: the lists of what their titles mean. The index is
+    loaded where it is needed first, and left behind when this is sent to other workers."""
+
+    def __init__(self, index: Path, protocol: EvaluationProtocol) -> None:
+        self._path, self._protocol = index, protocol
+
+    @cached_property
+    def index(self) -> Index:
+        """The loaded index."""
+        return load_index(self._path)
+
+    @property
+    def rule(self) -> TitleFusion:
+        """How the items of one user's titles are joined."""
+        return self._protocol.fusion_of(self.index.settings.retriever)
+
+    def __call__(self, generations: Sequence[Generation], _progress: Progress, /) -> _Found:
+        protocol = self._protocol
+        hits = ground(generations, self.index.retriever, per_query=protocol.per_query)
+        lists = fuse_all(
+            generations,
+            hits,
+            rule=self.rule,
+            length=protocol.length,
+            exclude_seen=protocol.exclude_seen,
+        )
+        full = lists
+        if protocol.fills_up:
+            lists = _searched_deeper(lists, generations, self.index, protocol, self.rule)
+            full = _filled_up(lists, generations, self.index, protocol)
+        return _Found(full, ungrounded(generations, hits), _entries(full) - _entries(lists))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "index"}
 
 
 def _searched_deeper(
