@@ -112,7 +112,7 @@ def _fail_among_others(error: BaseException, message: str | None) -> NoReturn:
     if not is_first_process():
         _leave_signals()
         time.sleep(SECONDS_TO_BE_ENDED)
-    sys.stderr = sys.__stderr__
+    sys.stderr = sys.__stderr__ or sys.stderr
     if message is None:
         traceback.print_exception(error)
     else:
