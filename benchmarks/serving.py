@@ -1,7 +1,6 @@
 """Load on a service, from the machine that it runs on: both share its cores.
 
     python benchmarks/serving.py BUNDLE --seconds 15
-    python benchmarks/serving.py BUNDLE --requests 100000
 
 Four measurements, each with a service of its own:
 
