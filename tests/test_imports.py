@@ -56,6 +56,7 @@ MAY_NEED_TORCH = {
     "decoding/slots.py",
     "decoding/support.py",
     "decoding/title_trie.py",
+    "decoding/transfer.py",
     "decoding/transformers_generator.py",
     "rankers/sasrec/ensemble.py",
     "rankers/sasrec/full_softmax.py",
