@@ -9,7 +9,7 @@ import pytest
 
 from gloss.data.histories import History
 from gloss.fusion import trees
-from gloss.fusion.new_items import Scored, arrivals, fitted_lift, taught_requests
+from gloss.fusion.new_items import Scored, arrivals, fitted_lift, training_requests
 from gloss.fusion.rule import FusionRequest, NewItems
 from gloss.rankings.ranking import RankedItem, Ranking
 from gloss.rankings.table import RankingTable
@@ -46,7 +46,7 @@ def crowd(count: int, seed: int) -> tuple[list[list[str]], list[list[str]], list
 
 def test_items_made_new_leave_the_lists_of_rankers_that_cannot_know_them_and_the_counts():
     counted, by_title = [[*OLD[:6]], [*OLD[6:12]]], [[*OLD[:4]], [*OLD[6:10]]]
-    as_it_is, taught = taught_requests(request(counted, by_title, 0.5))
+    as_it_is, taught = training_requests(request(counted, by_title, 0.5))
     new = {*OLD} - {*taught.times_bought}
     assert 5 < len(new) < 25
     assert as_it_is.times_bought == dict.fromkeys(OLD, 5)
@@ -58,12 +58,12 @@ def test_items_made_new_leave_the_lists_of_rankers_that_cannot_know_them_and_the
 
 def test_without_a_share_or_a_ranker_of_titles_lists_stay_as_they_are():
     counted, by_title, _ = crowd(3, 0)
-    assert len(taught_requests(request(counted, by_title, 0.0))) == 1
+    assert len(training_requests(request(counted, by_title, 0.0))) == 1
     blind = request(counted, by_title, 0.5)
     blind = FusionRequest(
         blind.lists, blind.histories, blind.times_bought, new_items=NewItems(0.5, (False, False))
     )
-    assert taught_requests(blind) == [blind]
+    assert training_requests(blind) == [blind]
 
 
 def test_trees_that_met_new_items_put_one_first_where_titles_do():

@@ -327,8 +327,8 @@ class _Work:
 
     def train(self) -> None:
         """The language model, after the rankers that teach it."""
-        taught = bool(self.experiment.distillation.teachers)
-        if taught:
+        distils = bool(self.experiment.distillation.teachers)
+        if distils:
             self.train_rankers()
         with self.announce("train") as progress:
             stages.train(
@@ -339,7 +339,7 @@ class _Work:
                 titles=self.protocol.title_style,
                 seed=self.experiment.seed,
                 distillation=self.experiment.distillation,
-                sources=self._sources() if taught else None,
+                sources=self._sources() if distils else None,
                 progress=progress,
             )
 

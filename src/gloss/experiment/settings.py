@@ -158,8 +158,8 @@ class FusionSection(Settings):
     )
     new_items: Share = Field(
         NEW_ITEMS,
-        description="Share of the items that trees are taught to meet as new ones, which only "
-        "titles tell of; 0: none, and new items are not lifted.",
+        description="Share of the items that trees learn to meet as new ones, which only titles "
+        "tell of; 0: none, and new items are not lifted.",
     )
 
 

@@ -27,7 +27,7 @@ from gloss.data.catalogue import ItemId
 from gloss.fusion.rule import FusionRequest
 from gloss.rankings.table import RankingTable
 
-__all__ = ["Scored", "arrivals", "fitted_lift", "taught_requests"]
+__all__ = ["Scored", "arrivals", "fitted_lift", "training_requests"]
 
 _SEED = 0
 
@@ -46,7 +46,7 @@ _LEAST_ANSWERS = 20
 """New answers below which nothing is fitted: of so few, chance alone would say how far to go."""
 
 
-def taught_requests(request: FusionRequest) -> list[FusionRequest]:
+def training_requests(request: FusionRequest) -> list[FusionRequest]:
     """What a rule is fitted on: the lists, and where it is to meet new items, the lists with
     some of the items made new."""
     if request.new_items is None or not any(request.new_items.listed_by):

@@ -40,7 +40,7 @@ class FusionRequest:
     lists: for each ranker everybody's list, in the order of the histories. histories: the users'
     purchases. times_bought: how often each item was bought by those who were trained on; an item
     that is not there never was. exclude_seen: whether the lists leave out what was bought.
-    new_items: how a rule that can tell new items from others is taught to; None if it is not.
+    new_items: what a rule that can tell new items from others learns it from; None: nothing.
     """
 
     lists: Sequence[RankingTable]

@@ -32,7 +32,7 @@ from gloss.data.histories import History
 from gloss.errors import ConfigError, InputError, require_extra
 from gloss.fusion.candidates import Candidates, aligned, candidates
 from gloss.fusion.lightgbm_text import checked_trees
-from gloss.fusion.new_items import Scored, arrivals, fitted_lift, taught_requests
+from gloss.fusion.new_items import Scored, arrivals, fitted_lift, training_requests
 from gloss.fusion.own_purchases import PURCHASE_FEATURES, purchase_features
 from gloss.fusion.rule import FusionRequest, FusionRule
 from gloss.rankings.table import RankingTable
@@ -128,7 +128,7 @@ def fit(request: FusionRequest, targets: Sequence[ItemId]) -> Trees:
     MissingExtraError without lightgbm.
     """
     lightgbm = _lightgbm()
-    parts = [_examples(each, targets) for each in taught_requests(request)]
+    parts = [_examples(each, targets) for each in training_requests(request)]
     features, labels, groups = map(np.concatenate, zip(*parts, strict=True))
     if not len(groups):
         raise InputError("no validation user's next purchase is in any list: nothing to fit on")

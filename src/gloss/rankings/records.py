@@ -87,7 +87,7 @@ class ImportedRankingConfig(RankingConfig):
 class FusedRankingConfig(RankingConfig):
     """A ranking out of several. fusion: the rule that was asked for; features: what it sees of each
     item; guard: True where it was compared with its parts; new_items: the share of the items that
-    it was taught to meet as new ones."""
+    it was fitted to meet as new ones."""
 
     omitted_if_none = RankingConfig.omitted_if_none | {"guard", "new_items"}
 
