@@ -71,9 +71,9 @@ def update(
         bool,
         typer.Option(
             "--retrain",
-            help="Train SASRec and the dual encoder further, from their weights, on all "
-            "purchases, for a quarter of their epochs; then nothing need be new. They are trained "
-            "in OUT-retrained.",
+            help="Train SASRec, the dual encoder and a language model from zero further, from "
+            "their weights, on all purchases, for a quarter of their epochs; then nothing need be "
+            "new. They are trained in OUT-retrained.",
         ),
     ] = False,
     encoder: Annotated[

@@ -15,7 +15,7 @@ from gloss.errors import ArtifactError, ConfigError, InputError
 from gloss.experiment import stages
 from gloss.experiment.pipeline import Announce, quietly
 from gloss.recommender import retraining, updating
-from gloss.recommender.bundle import open_bundle
+from gloss.recommender.bundle import Bundle, open_bundle
 
 __all__ = ["data_beside", "data_of", "retrained_beside", "update"]
 
@@ -54,10 +54,10 @@ def update(
     interactions, items: sources as `TableData` has them. removed: a file of ids, one a line. data:
     the data set that the bundle was made of; without it, what `gloss update` or `gloss fit` has
     left beside the bundle. joined: where the data set of both is put, for the next update; without
-    it, beside `out`. retrain: whether the networks of rankers are trained further, from their
-    weights, on all purchases; then nothing need be new. encoder: of the vectors of titles, where it
-    lies in a folder, which the bundle does not name. The same call ends an update that was killed,
-    and changes nothing where it is done.
+    it, beside `out`. retrain: whether the networks of rankers and a language model from zero are
+    trained further, from their weights, on all purchases; then nothing need be new. encoder: of the
+    vectors of titles, where it lies in a folder, which the bundle does not name. The same call ends
+    an update that was killed, and changes nothing where it is done.
 
     Raises ConfigError where nothing is to be done, InputError where the data set is not found, and
     what `stages.join`, `retraining.retrain` and `updating.update` raise.
@@ -85,18 +85,37 @@ def update(
     else:
         grown = Dataset.load(data).artifact
         _require_same(grown, made_of)
-    dataset, retrained = Dataset.load(grown.path), {}
+    dataset, retrained, model = Dataset.load(grown.path), {}, None
     is_itself = grown.fingerprint == made_of and Path(out).resolve() == Path(bundle).resolve()
     if is_itself and (not retrain or retraining.is_done(old, dataset)):
         return old.artifact
     if retrain:
+        retraining.require_networks(old)
+        folder = retrained_beside(Path(out))
         with announce("retrain") as progress:
-            folder = retrained_beside(Path(out))
             retrained = retraining.retrain(old, dataset, folder, encoder=encoder, progress=progress)
+        model = _retrained_model(old, dataset, folder / "model", announce)
     with announce("update") as progress:
         return updating.update(
-            old, dataset, Path(out), retrained=retrained, encoder=encoder, progress=progress
+            old,
+            dataset,
+            Path(out),
+            retrained=retrained,
+            model=model,
+            encoder=encoder,
+            progress=progress,
         )
+
+
+def _retrained_model(
+    bundle: Bundle, dataset: Dataset, out: Path, announce: Announce
+) -> Artifact | None:
+    """The language model, trained on this data set; None where it stays as it is."""
+    model = retraining.model_to_retrain(bundle)
+    if model is None or model.inputs.get("dataset") == dataset.fingerprint:
+        return model
+    with announce("train") as progress:
+        return stages.train_further(model, dataset, out, progress=progress)
 
 
 def _require_same(data: Artifact, fingerprint: str) -> None:

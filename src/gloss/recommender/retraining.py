@@ -1,8 +1,9 @@
 """The networks of a bundle's rankers, trained further on a data set that has grown.
 
 Each is an artefact in a folder, so that what was killed goes on and what is done is not done
-twice. Its manifest has the settings of the first training, and names what it went on from. The
-language model stays as it is. What an update makes of them stands in updating.py.
+twice. Its manifest has the settings of the first training, and names what it went on from. So is
+the language model, which the stage `train` trains further; here stands whether it can. What an
+update makes of them stands in updating.py.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gloss.artifacts import Artifact, Draft, Recipe
-from gloss.config import Settings
+from gloss.artifacts import Artifact, Draft, Recipe, open_artifact
+from gloss.config import ScratchModel, Settings
 from gloss.data.dataset import Dataset
 from gloss.errors import ConfigError
+from gloss.language.records import KIND as MODEL_KIND
+from gloss.language.records import ModelConfig
 from gloss.progress import Progress, part_of, silent
 from gloss.rankers.ranker import CHECKPOINTS, Grown, RankerSpec
 from gloss.rankers.records import TrainedConfig
 from gloss.recommender.bundle import Bundle
 from gloss.recommender.updating import rankers_of, title_vectors_of
 
-__all__ = ["is_done", "retrain"]
+__all__ = ["is_done", "model_to_retrain", "require_networks", "retrain"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,17 +42,10 @@ def retrain(
     """By the ranker's name, what its training has made of the data set; below `folder`, but for
     those that were trained on it already. encoder: as `update` has it.
 
-    Raises ConfigError where nothing can be trained further, MissingExtraError where what it takes
-    is not installed.
+    Raises ConfigError where one cannot be trained further, MissingExtraError where what it takes is
+    not installed.
     """
     trained = _trained(bundle)
-    if not trained:
-        raise ConfigError(
-            f"nothing of {bundle.artifact.path} can be trained further: it has no "
-            "network among its rankers; a language model is trained anew by `gloss fit`"
-        )
-    if bundle.model:
-        _LOG.warning("the language model stays as it is: it is trained anew by `gloss fit`")
     work = _Retraining(bundle, dataset, folder, encoder)
     return {
         spec.name: work.done(spec, settings, part_of(progress, number, len(trained)))
@@ -59,8 +55,46 @@ def retrain(
 
 def is_done(bundle: Bundle, dataset: Dataset) -> bool:
     """Whether all networks of a bundle were trained on this data set."""
-    made_of = [bundle.trained(spec).inputs.get("dataset") for spec, _ in _trained(bundle)]
+    networks = [bundle.trained(spec) for spec, _ in _trained(bundle)]
+    model = _model(bundle)
+    if model and not _why_it_stays(model):
+        networks.append(model)
+    made_of = [network.inputs.get("dataset") for network in networks]
     return bool(made_of) and all(each == dataset.fingerprint for each in made_of)
+
+
+def require_networks(bundle: Bundle) -> None:
+    """Raise ConfigError where nothing can be trained further."""
+    model = _model(bundle)
+    if _trained(bundle) or (model and not _why_it_stays(model)):
+        return
+    raise ConfigError(
+        f"nothing of {bundle.artifact.path} can be trained further: it has no network among its "
+        "rankers, and no language model that was trained from zero without teachers"
+    )
+
+
+def model_to_retrain(bundle: Bundle) -> Artifact | None:
+    """The language model, where it can be trained further; where it cannot, a line says why."""
+    model = _model(bundle)
+    reason = _why_it_stays(model) if model else None
+    if reason:
+        _LOG.warning("the language model stays as it is: %s", reason)
+    return None if reason else model
+
+
+def _model(bundle: Bundle) -> Artifact | None:
+    return open_artifact(bundle.model, MODEL_KIND) if bundle.model else None
+
+
+def _why_it_stays(model: Artifact) -> str | None:
+    """Why a language model is not trained further; None where it can be."""
+    config = ModelConfig.of(model)
+    if not isinstance(config.model, ScratchModel):
+        return "it was fine-tuned, and `gloss fit` fine-tunes it anew"
+    if config.distillation:
+        return "it learned from teachers, which no bundle holds, and `gloss fit` trains it anew"
+    return None
 
 
 def _trained(bundle: Bundle) -> list[tuple[RankerSpec[Any], Settings]]:

@@ -45,6 +45,7 @@ def update(
     out: Path,
     *,
     retrained: Mapping[str, Artifact] = MappingProxyType({}),
+    model: Artifact | None = None,
     encoder: str | None = None,
     progress: Progress = silent,
 ) -> Artifact:
@@ -52,7 +53,8 @@ def update(
     stand where the old one does.
 
     Its rankers and settings are the same. retrained: all that is trained, by the ranker's name,
-    where it was trained on this data set (retraining.py). encoder: that made the vectors of titles,
+    where it was trained on this data set (retraining.py). model: the language model, where it was
+    trained on it, too. encoder: that made the vectors of titles,
     where the bundle does not name it, as it lies in a folder. progress counts titles that are
     encoded. Raises ConfigError where new titles need an encoder that nobody names, ArtifactError
     where it is another one.
@@ -61,12 +63,15 @@ def update(
     if made_by := bundle.artifact.inputs.get("encoder"):
         inputs["encoder"] = made_by
     inputs |= {name: artifact.fingerprint for name, artifact in retrained.items()}
+    if model:
+        inputs["model"] = model.fingerprint
     recipe = Recipe(KIND, bundle.settings.to_json(), inputs)
     fill = partial(
         _fill,
         bundle=bundle,
         dataset=dataset,
         retrained=retrained,
+        model=model,
         encoder=encoder,
         progress=progress,
     )
@@ -79,10 +84,13 @@ def _fill(
     bundle: Bundle,
     dataset: Dataset,
     retrained: Mapping[str, Artifact],
+    model: Artifact | None,
     encoder: str | None,
     progress: Progress,
 ) -> None:
     catalogue = dataset.catalogue(bundle.settings.titles)
+    if model is None and bundle.model:
+        model = open_artifact(bundle.model, MODEL_KIND)
     train = dataset.train_rows()
     times_bought = dataset.times_bought()
     rankers = rankers_of(bundle)
@@ -91,7 +99,7 @@ def _fill(
             catalogue=catalogue,
             times_bought=times_bought,
             index=index,
-            model=open_artifact(bundle.model, MODEL_KIND) if bundle.model else None,
+            model=model,
             fusion=bundle.fusion,
             title_vectors=title_vectors_of(bundle, catalogue, encoder=encoder, progress=progress),
             counts={

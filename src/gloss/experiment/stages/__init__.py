@@ -20,7 +20,7 @@ from gloss.experiment.stages.merge import merge
 from gloss.experiment.stages.prepare import prepare
 from gloss.experiment.stages.rank import rank
 from gloss.experiment.stages.run_ranker import run_ranker
-from gloss.experiment.stages.train import plan, train
+from gloss.experiment.stages.train import plan, train, train_further
 from gloss.experiment.stages.train_ranker import train_ranker
 
 __all__ = [
@@ -43,5 +43,6 @@ __all__ = [
     "remove_items",
     "run_ranker",
     "train",
+    "train_further",
     "train_ranker",
 ]

@@ -1,10 +1,10 @@
-"""The stage `train`: from a data set to a model."""
+"""The stage `train`: from a data set to a model, and from a model to one that has learned more."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
@@ -27,6 +27,7 @@ from gloss.errors import ConfigError, require_extra
 from gloss.experiment.stages.together import make_together
 from gloss.experiment.stages.train_lora import plan_adapter, train_adapter
 from gloss.progress import Progress, part_of, silent
+from gloss.rankers.retraining import shorter
 from gloss.rankers.sources import RankerSources
 from gloss.rankers.specs import ranker_named
 from gloss.training.processes import is_first_process, wait_for_all
@@ -37,10 +38,13 @@ if TYPE_CHECKING:
     from gloss.language.scratch.distillation import Teacher
     from gloss.training.loop import TrainingRecord
 
-__all__ = ["plan", "train"]
+__all__ = ["plan", "train", "train_further"]
 
 _MISFIT = "the model's recipe and its training section do not fit together"
 _NO_TEACHER = Distillation()
+_Trained = Callable[..., "tuple[LanguageModel, TrainingRecord]"]
+"""Trains a network: (seed, checkpoint, progress) -> what came of it."""
+
 _TRAINING = "training"
 """Where a draft keeps checkpoints, and which networks are done."""
 
@@ -110,22 +114,50 @@ def train(
             teacher=_teacher_of(distillation, sources),
             distillation=distillation,
         )
-        records = [
-            _train_network(
-                draft,
-                number,
-                trained,
-                seed=seed + number,
-                progress=part_of(progress, number, model.networks),
-            )
-            for number in range(model.networks)
-        ]
-        added = ("parameters", "steps", "tokens")
-        draft.summary.update(records[0])
-        draft.summary.update({name: sum(each[name] for each in records) for name in added})
+        _train_networks(draft, [trained] * model.networks, seed=seed, progress=progress)
 
     recipe = Recipe(KIND, config.to_json(), inputs)
     return make_together(recipe, out, lambda: fill, scratch=(_TRAINING,))
+
+
+def train_further(
+    earlier: Artifact, dataset: Dataset, out: Path, *, progress: Progress = silent
+) -> Artifact:
+    """Train a model from zero further, from its weights and with its tokenizer, on a data set that
+    has grown: the model folder at `out`, whose manifest has the settings of the first training.
+
+    For a share of the epochs and of the steps in which the rate rises (`shorter`).
+    """
+    require_extra("training", "train", "torch", "transformers")
+    from gloss.language.loading import load_networks
+    from gloss.language.records import KIND, ModelConfig
+    from gloss.language.scratch.train import train_from_zero
+
+    config = ModelConfig.of(earlier)
+    model, training = config.model, config.training
+    if not isinstance(model, ScratchModel) or not isinstance(training, Training):
+        raise ConfigError(f"{earlier.path} is no model from zero, and is not trained further")
+    share = {
+        "epochs": shorter(training.epochs),
+        "warmup_steps": shorter(training.warmup_steps),
+    }
+    trained = partial(
+        train_from_zero,
+        dataset,
+        titles=config.titles,
+        model=model,
+        training=training.model_copy(update=share),
+    )
+
+    def fill(draft: Draft) -> None:
+        (draft.path / _TRAINING).mkdir(exist_ok=True)
+        networks = load_networks(earlier.path, device="cpu")  # in fp32
+        further = [partial(trained, start=network) for network in networks]
+        _train_networks(draft, further, seed=config.seed, progress=progress)
+
+    inputs = {"dataset": dataset.fingerprint, "earlier": earlier.fingerprint}
+    recipe = Recipe(KIND, earlier.config, inputs)
+    return recipe.make(out, fill, scratch=(_TRAINING,), is_work=True)
 
 
 def _inputs_of(settings: Distillation, sources: RankerSources | None) -> dict[str, str]:
@@ -159,10 +191,29 @@ def _teacher_of(settings: Distillation, sources: RankerSources | None) -> Teache
     return RankersTeach(rankers, settings, items=len(sources.catalogue), device=device)
 
 
+def _train_networks(
+    draft: Draft, networks: Sequence[_Trained], *, seed: int, progress: Progress
+) -> None:
+    """Train and write all networks of a model, and say in the summary what they took."""
+    records = [
+        _train_network(
+            draft,
+            number,
+            trained,
+            seed=seed + number,
+            progress=part_of(progress, number, len(networks)),
+        )
+        for number, trained in enumerate(networks)
+    ]
+    added = ("parameters", "steps", "tokens")
+    draft.summary.update(records[0])
+    draft.summary.update({name: sum(each[name] for each in records) for name in added})
+
+
 def _train_network(
     draft: Draft,
     number: int,
-    trained: Callable[..., tuple[LanguageModel, TrainingRecord]],
+    trained: _Trained,
     *,
     seed: int,
     progress: Progress,

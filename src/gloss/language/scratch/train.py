@@ -1,4 +1,5 @@
-"""Training a language model from zero: data set in, tokenizer and Llama out."""
+"""Training a language model from zero, or such a model further: data set in, tokenizer and Llama
+out."""
 
 from __future__ import annotations
 
@@ -39,20 +40,25 @@ def train_from_zero(
     checkpoint: Path,
     teacher: Teacher | None = None,
     distillation: Distillation = _AS_SET,
+    start: LanguageModel | None = None,
     progress: Progress = silent,
 ) -> tuple[LanguageModel, TrainingRecord]:
     """Train a tokenizer and a Llama on a data set's training histories.
 
     teacher: adds to the histories what it draws, as `distillation` says; its rows are those of the
-    catalogue. Deterministic in the seed on a CPU; goes on from `checkpoint` if an interrupted run
-    left one.
+    catalogue. start: a model from zero whose weights, changed in place, and whose tokenizer stand
+    for new ones. Deterministic in the seed on a CPU; goes on from `checkpoint` if an interrupted
+    run left one.
     Raises InputError without a history to learn from, ConfigError if no title fits the context.
     """
     catalogue = dataset.catalogue(titles)
     histories = dataset.train()
     if not histories:
         raise InputError("there is nothing to train on: no user has two purchases or more")
-    tokenizer = train_tokenizer(catalogue.titles, vocabulary=model.vocabulary)
+    if start:
+        tokenizer = start.tokenizer
+    else:
+        tokenizer = train_tokenizer(catalogue.titles, vocabulary=model.vocabulary)
     documents = Documents(catalogue, tokenizer, context=model.context)
     documents.require_room()
     if long := documents.too_long():
@@ -64,13 +70,16 @@ def train_from_zero(
             model.context,
             long[0],
         )
-    llama = new_model(
-        model,
-        vocabulary=len(tokenizer),
-        end=documents.end,
-        dropout=training.attention_dropout,
-        seed=seed,
-    )
+    if start:
+        llama = start.model
+    else:
+        llama = new_model(
+            model,
+            vocabulary=len(tokenizer),
+            end=documents.end,
+            dropout=training.attention_dropout,
+            seed=seed,
+        )
     if torch.cuda.is_available():
         torch.nn.Module.to(llama, "cuda")
     held_out = documents.examples(dataset.examples("validation", limit=training.validation_users))
