@@ -93,7 +93,7 @@ def _why_it_stays(model: Artifact) -> str | None:
     if not isinstance(config.model, ScratchModel):
         return "it was fine-tuned, and `gloss fit` fine-tunes it anew"
     if config.distillation:
-        return "it learned from teachers, which no bundle holds, and `gloss fit` trains it anew"
+        return "it learned from teachers, and `gloss fit` trains it anew with them"
     return None
 
 
