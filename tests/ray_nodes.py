@@ -14,12 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Node", "cluster", "workers_on"]
+__all__ = ["Node", "cluster", "held", "workers_on"]
 
 _OURS = (b"ray::Worker", b"ray::ServeReplica")
 """How Ray calls the processes that do our work."""
 
 _STORE_BYTES = 80_000_000
+_STARTS = 3
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -35,9 +36,7 @@ class Node:
 
     def kill(self) -> None:
         """SIGKILL for all of its processes at once, those of its workers among them."""
-        for process in self.processes():
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+        _signal_all(self.processes(), signal.SIGKILL)
 
     def processes(self) -> list[int]:
         """Its processes; the last ones are its workers, which have groups of their own."""
@@ -72,7 +71,34 @@ def workers_on(node: Node) -> list[int]:
     return [each for each in node.processes() if _command(each).startswith(_OURS)]
 
 
+@contextmanager
+def held(processes: list[int]) -> Iterator[None]:
+    """Processes stand still until the block ends."""
+    _signal_all(processes, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _signal_all(processes, signal.SIGCONT)
+
+
+def _signal_all(processes: list[int], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
 def _start(*arguments: str, cpus: int) -> Node:
+    """A node. Ray gives up where one takes longer than half a minute, as on a busy machine."""
+    for _ in range(_STARTS):
+        node, code = _try_to_start(*arguments, cpus=cpus)
+        if code == 0:
+            return node
+        node.kill()
+    raise AssertionError(f"no Ray node could be started ({code})")
+
+
+def _try_to_start(*arguments: str, cpus: int) -> tuple[Node, int | None]:
+    """A node, and the code that `ray start` ended with; None where it hangs."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments]
     started = subprocess.Popen(
         [*command, "--num-cpus", str(cpus), "--object-store-memory", str(_STORE_BYTES)],
@@ -81,14 +107,9 @@ def _start(*arguments: str, cpus: int) -> Node:
         env=os.environ | _QUIET,
         start_new_session=True,
     )
-    try:
-        code = started.wait(300)
-    except subprocess.TimeoutExpired:
-        code = None
-    if code != 0:
-        Node(started.pid).kill()
-        raise AssertionError(f"no Ray node could be started ({code})")
-    return Node(started.pid)
+    with suppress(subprocess.TimeoutExpired):
+        started.wait(300)
+    return Node(started.pid), started.returncode
 
 
 def _process_table() -> dict[int, tuple[int, int]]:

@@ -10,7 +10,7 @@ import pytest
 from ray_nodes import Node, cluster
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def nodes() -> Iterator[tuple[str, list[Node]]]:
     """The address of a cluster of two nodes, and the nodes; the second one may be killed by the
     last test that needs it."""

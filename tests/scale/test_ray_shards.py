@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,11 @@ import pytest
 from gloss.errors import ConfigError, GlossError, InputError
 from gloss.shards import Workers, shards_of
 from processes import TINY, visible_bytes
-from ray_nodes import workers_on
+from ray_nodes import held, workers_on
+from services import wait_until
+
+_BUSY = 180
+"""Seconds after which even a busy machine should have done something."""
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +45,10 @@ def generating(tiny: Path, out: Path, *more: object) -> tuple[object, ...]:
     )
 
 
-def wait_for_shards(out: Path, count: int) -> None:
-    """Wait until a call has finished so many shards."""
-    noted, until = out.with_name(f".{out.name}.partial") / ".parts.jsonl", time.monotonic() + 120
-    while not noted.exists() or noted.read_bytes().count(b"\n") < count:
-        assert time.monotonic() < until, "no shard was finished"
-        time.sleep(0.01)
+def shards_of_call(out: Path) -> int:
+    """How many shards a call that is not finished has put away."""
+    noted = out.with_name(f".{out.name}.partial") / ".parts.jsonl"
+    return noted.read_bytes().count(b"\n") if noted.exists() else 0
 
 
 def test_a_run_on_two_nodes_has_the_bytes_of_one_machines(processes, tiny, address):
@@ -111,7 +112,7 @@ def test_a_node_with_another_version_is_named():
 def test_a_call_that_was_killed_goes_on_without_the_cluster(processes, tiny, address):
     assert processes.gloss(*generating(tiny, tiny / "alone")).code == 0
     process = processes.start(*generating(tiny, tiny / "cut", "--ray", address))
-    wait_for_shards(tiny / "cut", 3)
+    wait_until(lambda: shards_of_call(tiny / "cut") >= 3, seconds=_BUSY)
     os.kill(process, signal.SIGKILL)
     processes.wait()
     assert not (tiny / "cut").exists()
@@ -121,14 +122,15 @@ def test_a_call_that_was_killed_goes_on_without_the_cluster(processes, tiny, add
 
 def test_a_node_that_is_killed_loses_and_doubles_nothing(processes, tiny, nodes):
     """The last one: the node stays dead."""
-    address, (_, second) = nodes
+    address, (first, second) = nodes
     out = tiny / "node-killed"
     processes.start(*generating(tiny, out, "--ray", address))
-    wait_for_shards(out, 3)
-    until = time.monotonic() + 60
-    while not workers_on(second):
-        assert time.monotonic() < until, "the second node does nothing"
-    second.kill()
+    wait_until(lambda: shards_of_call(out) >= 1, seconds=_BUSY)
+    with held(workers_on(first)):  # or it may have done all before the second has begun
+        done = shards_of_call(out)
+        wait_until(lambda: shards_of_call(out) >= done + 2, seconds=_BUSY)
+        assert workers_on(second)
+        second.kill()
     status, _, said = processes.wait()
     assert status == 0, said
     assert "a worker has died over shard" in said
