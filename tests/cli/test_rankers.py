@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import import_module
+from itertools import groupby
 
 import pytest
 import yaml
@@ -230,4 +231,5 @@ def test_users_ranked_some_at_a_time_have_the_lists_that_they_have_together(
         lists.append(load_rankings(made.path)[1])
     together, apart = lists
     assert together == apart
-    assert seen == [(30, 30), (7, 30), (14, 30), (21, 30), (28, 30), (30, 30)]
+    reported = [each for each, _ in groupby(seen)]  # by the ranker, and by whoever does the shards
+    assert reported == [(30, 30), (7, 30), (14, 30), (21, 30), (28, 30), (30, 30)]
