@@ -2,8 +2,8 @@
 
 A network that was trained on yesterday's purchases begins where it ended, and sees the whole log
 again, a quarter as often. The learning rate is that of the first training: half of it, and a tenth
-of the epochs, were worth less on three logs (docs/log.md, 2026-11-28). What the training is worth
-stands in docs/howto/update-daily.md.
+of the epochs, were worth less on three logs (docs/log.md, 2026-11-28). Only the dual encoder goes
+on more slowly. What the training is worth stands in docs/howto/update-daily.md.
 """
 
 from __future__ import annotations

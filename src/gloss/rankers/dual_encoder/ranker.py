@@ -136,11 +136,25 @@ def _refit(
             encoder,
             grown.histories,
             grown.catalogue,
-            settings=settings.model_copy(update={"epochs": shorter(settings.epochs)}),
+            settings=_going_on(settings),
             seed=seed,
             begin=partial(_begin_from, folder=folder, encoder=encoder, known=grown.known),
             progress=progress,
         )
+
+
+def _going_on(settings: DualEncoderSettings) -> DualEncoderSettings:
+    """Those of a training from old weights: for fewer epochs, and at a tenth of the rates. A few
+    steps at the whole rate shake an encoder, and there are none left in which it would recover.
+
+    >>> further = _going_on(DualEncoderSettings(epochs=8, learning_rate=0.001))
+    >>> further.epochs, further.learning_rate
+    (2, 0.0001)
+    """
+    rates = {
+        name: getattr(settings, name) / 10 for name in ("learning_rate", "residual_learning_rate")
+    }
+    return settings.model_copy(update={"epochs": shorter(settings.epochs), **rates})
 
 
 def _begin_from(
