@@ -15,6 +15,7 @@ ORDER = (
     "errors",
     "choices",
     "progress",
+    "retries",
     "shards",
     "arrays",
     "artifacts",

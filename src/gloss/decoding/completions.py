@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,7 @@ from gloss.decoding.generator import Footprint
 from gloss.errors import ConfigError, GlossError, reason_of, require_extra
 from gloss.progress import Progress, silent
 from gloss.prompts import PAPER_TEMPLATE, Prompt, PromptBuilder, PromptTemplate
+from gloss.retries import Pauses
 
 __all__ = ["CompletionsGenerator", "CompletionsServer", "ServerError"]
 
@@ -32,7 +33,7 @@ _LETTERS_PER_TOKEN = 3
 _USUAL_CONTEXT = 4096
 """Tokens of prompt and answer where neither the server nor the caller says."""
 _FOR_NOW = (408, 409, 429, 500, 502, 503, 504)
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds
+_PAUSES = Pauses(first=0.5, longest=30.0)
 
 
 class ServerError(GlossError):
@@ -227,7 +228,7 @@ class _Connection:
         return self._answer("POST", path, body)
 
     def _answer(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        for pause in _pauses(self.server.retries):
+        for pause in _PAUSES.after_tries(self.server.retries):
             try:
                 answer = self._http.request(method, path, json=body)
             except self._invalid as error:
@@ -245,7 +246,7 @@ class _Connection:
                 raise ServerError(
                     f"{self.server.url} refuses: HTTP {answer.status_code}, {_detail(answer)}"
                 )
-            time.sleep(_asked_pause(answer, pause))
+            time.sleep(_PAUSES.asked_by(answer, pause))
         raise AssertionError("the last try has no pause")
 
     def _read(self, answer: Any) -> dict[str, Any]:
@@ -256,19 +257,6 @@ class _Connection:
         if not isinstance(read, dict):
             raise ServerError(f"{self.server.url} is no server of the OpenAI kind: no JSON object")
         return read
-
-
-def _pauses(retries: int) -> Iterator[float | None]:
-    """Seconds after each try, if it fails: 0.5, 1, 2 …; None for the last."""
-    for number in range(retries):
-        yield min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE)
-    yield None
-
-
-def _asked_pause(answer: Any, pause: float) -> float:
-    """What the server asks for, within reason."""
-    asked = answer.headers.get("retry-after", "")
-    return min(float(asked), _LONGEST_PAUSE) if asked.isdecimal() else pause
 
 
 def _detail(answer: Any) -> str:

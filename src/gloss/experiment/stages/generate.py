@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
@@ -68,7 +67,6 @@ def generate(
 
     def begin() -> Callable[[Draft], None]:
         writing, prompts = _writing_for(data, model, settings, titles, split, limit_users, loading)
-        gc.freeze()  # a million objects that stay, which each collection would look at again
         return partial(
             _fill,
             writing,

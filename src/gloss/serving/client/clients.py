@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gloss.errors import GlossError, require_extra
 from gloss.recommender.recommender import Recommendations
+from gloss.retries import Pauses
 from gloss.serving.client import calls
 from gloss.serving.client.calls import Call
 
@@ -22,7 +23,7 @@ T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 _FOR_NOW = (429, 503)
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0  # seconds
+_PAUSES = Pauses(first=0.2, longest=10.0)
 _EVENTS = {"Accept": "text/event-stream"}
 
 Streamed = str | Recommendations
@@ -143,7 +144,7 @@ class Client:
 
     def _answered(self, call: Call[T], *, in_events: bool = False) -> Any:
         """The answer after as many tries as it takes; its body is not read where it is events."""
-        for pause in _pauses(self._retries):
+        for pause in _PAUSES.after_tries(self._retries):
             try:
                 answer = self._http.send(_request(self._http, call, in_events), stream=in_events)
             except _httpx().TransportError as error:
@@ -154,7 +155,7 @@ class Client:
             if pause is None or answer.status_code not in _FOR_NOW:
                 return answer
             answer.close()
-            time.sleep(_wait(answer, pause))
+            time.sleep(_PAUSES.asked_by(answer, pause))
         raise AssertionError("the last try has no pause")
 
 
@@ -212,7 +213,7 @@ class AsyncClient:
         events.require_end()
 
     async def _answered(self, call: Call[T], *, in_events: bool = False) -> Any:
-        for pause in _pauses(self._retries):
+        for pause in _PAUSES.after_tries(self._retries):
             try:
                 request = _request(self._http, call, in_events)
                 answer = await self._http.send(request, stream=in_events)
@@ -224,7 +225,7 @@ class AsyncClient:
             if pause is None or answer.status_code not in _FOR_NOW:
                 return answer
             await answer.aclose()
-            await asyncio.sleep(_wait(answer, pause))
+            await asyncio.sleep(_PAUSES.asked_by(answer, pause))
         raise AssertionError("the last try has no pause")
 
 
@@ -269,19 +270,6 @@ def _headers(key: str | None) -> dict[str, str]:
 def _request(http: Any, call: Call[Any], in_events: bool) -> Any:
     headers = _EVENTS if in_events else None
     return http.build_request(call.method, call.path, json=call.body, headers=headers)
-
-
-def _pauses(retries: int) -> Iterator[float | None]:
-    """Seconds after each try, if it fails: 0.2, 0.4, 0.8 …; None for the last."""
-    for number in range(retries):
-        yield min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE)
-    yield None
-
-
-def _wait(answer: Any, pause: float) -> float:
-    """What the service asks for, within reason."""
-    asked = answer.headers.get("retry-after", "")
-    return min(float(asked), _LONGEST_PAUSE) if asked.isdecimal() else pause
 
 
 def _no_answer(error: Exception) -> ServiceError:
